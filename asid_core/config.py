@@ -1,0 +1,246 @@
+"""Typed, frozen configuration. A named config (configs/NAME.yaml) states only what differs from the defaults here.
+
+Every section is a frozen dataclass; an unknown key or a value of the wrong type is a `ConfigError` naming the
+dotted path. Where a section may be one of several classes, its `kind` key chooses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union
+
+import yaml
+
+SAMPLE_RATE_HZ = 16_000
+
+
+class ConfigError(ValueError):
+    """A key that does not exist or a value that does not fit; the message names the dotted path."""
+
+
+@dataclass(frozen=True)
+class Segmenting:
+    """Geometry of a segment table and what makes a recording unusable (DESIGN section 2)."""
+
+    # 491,520 samples: a multiple of 512, 640, 8192 and 2560, so every front end's frames and hops fall on the cut.
+    core_s: float = 30.72
+    margin_s: float = 6.0
+    min_track_s: float = 1.0
+    max_track_s: float = 12 * 3600.0
+    silence_db: float = -70.0
+    decode_timeout_s: float = 120.0  # without any progress, not for the whole file
+    files_a_task: int = 8
+    commit_tracks: int = 2000
+
+
+@dataclass(frozen=True)
+class LogMel:
+    """The paper's front end: power mel spectrogram in dB."""
+
+    kind: Literal["log_mel"] = "log_mel"
+    n_fft: int = 1024
+    hop_samples: int = 512
+    bins: int = 64
+    window_frames: int = 128
+    window_hop_frames: int = 16
+
+
+@dataclass(frozen=True)
+class LogFrequency:
+    """Whitened log-frequency spectrogram (DESIGN section 4): a pitch shift is a shift of bins."""
+
+    kind: Literal["log_frequency"] = "log_frequency"
+    n_fft: int = 4096
+    hop_samples: int = 640
+    bins_per_octave: int = 24
+    bins: int = 156
+    f_min_hz: float = 65.4
+    mean_bins: int = 25
+    mean_frames: int = 25
+    pool_bins: int = 2
+    pool_frames: int = 4
+    window_frames: int = 100
+    window_hop_frames: int = 4
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A fixed projection of the whitened patch (PCA); needs the `log_frequency` front end."""
+
+    kind: Literal["linear"] = "linear"
+    dim: int = 256
+
+
+@dataclass(frozen=True)
+class Gnn:
+    """The paper's encoder (section 3; DESIGN section 4)."""
+
+    kind: Literal["gnn"] = "gnn"
+    patch_channels: int = 8
+    patch_bins: int = 4
+    patch_frames: int = 8
+    channels: tuple[int, ...] = (64, 128, 256, 512)
+    blocks: tuple[int, ...] = (2, 2, 6, 2)
+    k: int = 5
+    graph_blocks: bool = True
+    edge_drop: float = 0.2
+    stochastic_depth: float = 0.1
+    pooled_dim: int = 1024
+    hidden_dim: int = 4096
+    dim: int = 128
+
+
+@dataclass(frozen=True)
+class Reranking:
+    """The cross-attention classifier; `heads = 0` means the model has none."""
+
+    heads: int = 4
+    hidden_dim: int = 128
+    dropout: float = 0.3
+
+
+@dataclass(frozen=True)
+class Model:
+    """What makes fingerprints. Its hash, with the weights', is the `model_id`."""
+
+    name: str = "linear"
+    front_end: LogMel | LogFrequency = field(default_factory=LogFrequency)
+    encoder: Linear | Gnn = field(default_factory=Linear)
+    reranker: Reranking = field(default_factory=lambda: Reranking(heads=0))
+
+
+@dataclass(frozen=True)
+class Probes:
+    """Transformations of the query tried in the feature domain. `(0,)` and `(1,)`: none."""
+
+    semitones: tuple[float, ...] = (0.0,)
+    tempo_ratios: tuple[float, ...] = (1.0,)
+    query_hop_s: float = 0.0  # 0: every window of the query
+
+
+@dataclass(frozen=True)
+class Search:
+    """Coarse search: how many hits a query window keeps, and when LanceDB's index replaces exact blocks."""
+
+    hits_a_window: int = 50
+    exact_below_rows: int = 2_000_000
+    silence_db: float = -60.0
+    shard_tracks: int = 16
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a verb may be told."""
+
+    segment: Segmenting = field(default_factory=Segmenting)
+    model: Model = field(default_factory=Model)
+    probes: Probes = field(default_factory=Probes)
+    search: Search = field(default_factory=Search)
+
+
+T = TypeVar("T")
+
+
+def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:
+    """Build a config dataclass from nested plain values; raises ConfigError on an unknown key or wrong type."""
+    hints = typing.get_type_hints(cls)
+    unknown = sorted(set(values) - set(hints))
+    if unknown:
+        known = ", ".join(sorted(hints))
+        raise ConfigError(f"unknown key {path}{unknown[0]} (known here: {known})")
+    return cls(**{key: _convert(hints[key], value, f"{path}{key}") for key, value in values.items()})
+
+
+def _convert(hint: Any, value: Any, path: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (Union, types.UnionType):
+        return _choose(typing.get_args(hint), value, path)
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path} is a section, not {value!r}")
+        return from_dict(typing.cast(Any, hint), value, path + ".")
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{path} must be one of {typing.get_args(hint)}, not {value!r}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path} must be a list, not {value!r}")
+        return tuple(_convert(typing.get_args(hint)[0], item, path) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{path} must be {hint.__name__}, not {value!r}")
+    return value
+
+
+def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
+    """One of several sections, by its `kind`; or an optional plain value."""
+    sections = {o.__dataclass_fields__["kind"].default: o for o in options if dataclasses.is_dataclass(o)}
+    if not sections:
+        if value is None and type(None) in options:
+            return None
+        return _convert(next(o for o in options if o is not type(None)), value, path)
+    kind = value.get("kind") if isinstance(value, dict) else None
+    if kind not in sections:
+        raise ConfigError(f"{path}.kind must be one of {sorted(sections)}, not {kind!r}")
+    return from_dict(sections[kind], value, path + ".")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The whole config as plain values, defaults included."""
+    return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
+
+
+def names() -> list[str]:
+    """Names of the configs we ship."""
+    return sorted(
+        p.name.removesuffix(".yaml")
+        for p in resources.files("asid_core.configs").iterdir()
+        if p.name.endswith(".yaml")
+    )
+
+
+def read_values(name_or_file: str) -> dict[str, Any]:
+    """Plain values of a shipped config or of a YAML file."""
+    path = Path(name_or_file)
+    if path.suffix in (".yaml", ".yml", ".json"):
+        if not path.is_file():
+            raise ConfigError(f"no config file {path}")
+        text = path.read_text()
+    elif name_or_file in names():
+        text = resources.files("asid_core.configs").joinpath(f"{name_or_file}.yaml").read_text()
+    else:
+        raise ConfigError(
+            f"no config named {name_or_file!r}; there are {', '.join(names())}, or give a .yaml file"
+        )
+    return yaml.safe_load(text) or {}
+
+
+def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[str, Any]:
+    """Apply `a.b=c` assignments (the value read as YAML) to plain values; returns a new dict."""
+    result = json.loads(json.dumps(values))
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        if not equals or not dotted:
+            raise ConfigError(f"--set takes a.b=value, not {assignment!r}")
+        node = result
+        *parents, last = dotted.split(".")
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"{dotted}: {parent} is not a section")
+        node[last] = yaml.safe_load(text)
+    return typing.cast(dict[str, Any], result)
+
+
+def load(name_or_file: str, assignments: typing.Iterable[str] = ()) -> Config:
+    """A named config or a file, with overrides. Raises ConfigError."""
+    base = to_dict(from_dict(Config, read_values(name_or_file)))
+    return from_dict(Config, override(base, assignments))

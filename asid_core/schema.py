@@ -1,0 +1,89 @@
+"""Arrow schemas of the catalogue's tables (DESIGN section 3). One place; every reader and writer uses these."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+TRACKS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("content_hash", pa.string(), nullable=False),  # blake2b-128 of the file's bytes, hex
+        pa.field("size_bytes", pa.int64(), nullable=False),
+        pa.field("version", pa.string()),  # etag, or mtime in ns: tells a change without reading the bytes
+        pa.field("duration_s", pa.float64(), nullable=False),
+        pa.field("source_rate_hz", pa.int32()),
+        pa.field("source_channels", pa.int32()),
+        pa.field("level_db", pa.float32()),  # RMS of the whole track, dBFS
+        pa.field("num_segments", pa.int32(), nullable=False),
+        pa.field("segment_files", pa.list_(pa.string()), nullable=False),  # relative to the catalogue
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("title", pa.string()),
+        pa.field("artist", pa.string()),
+        pa.field("year", pa.int32()),
+        pa.field("isrc", pa.string()),
+    ]
+)
+
+SEGMENTS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("segment_index", pa.int32(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),  # of the core
+        pa.field("lead_samples", pa.int32(), nullable=False),
+        pa.field("core_samples", pa.int32(), nullable=False),
+        pa.field("num_samples", pa.int32(), nullable=False),  # lead + core + tail
+        pa.field("pcm", pa.binary(), nullable=False),  # int16 little-endian, 16 kHz mono
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("uri", pa.string(), nullable=False),
+        pa.field("stage", pa.string(), nullable=False),
+        pa.field("error_type", pa.string(), nullable=False),
+        pa.field("error", pa.string(), nullable=False),
+        # the version that was refused: a file that has not changed since is not tried again
+        pa.field("size_bytes", pa.int64()),
+        pa.field("version", pa.string()),
+    ]
+)
+
+
+def fingerprints(dim: int) -> pa.Schema:
+    """Rows of fingerprints-<model_id>.lance for vectors of `dim` values."""
+    return pa.schema(
+        [
+            pa.field("fingerprint_id", pa.string(), nullable=False),  # <content_hash[:16]>-<window_index>
+            pa.field("track_id", pa.string(), nullable=False),
+            pa.field("content_hash", pa.string(), nullable=False),  # of the audio it was made from
+            pa.field("window_index", pa.int32(), nullable=False),
+            pa.field("start_s", pa.float64(), nullable=False),
+            pa.field("level_db", pa.float32(), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
+        ]
+    )
+
+
+DETECTIONS = pa.schema(
+    [
+        pa.field("query_id", pa.string(), nullable=False),
+        pa.field("query_start_s", pa.float64(), nullable=False),
+        pa.field("query_end_s", pa.float64(), nullable=False),
+        pa.field("reference_id", pa.string(), nullable=False),
+        pa.field("reference_start_s", pa.float64(), nullable=False),
+        pa.field("reference_end_s", pa.float64(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),  # 0..1, calibrated
+        pa.field("rerank_score", pa.float32()),  # null where the model has no reranker
+        pa.field("coarse_score", pa.float32(), nullable=False),
+        pa.field("verify_score", pa.float32()),
+        pa.field("tempo_ratio", pa.float32(), nullable=False),  # t_reference = t_0 + tempo_ratio * t_query
+        pa.field("pitch_semitones", pa.float32()),  # query minus reference
+        pa.field("num_windows", pa.int32(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # 'sample' | 'duplicate'
+        pa.field("rank", pa.int32(), nullable=False),  # of the reference among the query's, by score, from 1
+        pa.field("sweep_id", pa.string(), nullable=False),
+        pa.field("model_id", pa.string(), nullable=False),
+    ]
+)
