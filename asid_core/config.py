@@ -182,7 +182,9 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
 
 def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
     """One of several sections, by its `kind`; or an optional plain value."""
-    sections = {o.__dataclass_fields__["kind"].default: o for o in options if dataclasses.is_dataclass(o)}
+    sections: dict[str, Any] = {
+        str(o.__dataclass_fields__["kind"].default): o for o in options if dataclasses.is_dataclass(o)
+    }
     if not sections:
         if value is None and type(None) in options:
             return None
@@ -201,9 +203,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 def names() -> list[str]:
     """Names of the configs we ship."""
     return sorted(
-        p.name.removesuffix(".yaml")
-        for p in resources.files("asid_core.configs").iterdir()
-        if p.name.endswith(".yaml")
+        p.name.removesuffix(".yaml") for p in resources.files("asid_core.configs").iterdir() if p.name.endswith(".yaml")
     )
 
 
@@ -217,9 +217,7 @@ def read_values(name_or_file: str) -> dict[str, Any]:
     elif name_or_file in names():
         text = resources.files("asid_core.configs").joinpath(f"{name_or_file}.yaml").read_text()
     else:
-        raise ConfigError(
-            f"no config named {name_or_file!r}; there are {', '.join(names())}, or give a .yaml file"
-        )
+        raise ConfigError(f"no config named {name_or_file!r}; there are {', '.join(names())}, or give a .yaml file")
     return yaml.safe_load(text) or {}
 
 
