@@ -1,0 +1,68 @@
+"""Patches of whitened features, as they are or as they would be were the query pitched and stretched back.
+
+Frame `f` of the features stands for the interval [f, f + 1) of frame time. A probe (semitones, tempo_ratio) supposes that
+the query is the reference shifted up by `semitones` and that `t_reference = t_0 + tempo_ratio * t_query`; its patch undoes
+both, so that it can be compared with the reference's own patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asid_core.config import LogFrequency
+
+
+def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
+    """Cut `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames // pool_frames].
+
+    features [F, T]; centre_frames [n] in query frames, fractions allowed. Exact averages over fractional intervals, from
+    a running sum; zero outside the recording.
+    """
+    bins, total = features.shape
+    running = F.pad(features.double().cumsum(1), (1, 0))  # float32 sums lose 1e-3 after some minutes
+    columns = frames // pool_frames
+    offsets = (torch.arange(columns + 1, device=features.device) * pool_frames - frames / 2) / tempo_ratio
+    edges = centre_frames.to(features.device, torch.float64)[:, None] + offsets  # [n, columns + 1]
+    edges = edges.clamp(0, total)
+    below = edges.floor().clamp(max=total - 1).long()
+    part = (edges - below)[None]
+    at = running[:, below] * (1 - part) + running[:, below + 1] * part  # [F, n, columns + 1]
+    return (at.diff(dim=2) * (tempo_ratio / pool_frames)).float().transpose(0, 1)
+
+
+def probed_patches(
+    features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float, config: LogFrequency
+) -> Tensor:
+    """Unit-norm patches of the probes (each of `semitones`, `tempo_ratio`): [len(semitones), n, bins / pool, frames / pool].
+
+    features [F, T]; centre_frames [n] (float). Silence gives the zero patch. Raises ValueError for a pitch that is not a
+    whole number of bins.
+    """
+    cut = stretched(features, centre_frames, tempo_ratio, config.window_frames, config.pool_frames)
+    patches = torch.stack([pooled_bins(shifted(cut, pitch, config), config.pool_bins) for pitch in semitones])
+    return normalised(patches)
+
+
+def shifted(cut: Tensor, semitones: float, config: LogFrequency) -> Tensor:
+    """Undo a shift up by `semitones`: bin b of the result is bin b + shift of `cut` [n, F, T], zero beyond."""
+    bins = semitones * config.bins_per_octave / 12
+    if abs(bins - round(bins)) > 1e-6:
+        raise ValueError(f"a probe of {semitones} semitones is not a whole number of bins ({bins})")
+    shift = round(bins)
+    if shift >= 0:
+        return F.pad(cut[:, shift:], (0, 0, 0, shift))
+    return F.pad(cut[:, :shift], (0, 0, -shift, 0))
+
+
+def pooled_bins(patches: Tensor, pool: int) -> Tensor:
+    """Mean over `pool` neighbouring bins: [n, F, T] -> [n, F / pool, T]."""
+    return patches.unflatten(1, (-1, pool)).mean(2)
+
+
+def normalised(patches: Tensor) -> Tensor:
+    """Each patch (last two dimensions) to unit norm; zero stays zero."""
+    return patches / torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True).clamp(min=1e-6)
