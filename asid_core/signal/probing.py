@@ -1,8 +1,8 @@
 """Patches of whitened features, as they are or as they would be were the query pitched and stretched back.
 
-Frame `f` of the features stands for the interval [f, f + 1) of frame time. A probe (semitones, tempo_ratio) supposes that
-the query is the reference shifted up by `semitones` and that `t_reference = t_0 + tempo_ratio * t_query`; its patch undoes
-both, so that it can be compared with the reference's own patches.
+Frame `f` of the features stands for the interval [f, f + 1) of frame time. A probe (semitones, tempo_ratio) supposes
+that the query is the reference shifted up by `semitones` and that `t_reference = t_0 + tempo_ratio * t_query`; its
+patch undoes both, so that it can be compared with the reference's own patches.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from asid_core.config import LogFrequency
 
 
 def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
-    """Cut `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames // pool_frames].
+    """Cut `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames / pool].
 
-    features [F, T]; centre_frames [n] in query frames, fractions allowed. Exact averages over fractional intervals, from
-    a running sum; zero outside the recording.
+    features [F, T]; centre_frames [n] in query frames, fractions allowed. Exact averages over fractional intervals,
+    from a running sum; zero outside the recording.
     """
     bins, total = features.shape
     running = F.pad(features.double().cumsum(1), (1, 0))  # float32 sums lose 1e-3 after some minutes
@@ -37,10 +37,10 @@ def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frame
 def probed_patches(
     features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float, config: LogFrequency
 ) -> Tensor:
-    """Unit-norm patches of the probes (each of `semitones`, `tempo_ratio`): [len(semitones), n, bins / pool, frames / pool].
+    """Unit-norm patches of the probes (each of `semitones`, `tempo_ratio`): [len(semitones), n, 78, 25].
 
-    features [F, T]; centre_frames [n] (float). Silence gives the zero patch. Raises ValueError for a pitch that is not a
-    whole number of bins.
+    features [F, T]; centre_frames [n] (float). Silence gives the zero patch. Raises ValueError for a pitch that is
+    not a whole number of bins.
     """
     cut = stretched(features, centre_frames, tempo_ratio, config.window_frames, config.pool_frames)
     patches = torch.stack([pooled_bins(shifted(cut, pitch, config), config.pool_bins) for pitch in semitones])
