@@ -1,0 +1,104 @@
+"""What producers do to a sample, on mono float32 waveforms [n]: time, pitch, filters, room, compression, level.
+
+Real shifters (a phase vocoder and a resampler), unlike training's transformations of spectrograms: what holds here was
+not learnt from the same shortcut. All are pure; what is drawn is drawn by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torchaudio.functional as F
+
+Wave = npt.NDArray[np.float32]
+
+VOCODER_FFT = 2048  # 93 ms at 22.05 kHz; hop an eighth of it, since at a quarter the vocoder smears drum hits audibly
+VOCODER_HOP = 256
+
+
+def stretch_and_shift(wave: Wave, tempo_ratio: float, semitones: float) -> Wave:
+    """Play `wave` `tempo_ratio` times as fast and `semitones` higher, each independent of the other.
+
+    Length becomes about n / tempo_ratio. One pass of the vocoder, then resampling by a fraction of at most 60 parts,
+    within 0.3 cent of the pitch asked for. Raises ValueError for an empty wave or a tempo_ratio not above 0.
+    """
+    if len(wave) == 0 or tempo_ratio <= 0:
+        raise ValueError(f"needs samples and a tempo_ratio above 0, not {len(wave)} and {tempo_ratio}")
+    pitch = Fraction(2.0 ** (semitones / 12)).limit_denominator(60)
+    rate = tempo_ratio / float(pitch)
+    length = round(len(wave) / tempo_ratio)
+    result = torch.from_numpy(wave)
+    if abs(rate - 1) > 1e-6:
+        result = _vocode(result, rate)
+    if pitch != 1:
+        result = F.resample(result, pitch.numerator, pitch.denominator)
+    fitted = np.zeros(length, np.float32)
+    kept = result[:length].numpy()
+    fitted[: len(kept)] = kept
+    return fitted
+
+
+def _vocode(wave: torch.Tensor, rate: float) -> torch.Tensor:
+    """Phase vocoder: [n] -> [about n / rate], pitch kept."""
+    window = torch.hann_window(VOCODER_FFT)
+    padded = torch.nn.functional.pad(wave, (0, VOCODER_FFT))  # its last frames would otherwise be lost
+    spectrum = torch.stft(padded, VOCODER_FFT, VOCODER_HOP, window=window, return_complex=True)
+    advance = torch.linspace(0, math.pi * VOCODER_HOP, spectrum.shape[0])[:, None]
+    stretched = F.phase_vocoder(spectrum, rate, advance)
+    return torch.istft(stretched, VOCODER_FFT, VOCODER_HOP, window=window)
+
+
+def filtered(wave: Wave, kind: str, frequency_hz: float, gain_db: float, rate_hz: int) -> Wave:
+    """`kind`: 'low_pass', 'high_pass' (12 dB an octave, twice), 'band_pass' or 'bass'/'treble' (shelf of gain_db)."""
+    x = torch.from_numpy(wave)
+    if kind == "low_pass":
+        y = F.lowpass_biquad(F.lowpass_biquad(x, rate_hz, frequency_hz), rate_hz, frequency_hz)
+    elif kind == "high_pass":
+        y = F.highpass_biquad(F.highpass_biquad(x, rate_hz, frequency_hz), rate_hz, frequency_hz)
+    elif kind == "band_pass":
+        y = F.bandpass_biquad(x, rate_hz, frequency_hz, Q=0.5)
+    elif kind == "bass":
+        y = F.bass_biquad(x, rate_hz, gain_db, frequency_hz)
+    elif kind == "treble":
+        y = F.treble_biquad(x, rate_hz, gain_db, frequency_hz)
+    else:
+        raise ValueError(f"no filter {kind!r}: low_pass, high_pass, band_pass, bass or treble")
+    return y.numpy()
+
+
+def reverberated(wave: Wave, decay_s: float, wet: float, rate_hz: int, rng: np.random.Generator) -> Wave:
+    """Add a room: exponentially decaying noise (-60 dB after `decay_s`), `wet` (0..1) of the dry level. Same length."""
+    times = np.arange(int(decay_s * rate_hz)) / rate_hz
+    response = rng.standard_normal(len(times)) * 10.0 ** (-3 * times / decay_s)
+    response /= np.sqrt(np.sum(response**2))
+    room = F.fftconvolve(torch.from_numpy(wave), torch.from_numpy(response.astype(np.float32)))[: len(wave)]
+    return wave + np.float32(wet) * room.numpy()
+
+
+def compressed(wave: Wave, threshold_db: float, ratio: float, rate_hz: int, knee_db: float = 6.0) -> Wave:
+    """Soft-knee compression on a 20 ms power envelope; `threshold_db` is relative to the wave's own RMS."""
+    width = int(0.02 * rate_hz) | 1
+    power = torch.from_numpy(wave)[None, None] ** 2
+    envelope = torch.nn.functional.avg_pool1d(power, width, 1, width // 2, count_include_pad=False)[0, 0].numpy()
+    over = 10 * np.log10(envelope + 1e-10) - level_db(wave) - threshold_db
+    bent = np.where(over > knee_db / 2, over, (over + knee_db / 2) ** 2 / (2 * knee_db))
+    reduction = np.where(over < -knee_db / 2, 0.0, bent) * (1 / ratio - 1)
+    return (wave * 10.0 ** (reduction / 20)).astype(np.float32)
+
+
+def faded(wave: Wave, rate_hz: int, fade_s: float = 0.005) -> Wave:
+    """Short linear ramps at both ends, so that a cut does not click."""
+    n = min(int(fade_s * rate_hz), len(wave) // 2)
+    ramp = np.ones(len(wave), np.float32)
+    ramp[:n] = np.linspace(0, 1, n, endpoint=False)
+    ramp[len(wave) - n :] = ramp[:n][::-1]
+    return wave * ramp
+
+
+def level_db(wave: Wave) -> float:
+    """RMS in dBFS; -100 for silence."""
+    return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 1e-10)) if len(wave) else -100.0
