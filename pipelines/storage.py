@@ -1,0 +1,281 @@
+"""A place for bytes: a local path or an `s3://` prefix, behind one class.
+
+Endpoint, region and credentials of S3 come only from the usual environment variables (AWS_ENDPOINT_URL,
+AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), so that no secret is in an argument or a table.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import pyarrow as pa
+import pyarrow.fs
+
+
+class StorageError(OSError):
+    """A URI that cannot be used; the message says what to write instead."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing below a Location. `version` is the etag, or the modification time in ns."""
+
+    name: str  # relative to the listed location, with /
+    size_bytes: int | None
+    version: str | None
+    kind: Literal["file", "folder", "unreadable"] = "file"
+    problem: str | None = None  # why it is unreadable
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def _region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+@functools.lru_cache(maxsize=1)
+def _client(endpoint: str | None, region: str | None, process: int) -> Any:
+    """One S3 client a process: its connections do not survive a fork."""
+    import botocore.session
+
+    return botocore.session.Session().create_client("s3", endpoint_url=endpoint, region_name=region)
+
+
+def _s3() -> Any:
+    return _client(_endpoint(), _region() or ("us-east-1" if _endpoint() else None), os.getpid())
+
+
+def _is_missing(error: Exception) -> bool:
+    code = getattr(error, "response", {}).get("Error", {}).get("Code")
+    return code in ("404", "NoSuchKey", "NotFound")
+
+
+@dataclass(frozen=True)
+class Location:
+    """A local path (made absolute) or `s3://bucket/key`. Raises StorageError on any other scheme."""
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        uri = os.fspath(self.uri)
+        if uri.startswith("s3://"):
+            bucket, _, key = uri[5:].partition("/")
+            if not bucket:
+                raise StorageError(f"{uri!r} names no bucket; write s3://BUCKET/PREFIX")
+            uri = f"s3://{bucket}/{key.strip('/')}".rstrip("/")
+        elif "://" in uri and not uri.startswith("file://"):
+            raise StorageError(f"cannot use {uri!r}: give a local path or an s3:// URI")
+        else:
+            uri = os.path.abspath(os.path.expanduser(uri.removeprefix("file://")))
+        object.__setattr__(self, "uri", uri)
+
+    def __str__(self) -> str:
+        return self.uri
+
+    @property
+    def is_s3(self) -> bool:
+        return self.uri.startswith("s3://")
+
+    @property
+    def name(self) -> str:
+        return self.uri.rsplit("/", 1)[-1]
+
+    @property
+    def parent(self) -> Location:
+        return Location(self.uri.rsplit("/", 1)[0] or "/")
+
+    def join(self, *names: str) -> Location:
+        """The place `names` below this one."""
+        return Location("/".join([self.uri.rstrip("/"), *names]))
+
+    def _bucket_key(self) -> dict[str, str]:
+        bucket, _, key = self.uri[5:].partition("/")
+        return {"Bucket": bucket, "Key": key}
+
+    def stat(self) -> Entry:
+        """Size and version of this file. Raises FileNotFoundError, IsADirectoryError or another OSError."""
+        if not self.is_s3:
+            found = os.stat(self.uri)
+            if os.path.isdir(self.uri):
+                raise IsADirectoryError(f"{self.uri} is a folder, not a file")
+            return Entry(self.name, found.st_size, str(found.st_mtime_ns))
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            head = _s3().head_object(**self._bucket_key())
+        except ClientError as error:
+            if _is_missing(error):
+                raise FileNotFoundError(f"{self.uri} is not there") from None
+            raise PermissionError(f"{self.uri}: {error}") from error
+        except BotoCoreError as error:
+            raise StorageError(f"{self.uri}: {error}") from error
+        return Entry(self.name, head["ContentLength"], head["ETag"].strip('"'))
+
+    def exists(self) -> bool:
+        """Whether a file (or, locally, a folder) is here."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        except IsADirectoryError:
+            return True
+        return True
+
+    def is_folder(self) -> bool:
+        """Whether a local folder is here, or any object below this S3 prefix."""
+        return next(self.list(), None) is not None if self.is_s3 else os.path.isdir(self.uri)
+
+    def list(self) -> Iterator[Entry]:
+        """Everything below, recursively, as it is found: never the whole listing in memory. Nothing here: no entry.
+
+        A folder that cannot be read and a link to nothing are entries of kind `unreadable`; folders are given too,
+        because a folder may have the name of a recording. Order: by name within a folder (S3: by key).
+        """
+        return self._list_s3() if self.is_s3 else _list_local(self.uri, "", ())
+
+    def _list_s3(self) -> Iterator[Entry]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        where = self._bucket_key()
+        prefix = where["Key"] + "/" if where["Key"] else ""
+        pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix)
+        try:
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    name = item["Key"][len(prefix) :]
+                    if name.endswith("/"):
+                        yield Entry(name.rstrip("/"), None, None, "folder")
+                    elif name:
+                        yield Entry(name, item["Size"], item["ETag"].strip('"'))
+        except (BotoCoreError, ClientError) as error:
+            raise StorageError(f"cannot list {self.uri}: {error}") from error
+
+    def read_bytes(self) -> bytes:
+        """The whole file. Raises FileNotFoundError."""
+        with self.open() as stream:
+            return bytes(stream.read())
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """A stream of the file's bytes. Raises FileNotFoundError."""
+        if not self.is_s3:
+            with open(self.uri, "rb") as stream:
+                yield stream
+            return
+        from botocore.exceptions import ClientError
+
+        try:
+            body = _s3().get_object(**self._bucket_key())["Body"]
+        except ClientError as error:
+            if _is_missing(error):
+                raise FileNotFoundError(f"{self.uri} is not there") from None
+            raise PermissionError(f"{self.uri}: {error}") from error
+        with contextlib.closing(body):
+            yield body
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write the file in one atomic step: readers see the old bytes or all of the new ones."""
+        if self.is_s3:
+            _s3().put_object(**self._bucket_key(), Body=data)
+            return
+        with self.writing() as stream:
+            stream.write(data)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[pa.NativeFile]:
+        """A stream whose bytes appear under this name only when the block ends well."""
+        filesystem, path = self.arrow()
+        if self.is_s3:  # an object appears when its upload is completed; Arrow cannot abort one, so undo it
+            try:
+                with filesystem.open_output_stream(path) as stream:
+                    yield stream
+            except BaseException:
+                self.delete()
+                raise
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
+        try:
+            with filesystem.open_output_stream(temporary) as stream:
+                yield stream
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    def delete(self) -> None:
+        """Remove this file; nothing happens where there is none."""
+        if self.is_s3:
+            _s3().delete_object(**self._bucket_key())
+        else:
+            Path(self.uri).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def local_copy(self) -> Iterator[str]:
+        """A local path with this file's bytes: itself, or a temporary copy of the S3 object."""
+        if not self.is_s3:
+            yield self.uri
+            return
+        # the extension is kept: decoders look at it for formats without a signature
+        with tempfile.NamedTemporaryFile(prefix="asid-", suffix=os.path.splitext(self.name)[1]) as copy:
+            with self.open() as stream:
+                shutil.copyfileobj(stream, copy, 1 << 20)
+            copy.flush()
+            yield copy.name
+
+    def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        """Arrow filesystem and this location's path in it."""
+        if not self.is_s3:
+            return pyarrow.fs.LocalFileSystem(), self.uri
+        options: dict[str, Any] = {"region": _region() or "us-east-1"} if _region() or _endpoint() else {}
+        if endpoint := _endpoint():
+            scheme, _, host = endpoint.partition("://")
+            options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
+        return pyarrow.fs.S3FileSystem(**options), self.uri[5:]
+
+    def lance(self) -> tuple[str, dict[str, str]]:
+        """URI and storage options for `lance` and `lancedb`; credentials stay in the environment."""
+        options: dict[str, str] = {}
+        if self.is_s3 and (endpoint := _endpoint()):
+            options = {"aws_endpoint": endpoint, "aws_region": _region() or "us-east-1"}
+            if endpoint.startswith("http://"):
+                options["allow_http"] = "true"
+        return self.uri, options
+
+
+def _list_local(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+    """`above`: device and inode of the folders we are in, so that a link to one of them ends."""
+    try:
+        here = os.stat(folder)
+        with os.scandir(folder) as found:
+            items = sorted(found, key=lambda item: item.name)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        yield Entry(prefix.rstrip("/") or ".", None, None, "unreadable", error.strerror)
+        return
+    identity = (here.st_dev, here.st_ino)
+    if identity in above:
+        return
+    for item in items:
+        name = prefix + item.name
+        try:
+            if item.is_dir():
+                yield Entry(name, None, None, "folder")
+                yield from _list_local(item.path, name + "/", (*above, identity))
+            else:
+                stat = item.stat()
+                yield Entry(name, stat.st_size, str(stat.st_mtime_ns))
+        except OSError as error:
+            yield Entry(name, None, None, "unreadable", error.strerror)
