@@ -65,6 +65,7 @@ def _write_av(path: Path, samples: np.ndarray, rate_hz: int, kind: str) -> None:
     layout = {1: "mono", 2: "stereo"}[samples.shape[1]]
     with av.open(str(path), "w", format=formats.get(kind, kind)) as output:
         stream = output.add_stream(AV_CODECS[kind], rate=rate_hz, layout=layout)
+        stream.bit_rate = 128_000  # wmav2 refuses to open without one
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples.T), format="fltp", layout=layout)
         frame.sample_rate = rate_hz
         output.mux(stream.encode(frame))

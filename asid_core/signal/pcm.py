@@ -1,0 +1,62 @@
+"""int16 PCM, and cutting a track into segments: cores side by side, each with its neighbours' audio as margin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+SCALE = 32_768
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a track; pcm is int16 [lead_samples + core_samples + tail]."""
+
+    index: int
+    start_sample: int  # of the core, in the track
+    lead_samples: int
+    core_samples: int
+    pcm: np.ndarray
+
+
+def to_pcm(samples: np.ndarray) -> np.ndarray:
+    """float32 in -1..1 to int16, rounded and clipped; the inverse of `from_pcm` on its values."""
+    return np.clip(np.rint(samples * np.float32(SCALE)), -SCALE, SCALE - 1).astype("<i2")
+
+
+def from_pcm(pcm: bytes | np.ndarray) -> np.ndarray:
+    """int16 little-endian PCM (bytes or array) to float32 [n] in -1..1."""
+    values = pcm if isinstance(pcm, np.ndarray) else np.frombuffer(pcm, dtype="<i2")
+    return values.astype(np.float32) / np.float32(SCALE)
+
+
+def cut(blocks: Iterable[np.ndarray], core_samples: int, margin_samples: int) -> Iterator[Segment]:
+    """Segments of a track given as blocks of int16 [n_i].
+
+    Core i is samples [i * core, (i + 1) * core) of the track; margins reach `margin_samples` further on both sides,
+    or to the track's ends. Holds one segment and one block in memory.
+    """
+    pieces: list[np.ndarray] = []
+    base = held = index = 0  # base: the track's sample that pieces[0][0] is
+
+    def make(signal: np.ndarray, core: int) -> Segment:
+        start = index * core_samples
+        lead = min(margin_samples, start)
+        first = start - lead - base
+        return Segment(index, start, lead, core, signal[first : first + lead + core + margin_samples])
+
+    for block in blocks:
+        pieces.append(block)
+        held += len(block)
+        while base + held >= (index + 1) * core_samples + margin_samples:
+            signal = np.concatenate(pieces)
+            yield make(signal, core_samples)
+            index += 1
+            drop = max(0, index * core_samples - margin_samples - base)
+            pieces, base, held = [signal[drop:]], base + drop, held - drop
+    signal = np.concatenate(pieces) if pieces else np.zeros(0, np.int16)
+    while (core := min(core_samples, base + held - index * core_samples)) > 0:
+        yield make(signal, core)
+        index += 1
