@@ -1,0 +1,238 @@
+"""The frame every verb stands in: options, configuration, logging, progress, errors, exit code, last line."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from asid_core import config as configs
+from jobs.progress import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+log = logging.getLogger(__name__)
+
+DONE, FAILED, USAGE = 0, 1, 2
+
+
+class Failure(Exception):
+    """What a verb cannot do, in words for its user, with what to do next."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb ends with: its last line and its exit code."""
+
+    summary: str
+    code: int = DONE
+    to_stderr: bool = False  # where standard output is a table for a program to read
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a verb's work is given."""
+
+    args: argparse.Namespace
+    config: configs.Config
+    progress: Callable[[dict[str, Any]], None]
+    started: float = field(default_factory=time.monotonic)
+
+    def weights(self) -> str:
+        """What `Fingerprinter.from_pretrained` takes: `--weights`, else those shipped under the config's name."""
+        return str(self.args.weights or self.config.model.name)
+
+    def summary(self, counts: str, audio_s: float = 0.0) -> str:
+        """The last line: counts, hours of audio worked on, seconds since the start, x real time."""
+        seconds = time.monotonic() - self.started
+        audio = f"; {audio_s / 3600:.2f} h audio" if audio_s else ""
+        speed = f", {audio_s / max(seconds, 1e-3):.0f} x real time" if audio_s else ""
+        return f"{counts}{audio} in {seconds:.1f} s{speed}"
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One verb of the command line. `options` adds its own arguments, `work` does it."""
+
+    name: str
+    summary: str
+    example: str
+    options: Callable[[argparse.ArgumentParser], None]
+    work: Callable[[Session], Outcome]
+    config: str = "linear"  # without --config and --weights
+
+
+def catalogue_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--catalogue", metavar="URI", required=True, help="the catalogue: a folder or an s3:// prefix")
+
+
+def corpus_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--corpus",
+        metavar="URI|MANIFEST",
+        required=True,
+        help="a folder or s3:// prefix of recordings, or a .csv, .jsonl or .parquet with a column `uri`",
+    )
+
+
+def rejects_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-rejects",
+        metavar="SHARE",
+        type=share,
+        default=0.05,
+        help="share of the files that may be unusable before the exit code is 1 (default 0.05)",
+    )
+
+
+def format_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+
+
+def show(rows: pa.Table, columns: Mapping[str, tuple[str, Callable[[Any], str]]], format: str) -> None:
+    """Print a table: `columns` of it aligned for people, or all of it as csv or json."""
+    from jobs import tables
+
+    if format == "table":
+        if rows.num_rows:
+            print(tables.aligned(rows.to_pylist(), columns))
+    else:
+        print(tables.encode(rows, format).decode(), end="")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, for argparse."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+    return value
+
+
+def _common(verb: Verb) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(add_help=False)
+    group = parser.add_argument_group("options of every verb")
+    shipped = ", ".join(configs.names())
+    group.add_argument("--config", metavar="NAME|FILE.yaml", help=f"{shipped} (default {verb.config}) or a file")
+    group.add_argument("--weights", metavar="W", help="a name we ship, a directory or an s3:// prefix")
+    group.add_argument("--set", metavar="A.B=C", action="append", default=[], help="change one key of the config")
+    group.add_argument("--print-config", action="store_true", help="print the config in force and end")
+    group.add_argument("--ray-address", metavar="ADDRESS", help="a Ray cluster (default: a Ray of its own, here)")
+    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    group.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings only")
+    return parser
+
+
+def build_parser(verb: Verb) -> argparse.ArgumentParser:
+    """The verb's whole parser: its own options first, then those every verb has."""
+    parser = argparse.ArgumentParser(
+        prog=f"asid {verb.name}",
+        description=verb.summary,
+        epilog=f"example:\n  {verb.example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common(verb)],
+    )
+    verb.options(parser)
+    return parser
+
+
+def _download(uri: str) -> str:
+    import tempfile
+
+    from pipelines.storage import Location
+
+    directory = Path(tempfile.mkdtemp(prefix="asid-weights-"))
+    for name in ("config.json", "model.safetensors"):
+        (directory / name).write_bytes(Location(uri).join(name).read_bytes())
+    return str(directory)
+
+
+def resolve_config(verb: Verb, args: argparse.Namespace) -> configs.Config:
+    """The config in force: `--config`, else the one stored with `--weights`, else the default; then `--set`.
+
+    Weights on S3 are brought here first: from then on `args.weights` names the copy.
+    """
+    if args.weights and args.weights.startswith("s3://"):
+        args.weights = _download(args.weights)
+    source = args.config or verb.config
+    if args.weights and not args.config:
+        from asid_core.model.fingerprinter import weights_directory
+
+        source = str(weights_directory(args.weights) / "config.json")
+    return configs.load(source, args.set)
+
+
+def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
+    """Run a verb; returns the exit code and raises nothing that a user can cause."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    try:
+        if "--print-config" in argv:  # needs none of the verb's own arguments
+            args, _ = _common(verb).parse_known_args(argv)
+            print(yaml.safe_dump(configs.to_dict(resolve_config(verb, args)), sort_keys=False), end="")
+            return DONE
+        args = build_parser(verb).parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    except configs.ConfigError as error:
+        return _complain(verb, error, USAGE)
+    _set_up_logging(args)
+    return _guarded(verb, args)
+
+
+def _guarded(verb: Verb, args: argparse.Namespace) -> int:
+    progress = Progress(sys.stderr, quiet=args.quiet)
+    ray_was_up = _ray_is_up()
+    try:
+        outcome = verb.work(Session(args, resolve_config(verb, args), progress))
+    except KeyboardInterrupt:
+        progress.close()
+        print(f"asid {verb.name}: stopped. What was committed is kept; the same command goes on.", file=sys.stderr)
+        return FAILED
+    except configs.ConfigError as error:
+        progress.close()
+        return _complain(verb, error, USAGE)
+    except Exception as error:
+        progress.close()
+        if not _is_expected(error):
+            log.exception("this is a bug of asid")
+        return _complain(verb, error, FAILED)
+    finally:
+        if not ray_was_up and _ray_is_up():
+            sys.modules["ray"].shutdown()  # leave no processes behind
+    progress.close()
+    print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout, flush=True)
+    return outcome.code
+
+
+def _complain(verb: Verb, error: Exception, code: int) -> int:
+    log.debug("traceback", exc_info=error)
+    text = " ".join(str(error).split()) or type(error).__name__
+    print(f"asid {verb.name}: {text}", file=sys.stderr)
+    return code
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether the user can do something about it. The classes are imported only now: they load heavy libraries."""
+    from asid_core.signal.decode import DecodeError
+    from pipelines.catalogue import CatalogueError
+
+    return isinstance(error, DecodeError | CatalogueError | OSError | Failure)
+
+
+def _set_up_logging(args: argparse.Namespace) -> None:
+    level = "WARNING" if args.quiet else args.log_level.upper()
+    logging.basicConfig(level="WARNING", stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", force=True)
+    for package in ("asid_core", "pipelines", "jobs"):
+        logging.getLogger(package).setLevel(level)
+
+
+def _ray_is_up() -> bool:
+    """Asked without importing Ray: a verb that needs none pays nothing."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

@@ -1,0 +1,97 @@
+"""asid fingerprint: the model's view of files, as arrays, without a catalogue."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import command
+from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from asid_core.model.fingerprinter import Fingerprinter
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, local or s3://")
+    parser.add_argument("--output", metavar="F.npz", required=True, help="arrays file, start_s, embedding (and nodes)")
+    parser.add_argument("--nodes", action="store_true", help="write the final graph nodes too (gnn models only)")
+
+
+def work(session: Session) -> Outcome:
+    import numpy as np
+    import torch
+
+    from asid_core.model.fingerprinter import Fingerprinter
+    from asid_core.signal.decode import DecodeError
+    from pipelines.storage import Location
+
+    args = session.args
+    model = Fingerprinter.from_pretrained(session.weights()).to("cuda" if torch.cuda.is_available() else "cpu")
+    columns: dict[str, list[np.ndarray]] = {}
+    failed, seconds = 0, 0.0
+    for number, file in enumerate(args.files, 1):
+        try:
+            rows, duration_s = fingerprint(model, file, args.nodes)
+        except (DecodeError, OSError) as error:
+            failed += 1
+            print(f"asid fingerprint: {file}: {error}", file=sys.stderr)
+            continue
+        seconds += duration_s
+        for name, values in rows.items():
+            columns.setdefault(name, []).append(values)
+        session.progress({"stage": "fingerprint", "done": number, "total": len(args.files), "audio_s": seconds})
+    if not columns:
+        raise command.Failure("none of the files could be read, so nothing was written")
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type]
+    Location(args.output).write_bytes(buffer.getvalue())
+    windows = sum(len(part) for part in columns["start_s"])
+    counts = f"{len(args.files) - failed} files, {windows} windows, {failed} unreadable -> {args.output}"
+    return Outcome(session.summary(counts, seconds), command.FAILED if failed else command.DONE)
+
+
+def fingerprint(model: Fingerprinter, file: str, nodes: bool) -> tuple[dict[str, np.ndarray], float]:
+    """The columns of one file and its duration in seconds. Raises DecodeError, OSError, or Failure without nodes."""
+    import numpy as np
+    import torch
+
+    from asid_core.config import SAMPLE_RATE_HZ
+    from asid_core.signal.decode import decode
+    from pipelines.storage import Location
+
+    with Location(file).local_copy() as path:
+        waveform = np.concatenate([np.zeros(0, np.float32), *decode(path)])
+    found = model.fingerprint(torch.from_numpy(waveform), nodes)
+    columns = {
+        "file": np.full(len(found.start_s), file),
+        "start_s": found.start_s.cpu().numpy(),
+        "embedding": found.vectors.cpu().numpy(),
+    }
+    if nodes:
+        if found.nodes is None:
+            raise command.Failure(f"the model {model.config.model.name!r} has no graph nodes: leave out --nodes")
+        columns["nodes"] = found.nodes.cpu().numpy()
+    return columns, len(waveform) / SAMPLE_RATE_HZ
+
+
+VERB = Verb(
+    "fingerprint",
+    "Write the fingerprints of files as numpy arrays.",
+    "asid fingerprint song.mp3 --output song.npz",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
