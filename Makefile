@@ -1,10 +1,15 @@
-# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv themselves.
-PYTHON ?= $(firstword $(foreach v,3.11 3.12 3.10,$(shell command -v python$(v) 2>/dev/null)) python3)
+# Two commands on a fresh machine: `make demo` and `make test`. Both make .venv themselves, from Python 3.10, 3.11 or 3.12.
+# The first interpreter that runs and fits: a pyenv shim exists for versions that are not switched on, so ask it.
+FITS := import sys, venv, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))
+FOUND = $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
+	$$p -c '$(FITS)' 2>/dev/null && echo $$p && break; done)
+PYTHON := $(or $(PYTHON),$(FOUND))
 BIN := .venv/bin
 
 .PHONY: demo test lint fix
 
 .venv/.ready: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "asid needs Python 3.10, 3.11 or 3.12 with venv: install one, or make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,cluster]'
 	touch $@

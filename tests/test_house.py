@@ -1,0 +1,80 @@
+"""The rules of ARCHITECTURE.md that a program can check: arrows run one way, files stay small."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("asid_core", "pipelines", "jobs")
+FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
+# a wing may import those of lower rank and itself
+WINGS = {"signal": 0, "model": 1, "learning": 2, "matching": 2, "evaluation": 3}
+CLUSTER_LIBRARIES = {"ray", "lance", "lancedb", "lance_ray", "s3fs", "boto3", "botocore"}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """Dotted names of every import, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _violations(path: Path, names: list[str]) -> list[str]:
+    """The imports of `path` (relative to the root) that run against an arrow."""
+    package, *rest = path.parts
+    bad = []
+    for name in names:
+        target, *inside = name.split(".")
+        if target in PACKAGES and PACKAGES.index(target) > PACKAGES.index(package):
+            bad.append(name)
+        if package == "asid_core" and target in CLUSTER_LIBRARIES:
+            bad.append(name)
+        if package == target == "asid_core" and inside[0] in WINGS:
+            wing = rest[0]  # a file directly in asid_core imports no wing
+            if wing != inside[0] and WINGS.get(wing, -1) <= WINGS[inside[0]]:
+                bad.append(name)
+    return bad
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_run_one_way(path: Path) -> None:
+    assert _violations(path.relative_to(ROOT), list(_imports(path))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("asid_core/signal/x.py", "asid_core.model.encoder.GnnEncoder"),
+        ("asid_core/matching/x.py", "asid_core.learning.losses.nt_xent"),
+        ("asid_core/config.py", "asid_core.signal.decode.decode"),
+        ("asid_core/model/x.py", "ray.data"),
+        ("asid_core/model/x.py", "pipelines.storage.Location"),
+        ("pipelines/x.py", "jobs.command.Verb"),
+    ],
+)
+def test_the_check_finds_what_it_should(path: str, name: str) -> None:
+    assert _violations(Path(path), [name]) == [name]
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("asid_core/evaluation/x.py", "asid_core.matching.align.align"),
+        ("asid_core/signal/x.py", "asid_core.config.Config"),
+        ("pipelines/x.py", "ray.data"),
+        ("jobs/x.py", "pipelines.storage.Location"),
+    ],
+)
+def test_the_check_lets_the_rest_pass(path: str, name: str) -> None:
+    assert _violations(Path(path), [name]) == []
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    everything = [*FILES, *sorted((ROOT / "tests").rglob("*.py"))]
+    assert len(everything) > 20
+    assert {str(p): n for p in everything if (n := len(p.read_text().splitlines())) >= 400} == {}
