@@ -53,7 +53,7 @@ class LogFrequencyFrontEnd(nn.Module):
             return_complex=True,
         )
         magnitude = spectrum[:, : self.used_bins].abs() * (2 / self.window.sum())
-        level = torch.log((self.filters @ magnitude).clamp(min=FLOOR))
+        level = torch.log((self.filters @ magnitude / FLOOR).clamp(min=1))  # silence exactly 0, and so whitened to 0
         return (level - self._local_mean(level)).clamp(min=0)
 
     def _local_mean(self, level: Tensor) -> Tensor:

@@ -1,0 +1,299 @@
+"""The assembled model: a recording in, its fingerprints out; and how it is kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asid_core.config import SAMPLE_RATE_HZ, Config, ConfigError, Gnn, LogFrequency, LogMel, Model, from_dict, to_dict
+from asid_core.model.encoder import GnnEncoder, folded, num_nodes
+from asid_core.model.linear import LinearEncoder
+from asid_core.model.reranker import Reranker
+from asid_core.signal.log_frequency import LogFrequencyFrontEnd
+from asid_core.signal.log_mel import LogMelFrontEnd
+from asid_core.signal.probing import normalised, pooled_bins, probed_patches
+
+LEVEL_FLOOR_DB = -120.0
+# windows a forward pass: more is no faster on two cores, and 64 full-size ones already take 0.3 GB
+WINDOWS_A_BATCH = 64
+# cores of the segment table read in one go by `fingerprint`: an hour in one piece would be 1.5 GB of spectrum
+CORES_A_PIECE = 4
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """The windows of a recording or of a segment, in order of time."""
+
+    window_index: Tensor  # int64 [w], counted from the start of the track
+    start_s: Tensor  # float64 [w], in the track
+    level_db: Tensor  # float32 [w], RMS re full scale of the window's audio
+    vectors: Tensor  # float32 [w, dim], L2-normalised; zero where silent
+    nodes: Tensor | None  # float32 [w, C, N]
+
+    @staticmethod
+    def joined(parts: Sequence[Fingerprints]) -> Fingerprints:
+        """Those of one track, cut into pieces, one after the other."""
+        nodes = [part.nodes for part in parts if part.nodes is not None]
+        return Fingerprints(
+            torch.cat([part.window_index for part in parts]),
+            torch.cat([part.start_s for part in parts]),
+            torch.cat([part.level_db for part in parts]),
+            torch.cat([part.vectors for part in parts]),
+            torch.cat(nodes) if nodes else None,
+        )
+
+
+class Fingerprinter(nn.Module):
+    """Front end, encoder and, for some, a reranker. `eval()` before fingerprinting; `from_pretrained` does so."""
+
+    def __init__(self, config: Config) -> None:
+        """Fresh weights. Raises ConfigError where the parts of `config.model` do not go together."""
+        super().__init__()
+        self.config = config
+        front, encoder, reranking = config.model.front_end, config.model.encoder, config.model.reranker
+        self.front_end: LogMelFrontEnd | LogFrequencyFrontEnd
+        self.encoder: GnnEncoder | LinearEncoder
+        self.reranker: Reranker | None = None
+        self.frozen_id: str | None = None
+        self.front_end = LogMelFrontEnd(front) if isinstance(front, LogMel) else LogFrequencyFrontEnd(front)
+        bins, frames = patch_size(config.model)
+        if isinstance(encoder, Gnn):
+            nodes = num_nodes(encoder, bins, frames)
+            self.encoder = GnnEncoder(encoder)
+            if reranking.heads:
+                self.reranker = Reranker(reranking, encoder.channels[-1], nodes)
+            return
+        if isinstance(front, LogMel):
+            raise ConfigError("model.encoder.kind linear needs model.front_end.kind log_frequency")
+        if reranking.heads:
+            raise ConfigError("model.reranker needs the nodes of a gnn encoder: set model.reranker.heads to 0")
+        self.encoder = LinearEncoder(encoder.dim, bins, frames)
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector."""
+        return self.config.model.encoder.dim
+
+    @property
+    def hop_samples(self) -> int:
+        """Samples from one frame of the features to the next."""
+        return self.config.model.front_end.hop_samples
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one window to the next."""
+        return self.config.model.front_end.window_hop_frames * self.hop_samples / SAMPLE_RATE_HZ
+
+    @property
+    def window_s(self) -> float:
+        """Seconds a window lasts."""
+        return self.config.model.front_end.window_frames * self.hop_samples / SAMPLE_RATE_HZ
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.front_end.buffers()).device
+
+    @property
+    def model_id(self) -> str:
+        """12 hex digits that change with the encoder's weights or the model's config, but not with the reranker."""
+        if self.frozen_id is not None:
+            return self.frozen_id
+        section = to_dict(self.config.model)
+        del section["reranker"]
+        digest = hashlib.blake2b(json.dumps(section, sort_keys=True).encode(), digest_size=6)
+        for name, value in sorted(self.encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def window_starts(self, num_frames: int) -> Tensor:
+        """First frames, int64 [w], of the whole windows in a recording of `num_frames` frames."""
+        front = self.config.model.front_end
+        return torch.arange(0, num_frames - front.window_frames + 1, front.window_hop_frames)
+
+    @torch.no_grad()
+    def features(self, waveform: Tensor) -> Tensor:
+        """Waveform [B, n] at 16 kHz -> frames [B, F, 1 + n // hop_samples]. Shorter than half an FFT is zero-padded."""
+        waveform = waveform.to(self.device, torch.float32)
+        missing = self.config.model.front_end.n_fft // 2 + 1 - waveform.shape[-1]
+        frames: Tensor = self.front_end(F.pad(waveform, (0, max(missing, 0))))
+        return frames[..., : 1 + waveform.shape[-1] // self.hop_samples]
+
+    @torch.no_grad()
+    def encode(self, features: Tensor, first_frames: Tensor, nodes: bool = False) -> tuple[Tensor, Tensor | None]:
+        """The windows of features [F, T] that start at `first_frames` int64 [n] -> (vectors [n, dim], nodes [n, C, N]).
+
+        Nodes are None unless asked for (64 KB a window at full size), and but from a gnn. A silent window is the zero
+        vector. Raises ValueError for a window that does not lie whole in the features.
+        """
+        if not len(first_frames):
+            return features.new_zeros(0, self.dim), None
+        frames, last = self.config.model.front_end.window_frames, int(first_frames.max())
+        if int(first_frames.min()) < 0 or last + frames > features.shape[1]:
+            raise ValueError(f"a window of {frames} frames must lie whole in the {features.shape[1]} there are")
+        windows = self.windows(features)
+        vectors, kept = [], []
+        for chunk in first_frames.to(features.device).split(WINDOWS_A_BATCH):
+            chunk_vectors, chunk_nodes = self.encode_patches(self.patches(windows[chunk]))
+            vectors.append(chunk_vectors)
+            if nodes and chunk_nodes is not None:
+                kept.append(chunk_nodes.float())
+        return torch.cat(vectors), torch.cat(kept) if kept else None
+
+    def windows(self, features: Tensor) -> Tensor:
+        """Every window of features [F, T] as one strided view, the time axis pooled: [T - window_frames + 1, F, W]."""
+        front = self.config.model.front_end
+        if isinstance(front, LogMel):
+            return features.unfold(1, front.window_frames, 1).transpose(0, 1)
+        # a running mean, so that the pooled frames of windows that start anywhere are all there, once
+        pooled = F.avg_pool1d(features, front.pool_frames, stride=1)
+        span = front.window_frames - front.pool_frames + 1
+        return pooled.unfold(1, span, 1)[..., :: front.pool_frames].transpose(0, 1)
+
+    def patches(self, windows: Tensor) -> Tensor:
+        """What the encoder takes of windows [n, F, W]: log-mel as it is, whitened ones pooled and to unit norm."""
+        front = self.config.model.front_end
+        return windows if isinstance(front, LogMel) else normalised(pooled_bins(windows, front.pool_bins))
+
+    def encode_patches(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Patches [n, bins, frames] as `patches` makes them -> vectors [n, dim], nodes [n, C, N] of a gnn."""
+        if isinstance(self.encoder, GnnEncoder):
+            vectors, nodes = self.encoder(patches)
+            return vectors, nodes
+        return self.encoder(patches), None
+
+    @torch.no_grad()
+    def probe(self, features: Tensor, centre_frames: Tensor, probes: Sequence[tuple[float, float]]) -> Tensor:
+        """Vectors [P, n, dim] of the windows around `centre_frames` [n] for each probe (semitones, tempo_ratio).
+
+        The window that `encode` finds at first frame f has its centre at f + window_frames / 2. Raises ValueError for
+        probes that the front end cannot make: log-mel only knows (0, 1) at whole windows.
+        """
+        front = self.config.model.front_end
+        if not isinstance(front, LogFrequency):
+            if list(probes) != [(0.0, 1.0)]:
+                raise ValueError(f"{front.kind} features cannot be probed: set probes to [0] and [1]")
+            first = (centre_frames - front.window_frames / 2).round().long()
+            return self.encode(features, first)[0][None]
+        out = features.new_empty(len(probes), len(centre_frames), self.dim)
+        for tempo in dict.fromkeys(tempo for _, tempo in probes):
+            which = [i for i, probe in enumerate(probes) if probe[1] == tempo]
+            semitones = [probes[i][0] for i in which]
+            step = max(1, WINDOWS_A_BATCH // len(which))
+            for at in range(0, len(centre_frames), step):
+                patches = probed_patches(features, centre_frames[at : at + step], semitones, tempo, front)
+                vectors, _ = self.encode_patches(patches.flatten(0, 1))
+                out[which, at : at + step] = vectors.view(len(which), -1, self.dim)
+        return out
+
+    def fingerprint(self, waveform: Tensor, nodes: bool = False) -> Fingerprints:
+        """All windows of a whole recording [n] at 16 kHz; one shorter than a window is zero-padded to one."""
+        core = CORES_A_PIECE * round(self.config.segment.core_s * SAMPLE_RATE_HZ)
+        margin = round(self.config.segment.margin_s * SAMPLE_RATE_HZ)
+        parts = []
+        for start in range(0, max(len(waveform), 1), core):
+            lead = min(start, margin)
+            piece = waveform[start - lead : start + core + margin]
+            parts.append(self.fingerprint_segment(piece, start, lead, core, nodes))
+        return Fingerprints.joined(parts)
+
+    def fingerprint_segment(
+        self, waveform: Tensor, start_samples: int, lead_samples: int, core_samples: int, nodes: bool = False
+    ) -> Fingerprints:
+        """The windows that start in the core of a segment, equal to the same windows of the whole track.
+
+        waveform [n]: lead, core and tail; `start_samples` is where the core starts in the track. Only the segment that
+        is a whole track may be shorter than a window: it is zero-padded to one.
+        """
+        front = self.config.model.front_end
+        origin = start_samples - lead_samples
+        skip = -origin % self.hop_samples  # frames are centred on multiples of the hop in the track, not in the segment
+        audio = waveform[skip:].to(self.device, torch.float32)
+        first_frame = (origin + skip) // self.hop_samples
+        short = (front.window_frames - 1) * self.hop_samples - len(audio)
+        padded = F.pad(audio, (0, short)) if short > 0 and start_samples == 0 else audio
+        features = self.features(padded[None])[0]
+
+        step = front.window_hop_frames * self.hop_samples
+        index = torch.arange(-(-start_samples // step), -(-(start_samples + max(core_samples, 1)) // step))
+        local = index * front.window_hop_frames - first_frame
+        whole = local + front.window_frames <= features.shape[1]
+        index, local = index[whole], local[whole]
+        vectors, kept = self.encode(features, local, nodes)
+        start_s = index.double() * self.hop_s
+        return Fingerprints(index, start_s, self.level_db(audio, local), vectors, kept)
+
+    def level_db(self, waveform: Tensor, first_frames: Tensor) -> Tensor:
+        """RMS in dB re full scale, float32 [n], of the audio [samples] of each window, what there is of it."""
+        power = F.pad(waveform.double().square().cumsum(0), (1, 0))
+        first = (first_frames.to(waveform.device) * self.hop_samples).clamp(max=len(waveform))
+        last = (first + self.config.model.front_end.window_frames * self.hop_samples).clamp(max=len(waveform))
+        mean = (power[last] - power[first]) / (last - first).clamp(min=1)
+        return (10 * mean.clamp(min=1e-30).log10()).clamp(min=LEVEL_FLOOR_DB).float()
+
+    def optimised(self, dtype: torch.dtype = torch.float32) -> Fingerprinter:
+        """A copy for inference: batch norms folded into the weights, these in `dtype`; the same `model_id`."""
+        copy = deepcopy(self).eval().requires_grad_(False)
+        copy.frozen_id = self.model_id
+        if isinstance(copy.encoder, GnnEncoder):
+            copy.encoder = folded(copy.encoder).to(dtype)
+        return copy
+
+    def save(self, directory: Path) -> None:
+        """Write config.json and model.safetensors. Raises ValueError for an `optimised` copy."""
+        if self.frozen_id is not None:
+            raise ValueError("an optimised model cannot be saved: save the one it was made from")
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "config.json").write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
+        save_file({name: value.contiguous() for name, value in self.weights().items()}, directory / "model.safetensors")
+
+    def weights(self) -> dict[str, Tensor]:
+        """The state of encoder and reranker; a front end has nothing of its own."""
+        return {name: value for name, value in self.state_dict().items() if not name.startswith("front_end.")}
+
+    @staticmethod
+    def from_pretrained(name_or_directory: str | Path) -> Fingerprinter:
+        """A model we ship, by name, or a directory that `save` wrote, ready for inference.
+
+        Raises FileNotFoundError where there is neither, ConfigError or RuntimeError where its files do not fit.
+        """
+        directory = weights_directory(name_or_directory)
+        model = Fingerprinter(from_dict(Config, json.loads((directory / "config.json").read_text())))
+        weights = load_file(directory / "model.safetensors")
+        missing = model.weights().keys() ^ weights.keys()
+        if missing:
+            raise RuntimeError(f"{directory}: config.json and model.safetensors differ in {sorted(missing)[:5]}")
+        model.load_state_dict(weights, strict=False)
+        return model.eval()
+
+
+def patch_size(model: Model) -> tuple[int, int]:
+    """(bins, frames) of what the encoder takes."""
+    front = model.front_end
+    if isinstance(front, LogMel):
+        return front.bins, front.window_frames
+    return front.bins // front.pool_bins, front.window_frames // front.pool_frames
+
+
+def weights_directory(name_or_directory: str | Path) -> Path:
+    """Where config.json and model.safetensors are: that directory, or the shipped one. Raises FileNotFoundError."""
+    shipped = Path(str(resources.files("asid_core"))) / "weights"
+    for directory in (Path(name_or_directory), shipped / str(name_or_directory)):
+        if (directory / "config.json").is_file():
+            return directory
+    names = sorted(path.parent.name for path in shipped.glob("*/config.json"))
+    raise FileNotFoundError(
+        f"no weights {str(name_or_directory)!r}: give a directory with config.json and model.safetensors, "
+        f"or one of {', '.join(names) or '(none shipped)'}"
+    )

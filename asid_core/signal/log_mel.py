@@ -1,0 +1,33 @@
+"""The paper's front end: a mel spectrogram in decibels (arXiv:2506.14684, section 3.1)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
+
+from asid_core.config import SAMPLE_RATE_HZ, LogMel
+
+
+class LogMelFrontEnd(nn.Module):
+    """Waveform -> log-mel frames, one every `hop_samples`, frame `f` centred on sample `f * hop_samples`."""
+
+    def __init__(self, config: LogMel) -> None:
+        super().__init__()
+        self.config = config
+        self.mel = MelSpectrogram(
+            SAMPLE_RATE_HZ,
+            n_fft=config.n_fft,
+            win_length=config.n_fft,
+            hop_length=config.hop_samples,
+            n_mels=config.bins,
+        )
+        # no top_db: clipping at the loudest frame would make a frame depend on where the recording was cut
+        self.to_db = AmplitudeToDB(stype="power", top_db=None)
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Waveform [B, n] float32 at 16 kHz -> dB [B, bins, 1 + n // hop_samples]; silence is -100 dB.
+
+        n > n_fft // 2: the edges are reflected.
+        """
+        frames: Tensor = self.to_db(self.mel(waveform))
+        return frames

@@ -1,0 +1,29 @@
+"""The authors' outputs on fixed inputs, and a config of the tiny model that made them."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from safetensors.torch import load_file
+from torch import Tensor
+
+from asid_core.config import Config, Gnn, LogMel, Model, Reranking
+
+FOLDER = Path(__file__).parents[1] / "golden"
+ENCODER_FILE = FOLDER / "published_format_tiny.pth"
+RERANKER_FILE = FOLDER / "published_format_tiny_reranker.pth"
+TINY = Gnn(channels=(8, 16, 32, 64), pooled_dim=96, hidden_dim=64, dim=16)
+TINY_CONFIG = Config(model=Model(name="tiny", front_end=LogMel(), encoder=TINY, reranker=Reranking()))
+
+
+@cache
+def golden() -> dict[str, Tensor]:
+    """Tensors by name; see DESIGN section 4."""
+    return load_file(FOLDER / "golden.safetensors")
+
+
+def difference(ours: Tensor, theirs: Tensor) -> float:
+    """Greatest absolute difference."""
+    assert ours.shape == theirs.shape
+    return float((ours - theirs).detach().abs().max())
