@@ -46,11 +46,15 @@ class Relation:
 
 @dataclass(frozen=True)
 class Query:
-    """A query track (or a piece cut from one). `groups` as for relations; a query of no relation samples nothing."""
+    """A query track (or a piece cut from one). `groups` as for relations; a query of no relation samples nothing.
+
+    `ignored`: references that are neither right nor wrong, and left out of its ranking.
+    """
 
     name: str
     duration_s: float | None = None
     groups: dict[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,8 @@ class Truth:
             )
             for r in values["relations"]
         ]
-        return cls(tuple(Query(**q) for q in values["queries"]), tuple(values["references"]), tuple(relations))
+        queries = tuple(Query(**{**q, "ignored": tuple(q.get("ignored", ()))}) for q in values["queries"])
+        return cls(queries, tuple(values["references"]), tuple(relations))
 
 
 def read_truth(path: Path) -> Truth:

@@ -1,0 +1,217 @@
+"""One evaluation for every truth: detections of a system against what is true, as a Report.
+
+Rules that every figure shares: a pair's score is its best row's; a query is not its own reference, nor is another query
+of the truth (two queries that sample one passage do sound alike) unless somebody samples that as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from asid_core.evaluation import metrics, statistics
+from asid_core.evaluation.localisation import Located, Row, locate
+from asid_core.evaluation.metrics import Protocol
+from asid_core.evaluation.report import Report
+from asid_core.evaluation.statistics import Figure
+from asid_core.evaluation.truth import Query, Relation, Truth, track_name
+
+SPLITS = ("tier", "bed_db", "type", "interpolation", "tempo", "occurrences")
+HIT_RANKS = (1, 3, 5, 10)
+
+Pairs = dict[str, dict[str, list[Row]]]  # query -> reference -> rows
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """One query with what is right for it and what was returned."""
+
+    query: Query
+    relevant: frozenset[str]
+    ranking: dict[str, float]
+
+
+def evaluate(
+    detections: pa.Table,
+    truth: Truth,
+    protocol: Protocol = "strict",
+    threshold: float = 0.5,
+    references: Collection[str] | None = None,
+    seed: int = 0,
+) -> Report:
+    """Score `detections` (schema.DETECTIONS; not cut at the threshold, or AP is charged for what was cut).
+
+    `references`: every track of the catalogue that may be returned, noise included; without it, the truth's and those
+    returned. `threshold` is the score from which a pair counts as reported. Raises ValueError for an empty truth, an
+    unknown protocol or a score that is not finite.
+    """
+    if not truth.queries:
+        raise ValueError("the truth has no queries; nothing to evaluate")
+    pairs = read_pairs(detections, truth)
+    relevant = truth.relevant()
+    answered = [_answer(q, relevant[q.name], pairs, protocol, truth.references) for q in truth.queries]
+    returned = {name for rows in pairs.values() for name in rows}
+    known = {track_name(r) for r in references or ()} - ({q.name for q in truth.queries} - set(truth.references))
+    count = len(truth.references) if protocol == "paper" else len(known | set(truth.references) | returned)
+    retrieval = _retrieval(answered, count, protocol)
+    located = [locate(_reported(pairs[r.query].get(r.reference, []), threshold), r) for r in truth.relations]
+    figures = {
+        **_retrieval_figures(retrieval, seed),
+        **_rejection_figures(answered, threshold, seed),
+        **_localisation_figures(located, seed),
+    }
+    return Report(
+        protocol,
+        threshold,
+        len(truth.queries),
+        count,
+        figures,
+        _by_group(answered, truth.relations, located, count, protocol, seed),
+        retrieval,
+    )
+
+
+def read_pairs(detections: pa.Table, truth: Truth) -> Pairs:
+    """Rows by query and reference name, without those that no protocol counts."""
+    queries = {q.name: q for q in truth.queries}
+    not_ranked = set(queries) - set(truth.references)
+    pairs: Pairs = {name: {} for name in queries}
+    columns = [
+        "query_id", "reference_id", "score", "query_start_s", "query_end_s", "reference_start_s", "reference_end_s",
+        "tempo_ratio", "pitch_semitones",
+    ]  # fmt: skip
+    for query_id, reference_id, score, *spans, tempo, pitch in zip(
+        *(detections.column(name).to_pylist() for name in columns), strict=True
+    ):
+        query, reference = track_name(query_id), track_name(reference_id)
+        if query not in queries or reference == query or reference in not_ranked:
+            continue
+        if reference in queries[query].ignored:
+            continue
+        if not math.isfinite(score):
+            raise ValueError(f"the score of {query_id} and {reference_id} is {score}; scores must be finite")
+        row = Row(score, (spans[0], spans[1]), (spans[2], spans[3]), tempo, pitch)
+        pairs[query].setdefault(reference, []).append(row)
+    return pairs
+
+
+def _reported(rows: list[Row], threshold: float) -> list[Row]:
+    """The rows of a pair that localisation looks at: those at the threshold, and the best whatever its score."""
+    best = max((r.score for r in rows), default=0.0)
+    return [r for r in rows if r.score >= min(best, threshold)]
+
+
+def _answer(
+    query: Query, relevant: set[str], pairs: Pairs, protocol: Protocol, references: Collection[str]
+) -> _Answered:
+    scores = {name: max(r.score for r in rows) for name, rows in pairs[query.name].items()}
+    return _Answered(query, frozenset(relevant), dict(metrics.rankable(scores, protocol, set(references))))
+
+
+def _retrieval(answered: Iterable[_Answered], num_references: int, protocol: Protocol) -> dict[str, dict[str, float]]:
+    """Measure -> query -> value, of queries that sample something."""
+    result: dict[str, dict[str, float]] = {name: {} for name in ("map", *(f"hit_at_{k}" for k in HIT_RANKS), "rank")}
+    for a in answered:
+        if not a.relevant:
+            continue
+        name = a.query.name
+        result["map"][name] = metrics.average_precision(a.ranking, a.relevant, protocol)
+        for k in HIT_RANKS:
+            result[f"hit_at_{k}"][name] = metrics.hit_at(a.ranking, a.relevant, k)
+        result["rank"][name] = metrics.normalised_rank(a.ranking, a.relevant, num_references)
+    return result
+
+
+def _retrieval_figures(retrieval: dict[str, dict[str, float]], seed: int) -> dict[str, Figure]:
+    values = {name: np.array(list(by_query.values())) for name, by_query in retrieval.items()}
+    ranks = values.pop("rank")
+    return {
+        **{name: statistics.mean_figure(v, seed) for name, v in values.items()},
+        "mean_rank": statistics.mean_figure(ranks, seed),
+        "median_rank": statistics.median_figure(ranks, seed),
+    }
+
+
+def _rejection_figures(answered: list[_Answered], threshold: float, seed: int) -> dict[str, Figure]:
+    """Does the best score tell who samples something, and what is reported at the threshold, right and wrong."""
+    n = len(answered)
+    samples = np.array([bool(a.relevant) for a in answered])
+    best = np.array([max(a.ranking.values(), default=0.0) for a in answered])
+    reported = [{name for name, score in a.ranking.items() if score >= threshold} for a in answered]
+    right = np.array([len(found & a.relevant) for found, a in zip(reported, answered, strict=True)], float)
+    wrong = np.array([len(found - a.relevant) for found, a in zip(reported, answered, strict=True)], float)
+    wanted = np.array([len(a.relevant) for a in answered], float)
+    seconds = np.array([a.query.duration_s or math.nan for a in answered])
+    both = bool(samples.any() and not samples.all())
+    empty = np.array(
+        [float(not found) if not a.relevant else math.nan for found, a in zip(reported, answered, strict=True)]
+    )
+
+    def auprc(i: np.ndarray) -> float:
+        return metrics.area_under_precision_recall(samples[i], best[i]) if samples[i].any() else math.nan
+
+    def ratio(top: np.ndarray, bottom: np.ndarray) -> Figure:
+        def of(i: np.ndarray) -> float:
+            return float(top[i].sum() / bottom[i].sum()) if bottom[i].sum() > 0 else math.nan
+
+        return statistics.figure(of, n, seed)
+
+    figures = {
+        "auroc": statistics.figure(lambda i: metrics.auroc(samples[i], best[i]), n if both else 0, seed),
+        "auprc": statistics.figure(auprc, n if both else 0, seed),
+        "recall": ratio(right, wanted),
+        "precision": ratio(right, right + wrong),
+        "nothing_kept_empty": statistics.mean_figure(empty, seed),
+    }
+    if not np.isnan(seconds).any():
+        figures["false_alarms_per_hour"] = ratio(wrong, seconds / 3600)
+    return figures
+
+
+def _localisation_figures(located: list[Located], seed: int) -> dict[str, Figure]:
+    def of(values: Iterable[float]) -> np.ndarray:
+        return np.array([v if math.isfinite(v) else math.nan for v in values], float)
+
+    return {
+        "query_iou": statistics.mean_figure(of(x.query_iou for x in located), seed),
+        "reference_iou": statistics.mean_figure(of(x.reference_iou for x in located), seed),
+        "within_5_s": statistics.mean_figure(of(x.within(5) for x in located), seed),
+        "within_1_s": statistics.mean_figure(of(x.within(1) for x in located), seed),
+        "start_error_s": statistics.median_figure(of(x.start_error_s for x in located), seed),
+        "alignment_error_s": statistics.median_figure(of(x.alignment_error_s for x in located), seed),
+        "tempo_error": statistics.median_figure(of(x.tempo_error for x in located), seed),
+        "pitch_error": statistics.median_figure(of(x.pitch_error for x in located), seed),
+    }
+
+
+def _by_group(
+    answered: list[_Answered],
+    relations: tuple[Relation, ...],
+    located: list[Located],
+    count: int,
+    protocol: Protocol,
+    seed: int,
+) -> dict[str, dict[str, dict[str, Figure]]]:
+    """Figures of the relations of each group; a query's other relevant references are left out of its ranking."""
+    by_name = {a.query.name: a for a in answered}
+    result: dict[str, dict[str, dict[str, Figure]]] = {}
+    for split in SPLITS:
+        for value in sorted({r.groups[split] for r in relations if split in r.groups}):
+            chosen = [i for i, r in enumerate(relations) if r.groups.get(split) == value]
+            wanted: dict[str, set[str]] = {}
+            for i in chosen:
+                wanted.setdefault(relations[i].query, set()).add(relations[i].reference)
+            part = []
+            for name, right in wanted.items():
+                a = by_name[name]
+                ranking = {k: v for k, v in a.ranking.items() if k in right or k not in a.relevant}
+                part.append(_Answered(a.query, frozenset(right), ranking))
+            result.setdefault(split, {})[value] = {
+                **_retrieval_figures(_retrieval(part, count, protocol), seed),
+                **_localisation_figures([located[i] for i in chosen], seed),
+            }
+    return result

@@ -1,0 +1,128 @@
+"""Where in both recordings: detected spans against annotated ones. Seconds throughout; a span is (start, end).
+
+Conventions: a relation's query spans are taken as a set of moments (overlaps merged). Where the annotation knows that
+the sampled passage sounds the same elsewhere in the reference, the kindest of these places counts. Errors are those of
+the highest-scoring row of a pair; a relation that was not found has IoU 0 and is within nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from asid_core.evaluation.truth import Occurrence, Relation
+
+Span = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What localisation reads of a row of `detections`."""
+
+    score: float
+    query: Span
+    reference: Span
+    tempo_ratio: float
+    pitch_semitones: float | None
+
+
+@dataclass(frozen=True)
+class Located:
+    """One relation's figures. NaN where nothing was annotated, or (the errors) where nothing was found.
+
+    `start_error_s`: the larger of the query's and the reference's start error. `alignment_error_s`: how far the row's
+    reference start is from where the truth puts its query start, whatever part of the occurrence was found.
+    """
+
+    query_iou: float
+    reference_iou: float
+    start_error_s: float
+    alignment_error_s: float
+    tempo_error: float  # |detected / true - 1|
+    pitch_error: float  # semitones
+
+    def within(self, seconds: float) -> float:
+        """1.0 where both starts are this close, 0.0 where not or not found, NaN where nothing was annotated."""
+        return math.nan if math.isnan(self.query_iou) else float(self.start_error_s <= seconds)
+
+
+def validate_spans(spans: Sequence[Span]) -> None:
+    """Raises ValueError for a span that ends before it starts or is not finite."""
+    for start, end in spans:
+        if not (math.isfinite(start) and math.isfinite(end) and end >= start):
+            raise ValueError(f"a span is (start, end) in seconds, start first, not ({start}, {end})")
+
+
+def merged(spans: Sequence[Span]) -> list[Span]:
+    """The same moments as disjoint spans in order."""
+    validate_spans(spans)
+    result: list[Span] = []
+    for start, end in sorted(spans):
+        if result and start <= result[-1][1]:
+            result[-1] = (result[-1][0], max(result[-1][1], end))
+        else:
+            result.append((start, end))
+    return result
+
+
+def intersection_over_union(detected: Sequence[Span], annotated: Sequence[Span]) -> float:
+    """Seconds in both over seconds in either; 0 where both are empty of time."""
+    a, b = merged(detected), merged(annotated)
+    both = sum(max(0.0, min(x[1], y[1]) - max(x[0], y[0])) for x in a for y in b)
+    either = sum(end - start for start, end in a) + sum(end - start for start, end in b) - both
+    return both / either if either > 0 else 0.0
+
+
+def locate(rows: Sequence[Row], relation: Relation) -> Located:
+    """Compare the rows reported for a pair with its relation."""
+    if not relation.occurrences:
+        best = max(rows, key=lambda r: r.score, default=None)
+        return Located(math.nan, math.nan, math.nan, math.nan, *_transformation_errors(best, relation))
+    if not rows:
+        return Located(0.0, 0.0, math.inf, math.nan, math.nan, math.nan)
+    best = max(rows, key=lambda r: r.score)
+    places = _places(relation)
+    annotated = [(o.query_start_s, o.query_end_s) for o in relation.occurrences]
+    return Located(
+        intersection_over_union([r.query for r in rows], annotated),
+        max(
+            intersection_over_union([best.reference], [(o.reference_start_s, o.reference_end_s) for o in place])
+            for place in places
+        ),
+        min(
+            max(abs(best.query[0] - o.query_start_s), abs(best.reference[0] - o.reference_start_s))
+            for place in places
+            for o in place
+        ),
+        min(_off_line(best, o, relation.tempo_ratio) for place in places for o in place),
+        *_transformation_errors(best, relation),
+    )
+
+
+def _places(relation: Relation) -> list[list[Occurrence]]:
+    """The occurrences as annotated, and moved to each equivalent place of the reference."""
+    first = relation.occurrences[0].reference_start_s
+    return [
+        [
+            Occurrence(o.query_start_s, o.query_end_s, o.reference_start_s + move, o.reference_end_s + move)
+            for o in relation.occurrences
+        ]
+        for move in [0.0, *(start - first for start in relation.equivalent_starts_s)]
+    ]
+
+
+def _off_line(row: Row, o: Occurrence, tempo_ratio: float | None) -> float:
+    """How far the row's reference start is from the line of one occurrence; its query start is held within it."""
+    start = min(max(row.query[0], o.query_start_s), o.query_end_s)
+    reference = row.reference[0] + (start - row.query[0]) * row.tempo_ratio
+    return abs(reference - o.reference_start_s - (tempo_ratio or 1.0) * (start - o.query_start_s))
+
+
+def _transformation_errors(row: Row | None, relation: Relation) -> tuple[float, float]:
+    tempo = pitch = math.nan
+    if row is not None and relation.tempo_ratio:
+        tempo = abs(row.tempo_ratio / relation.tempo_ratio - 1)
+    if row is not None and row.pitch_semitones is not None and relation.pitch_semitones is not None:
+        pitch = abs(row.pitch_semitones - relation.pitch_semitones)
+    return tempo, pitch

@@ -1,0 +1,85 @@
+"""The figures of one system on one truth, with their intervals: as plain values, and as a Markdown table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from asid_core.evaluation.statistics import Figure, Paired, paired
+
+TITLES = {
+    "map": "mAP",
+    "hit_at_1": "hit rate at 1",
+    "hit_at_3": "hit rate at 3",
+    "hit_at_5": "hit rate at 5",
+    "hit_at_10": "hit rate at 10",
+    "mean_rank": "mean normalised rank",
+    "median_rank": "median normalised rank",
+    "auroc": "samples something or nothing, AUROC",
+    "auprc": "samples something or nothing, area under precision-recall",
+    "recall": "pairs found at the threshold",
+    "precision": "pairs reported at the threshold that are right",
+    "nothing_kept_empty": "queries that sample nothing and come back empty",
+    "false_alarms_per_hour": "false alarms an hour of query audio",
+    "query_iou": "temporal IoU, query",
+    "reference_iou": "temporal IoU, reference",
+    "within_5_s": "both starts within 5 s",
+    "within_1_s": "both starts within 1 s",
+    "start_error_s": "start error, median of found (s)",
+    "alignment_error_s": "alignment error, median of found (s)",
+    "tempo_error": "tempo ratio error, median of found",
+    "pitch_error": "pitch error, median of found (semitones)",
+}
+
+
+@dataclass(frozen=True)
+class Report:
+    """`figures` by name (TITLES), `groups` as group -> value -> figures, `per_query` as measure -> query -> value."""
+
+    protocol: str
+    threshold: float
+    num_queries: int
+    num_references: int
+    figures: dict[str, Figure]
+    groups: dict[str, dict[str, dict[str, Figure]]]
+    per_query: dict[str, dict[str, float]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what could not be measured is None."""
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+    def to_markdown(self) -> str:
+        lines = [
+            f"{self.num_queries} queries, {self.num_references} references, protocol `{self.protocol}`, threshold "
+            f"{self.threshold:g}; 95 % bootstrap intervals over queries.",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {TITLES[name]} | {figure} |" for name, figure in self.figures.items() if figure.n),
+        ]
+        for group, values in self.groups.items():
+            lines += ["", f"| {group} | n | mAP | HR@1 | within 5 s |", "|---|---|---|---|---|"]
+            for value, figures in values.items():
+                cells = " | ".join(str(figures[name]) for name in ("map", "hit_at_1", "within_5_s"))
+                lines.append(f"| {value} | {figures['map'].n} | {cells} |")
+        return "\n".join(lines) + "\n"
+
+
+def compare(a: Report, b: Report, measure: str = "map", seed: int = 0) -> Paired:
+    """Paired test of a minus b, by one measure of `per_query`. Raises ValueError unless both had the same queries."""
+    first, second = a.per_query[measure], b.per_query[measure]
+    if set(first) != set(second):
+        raise ValueError("the two systems were not given the same queries; evaluate both on one truth")
+    names = sorted(first)
+    return paired(np.array([first[n] for n in names]), np.array([second[n] for n in names]), seed)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,220 @@
+"""Reader of Sample100-ext (arXiv:2506.14684): relations, annotated occurrences, and the queries cut from them.
+
+Layout: `samples.csv` (a relation a row), `tracks.csv`, `annotations/S001.json` (spans of query and target in layers; a
+layer's first span states its type), optionally `extra_annotations.json` (types of layers). A benchmark of ours is
+written in the same layout and read by the same functions.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asid_core.evaluation.localisation import Span, merged
+from asid_core.evaluation.truth import Occurrence, Query, Relation, Truth, track_name
+
+QUERY_LENGTHS_S = (5.0, 7.0, 10.0, 15.0, 20.0)
+MIN_SPAN_S = 1.0  # the authors' loader drops shorter ones
+
+
+class AnnotationError(ValueError):
+    """The folder is not in the published layout; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Annotated spans of one kind, in order: 'occurrence', 'absence', 'presence', 'partial occurrence'..."""
+
+    layer_id: int
+    kind: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of samples.csv with its annotations; `query_layers` is empty where nobody annotated it."""
+
+    sample_id: str
+    query: str
+    reference: str
+    tempo_ratio: float
+    repetitions: int
+    sample_type: str  # riff | beat | 1-note
+    interpolation: str  # no | maybe | yes | probably | probably not
+    query_layers: tuple[Layer, ...] = ()
+    reference_layers: tuple[Layer, ...] = ()
+
+    def presence(self, track_s: float | None = None) -> list[Span]:
+        """Where the sample sounds in the query: what was annotated and, where absence was marked, all between absences.
+
+        After the last absence it is taken to sound on only where the track's length is known.
+        """
+        heard = [s for layer in self.query_layers if layer.kind != "absence" for s in layer.spans]
+        silent = merged([s for layer in self.query_layers if layer.kind == "absence" for s in layer.spans])
+        if not silent:
+            return heard
+        edges = [0.0, *(edge for span in silent for edge in span)]
+        edges.append(max(track_s or 0.0, edges[-1]))
+        between = list(zip(edges[::2], edges[1::2], strict=True))
+        return [(start, end) for start, end in merged([*heard, *between]) if end - start >= MIN_SPAN_S]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A query cut from an occurrence: `name` is its id, `track` the recording it is cut from."""
+
+    name: str
+    track: str
+    start_s: float
+    end_s: float
+    sample_id: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The data set: relations, titles by track id."""
+
+    samples: tuple[Sample, ...]
+    tracks: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def queries(self) -> list[str]:
+        return sorted({s.query for s in self.samples})
+
+    @property
+    def references(self) -> list[str]:
+        return sorted({s.reference for s in self.samples})
+
+    def missing(self, track_ids: Iterable[str]) -> list[str]:
+        """Tracks of the annotations that `track_ids` (a catalogue's, whatever their folder and ending) lack."""
+        there = {track_name(t) for t in track_ids}
+        return [name for name in sorted({*self.queries, *self.references}) if name not in there]
+
+    def truth(self, durations_s: dict[str, float] | None = None) -> Truth:
+        """Whole-track truth; `durations_s` by track name, where known."""
+        lengths = durations_s or {}
+        queries = tuple(Query(name, lengths.get(name)) for name in self.queries)
+        relations = tuple(_relation(s, lengths.get(s.query)) for s in self.samples)
+        return Truth(queries, tuple(self.references), relations)
+
+    def cuts(self, length_s: float) -> list[Cut]:
+        """The first `length_s` of every place the sample sounds for at least so long."""
+        result = []
+        for sample in self.samples:
+            spans = [s for s in sample.presence() if s[1] - s[0] >= length_s]
+            for number, (start, _) in enumerate(spans):
+                name = f"{sample.sample_id}-{number:03d}-{length_s:g}s"
+                cut = Cut(name, sample.query, start, start + length_s, sample.sample_id, sample.reference)
+                result.append(cut)
+        return result
+
+
+def cut_truth(cuts: Collection[Cut], annotations: Annotations) -> Truth:
+    """Truth in which every cut is a query and the reference it was cut for the right answer.
+
+    Nobody annotated which of a track's samples sound at once, so the track's other references are neither right nor
+    wrong for its cuts. Raises AnnotationError for a cut of a relation that the annotations lack.
+    """
+    samples = {s.sample_id: s for s in annotations.samples}
+    unknown = sorted({c.sample_id for c in cuts} - set(samples))
+    if unknown:
+        raise AnnotationError(f"cuts of {unknown[0]}, which samples.csv does not have; take both from one data set")
+    references: dict[str, set[str]] = {}
+    for sample in annotations.samples:
+        references.setdefault(sample.query, set()).add(sample.reference)
+    queries, relations = [], []
+    for cut in cuts:
+        sample, length = samples[cut.sample_id], cut.end_s - cut.start_s
+        others = tuple(sorted(references[cut.track] - {cut.reference}))
+        queries.append(Query(cut.name, length, ignored=others))
+        relations.append(Relation(cut.name, cut.reference, (), sample.tempo_ratio, None, (), _groups(sample)))
+    return Truth(tuple(queries), tuple(annotations.references), tuple(relations))
+
+
+def read_annotations(directory: Path) -> Annotations:
+    """Read the published layout. Raises AnnotationError naming what is missing or malformed."""
+    samples = directory / "samples.csv"
+    if not samples.is_file():
+        raise AnnotationError(f"no samples.csv in {directory}; give the folder of Sample100-ext or of a benchmark")
+    extra = directory / "extra_annotations.json"
+    kinds: dict[str, Any] = {e["sample_id"]: e for e in json.loads(extra.read_text())} if extra.is_file() else {}
+    tracks = directory / "tracks.csv"
+    titles = {row["track_id"]: row for row in _rows(tracks)} if tracks.is_file() else {}
+    return Annotations(tuple(_sample(row, directory, kinds) for row in _rows(samples)), titles)
+
+
+def read_authors_cuts(path: Path) -> list[Cut]:
+    """The authors' own derived list (`sample100_query_index.json`), for the paper protocol; spans of 1 s and more."""
+    return [
+        Cut(
+            f"{r['sample_id']}-a{i:04d}", r["query_file"], r["start_time"], r["end_time"], r["sample_id"], r["ref_file"]
+        )
+        for i, r in enumerate(json.loads(path.read_text()))
+        if r["end_time"] - r["start_time"] >= MIN_SPAN_S
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file, skipinitialspace=True)
+        return [{(k or "").strip(): (v or "").strip() for k, v in row.items() if k} for row in reader]
+
+
+def _sample(row: dict[str, str], directory: Path, kinds: dict[str, Any]) -> Sample:
+    try:
+        sample_id = row["sample_id"]
+        path = directory / "annotations" / f"{sample_id}.json"
+        spans = json.loads(path.read_text()) if path.is_file() else {}
+        extra = kinds.get(sample_id, {})
+        return Sample(
+            sample_id,
+            row["query_track_id"],
+            row["target_track_id"],
+            float(row["estimated_tempo_ratio"]),
+            int(row["n_repetitions"]),
+            row["sample_type"],
+            row["interpolation"],
+            _layers(spans.get("query_time_annotations", []), extra.get("query_time_annotations", [])),
+            _layers(spans.get("target_time_annotations", []), extra.get("target_time_annotations", [])),
+        )
+    except (KeyError, ValueError) as error:
+        raise AnnotationError(f"{directory}: sample {row.get('sample_id', '?')}: {error!r}") from error
+
+
+def _layers(spans: list[dict[str, Any]], extra: list[dict[str, Any]]) -> tuple[Layer, ...]:
+    """Spans by layer; a layer is of the kind its spans or the extra annotations state, else an occurrence."""
+    kinds = {layer["id"]: layer["type"] for layer in extra}
+    kinds |= {span["id"]: span["type"] for span in spans if span.get("type")}
+    found: dict[int, list[Span]] = {}
+    for span in spans:
+        found.setdefault(span["id"], []).append((float(span["start_time"]), float(span["end_time"])))
+    return tuple(Layer(i, kinds.get(i, "occurrence"), tuple(sorted(s))) for i, s in sorted(found.items()))
+
+
+def _relation(sample: Sample, track_s: float | None) -> Relation:
+    """All places the sample sounds; each with the reference span of its layer, or the first."""
+    references = {layer.layer_id: layer.spans[0] for layer in sample.reference_layers}
+    occurrences: tuple[Occurrence, ...] = ()
+    if references:
+        fallback = next(iter(references.values()))
+        layer_of = {span: layer.layer_id for layer in sample.query_layers for span in layer.spans}
+        occurrences = tuple(
+            Occurrence(*span, *references.get(layer_of.get(span, -1), fallback)) for span in sample.presence(track_s)
+        )
+    return Relation(sample.query, sample.reference, occurrences, sample.tempo_ratio, None, (), _groups(sample))
+
+
+def _groups(sample: Sample) -> dict[str, str]:
+    """What results are split by."""
+    tempo, count = sample.tempo_ratio, sample.repetitions
+    return {
+        "type": sample.sample_type,
+        "interpolation": sample.interpolation,
+        "tempo": "slower" if tempo < 0.97 else "faster" if tempo > 1.03 else "within 3 %",
+        "occurrences": "1-9" if count < 10 else "10-49" if count < 50 else "50 and more",
+    }
