@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+import zipfile
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -48,9 +49,7 @@ def work(session: Session) -> Outcome:
         session.progress({"stage": "fingerprint", "done": number, "total": len(args.files), "audio_s": seconds})
     if not columns:
         raise command.Failure("none of the files could be read, so nothing was written")
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: np.concatenate(parts) for name, parts in columns.items()})  # type: ignore[arg-type]
-    Location(args.output).write_bytes(buffer.getvalue())
+    Location(args.output).write_bytes(npz({name: np.concatenate(parts) for name, parts in columns.items()}))
     windows = sum(len(part) for part in columns["start_s"])
     counts = f"{len(args.files) - failed} files, {windows} windows, {failed} unreadable -> {args.output}"
     return Outcome(session.summary(counts, seconds), command.FAILED if failed else command.DONE)
@@ -78,6 +77,18 @@ def fingerprint(model: Fingerprinter, file: str, nodes: bool) -> tuple[dict[str,
             raise command.Failure(f"the model {model.config.model.name!r} has no graph nodes: leave out --nodes")
         columns["nodes"] = found.nodes.cpu().numpy()
     return columns, len(waveform) / SAMPLE_RATE_HZ
+
+
+def npz(arrays: dict[str, np.ndarray]) -> bytes:
+    """Arrays as np.load reads them. np.savez cannot: its own first parameter is called `file`."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, values in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, values, allow_pickle=False)
+    return buffer.getvalue()
 
 
 VERB = Verb(
