@@ -76,7 +76,7 @@ LOUD_DB = -18.0
 
 @dataclass(frozen=True)
 class Demo:
-    """Waveforms [n] at 22.05 kHz by track name, and who samples whom. `truth.queries` are all the tracks."""
+    """Waveforms [n] at 22.05 kHz by track name, and who samples whom. `truth` lists every track as query and as reference."""
 
     tracks: dict[str, Wave]
     truth: Truth
@@ -95,15 +95,15 @@ def make_demo(seed: int = 0) -> Demo:
         music[query], relation = _sample(query, reference, music, recipe, np.random.default_rng([seed, 100, index]))
         relations.append(relation)
     queries = tuple(Query(name, round(len(wave) / RATE_HZ, 3)) for name, wave in music.items())
-    return Demo(music, Truth(queries, tuple(r.reference for r in relations), tuple(relations)))
+    return Demo(music, Truth(queries, tuple(music), tuple(relations)))
 
 
 def write_demo(directory: Path, seed: int = 0) -> Truth:
-    """Write `NAME.wav` (22.05 kHz, 16 bit, mono) for every track and `truth.json`; returns the truth."""
+    """Write `music/NAME.wav` (22.05 kHz, 16 bit, mono) for every track and `truth.json`; returns the truth."""
     demo = make_demo(seed)
-    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "music").mkdir(parents=True, exist_ok=True)
     for name, wave in demo.tracks.items():
-        soundfile.write(directory / f"{name}.wav", wave, RATE_HZ, subtype="PCM_16")
+        soundfile.write(directory / "music" / f"{name}.wav", wave, RATE_HZ, subtype="PCM_16")
     (directory / "truth.json").write_text(json.dumps({"seed": seed, "truth": demo.truth.to_dict()}, indent=1))
     return demo.truth
 

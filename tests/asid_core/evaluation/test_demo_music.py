@@ -93,8 +93,8 @@ def test_written_files_read_back(tmp_path: Path, demo: Demo, monkeypatch: pytest
     monkeypatch.setattr(demo_music, "make_demo", lambda seed: demo)
     truth = write_demo(tmp_path / "new" / "folder")
     folder = tmp_path / "new" / "folder"
-    assert sorted(p.stem for p in folder.glob("*.wav")) == sorted(TITLES)
-    wave, rate = soundfile.read(folder / "amber_station.wav", dtype="float32")
+    assert sorted(p.stem for p in (folder / "music").glob("*")) == sorted(TITLES)
+    wave, rate = soundfile.read(folder / "music" / "amber_station.wav", dtype="float32")
     assert rate == RATE_HZ
     np.testing.assert_allclose(wave, demo.tracks["amber_station"], atol=1e-4)
     assert read_truth(folder / "truth.json").relations == truth.relations
