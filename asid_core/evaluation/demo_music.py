@@ -76,7 +76,10 @@ LOUD_DB = -18.0
 
 @dataclass(frozen=True)
 class Demo:
-    """Waveforms [n] at 22.05 kHz by track name, and who samples whom. `truth` lists every track as query and as reference."""
+    """Waveforms [n] at 22.05 kHz by track name, and who samples whom.
+
+    `truth` lists every track as query and as reference.
+    """
 
     tracks: dict[str, Wave]
     truth: Truth

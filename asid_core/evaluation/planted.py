@@ -40,8 +40,9 @@ class FalseAlarm:
 def compare(detections: pa.Table, truth: Truth, threshold: float) -> tuple[list[Planted], list[FalseAlarm]]:
     """Every relation of `truth` in `detections` (schema.DETECTIONS) whose score is at least `threshold`.
 
-    `truth` lists every track as query and as reference, or pairs with others are not looked at. In a sweep of a catalogue with itself the sampled track finds the one that samples it as well: both directions of a
-    planted pair are right.
+    `truth` lists every track as query and as reference, or its pairs with others are not looked at. In a sweep of a
+    catalogue with itself the sampled track finds the one that samples it as well: both directions of a planted pair are
+    right.
     """
     pairs = {
         query: {name: kept for name, rows in found.items() if (kept := [r for r in rows if r.score >= threshold])}
@@ -68,7 +69,7 @@ def _look(relation: Relation, found: dict[str, list[Row]]) -> Planted:
 
 
 def span_error_s(row: Row, relation: Relation) -> float:
-    """The greatest error of the row's four ends, in the nearest occurrence and the nearest place that sounds the same."""
+    """The greatest error of the row's four ends, in the nearest occurrence and place that sounds the same."""
     first = relation.occurrences[0].reference_start_s
     moves = [0.0, *(start - first for start in relation.equivalent_starts_s)]
     return min(
