@@ -26,9 +26,8 @@ def work(session: Session) -> Outcome:
     for kind in rejects.column("error_type").to_pylist():
         counts[kind] = counts.get(kind, 0) + 1
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1]))
-    return Outcome(
-        f"rejects: {rejects.num_rows}{f' ({kinds})' if kinds else ''}", to_stderr=session.args.format != "table"
-    )
+    summary = f"{rejects.num_rows} rejects" + (f": {kinds}" if kinds else "")
+    return Outcome(summary, to_stderr=session.args.format != "table")
 
 
 VERB = Verb(
