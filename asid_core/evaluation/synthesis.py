@@ -68,7 +68,7 @@ def _pitch(rng: np.random.Generator) -> float:
             return semitones
 
 
-def find_cut(track: Wave, length: int, rng: np.random.Generator, tries: int = 20) -> int | None:
+def find_cut(track: Wave, length: int, rate_hz: int, rng: np.random.Generator, tries: int = 20) -> int | None:
     """A start at which `length` samples are not much quieter than the track (10 dB) and no second is silent."""
     if len(track) < length:
         return None
@@ -76,7 +76,7 @@ def find_cut(track: Wave, length: int, rng: np.random.Generator, tries: int = 20
     for _ in range(tries):
         start = int(rng.integers(0, len(track) - length + 1))
         piece = track[start : start + length]
-        seconds = [effects.level_db(part) for part in np.array_split(piece, max(1, length // 22050))]
+        seconds = [effects.level_db(part) for part in np.array_split(piece, max(1, length // rate_hz))]
         if effects.level_db(piece) > floor and min(seconds) > floor - 20:
             return start
     return None
@@ -114,7 +114,8 @@ def lay(sample: Wave, bed: Wave | None, repeats: int, start: int, bed_db: float)
     if bed is None:
         mix = run
     else:
-        under = effects.level_db(bed[start : start + len(run)])
+        # a bed that pauses just there is not raised until its next note drowns everything
+        under = max(effects.level_db(bed[start : start + len(run)]), effects.level_db(bed) - 15)
         mix = bed * np.float32(10 ** ((effects.level_db(run) + bed_db - under) / 20))
         mix[start : start + len(run)] += run
     return (mix * np.float32(0.9 / max(float(np.abs(mix).max()), 1e-6))).astype(np.float32)
