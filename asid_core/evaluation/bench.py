@@ -163,7 +163,7 @@ def _make_queries(
 def _bed(track: Wave, rng: np.random.Generator) -> Wave:
     """30 to 60 s of a track, a place that is not silent."""
     length = min(int(rng.uniform(30, 60) * WORK_RATE_HZ), len(track))
-    start = synthesis.find_cut(track, length, WORK_RATE_HZ, rng) or 0
+    start = synthesis.find_cut(track, length, rng, WORK_RATE_HZ) or 0
     return track[start : start + length].copy()
 
 
@@ -172,7 +172,7 @@ def _sampling_query(
 ) -> tuple[Query, Relation, Wave]:
     recipe = synthesis.draw_recipe(tier, rng)
     length = int(recipe.cut_s * WORK_RATE_HZ)
-    start = synthesis.find_cut(track, length, WORK_RATE_HZ, rng) or 0
+    start = synthesis.find_cut(track, length, rng, WORK_RATE_HZ) or 0
     made = synthesis.make_query(track, start, None if recipe.bed_db is None else bed, recipe, WORK_RATE_HZ, rng)
     groups = {
         "tier": tier,

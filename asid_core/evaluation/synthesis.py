@@ -68,7 +68,7 @@ def _pitch(rng: np.random.Generator) -> float:
             return semitones
 
 
-def find_cut(track: Wave, length: int, rate_hz: int, rng: np.random.Generator, tries: int = 20) -> int | None:
+def find_cut(track: Wave, length: int, rng: np.random.Generator, rate_hz: int = 22_050, tries: int = 20) -> int | None:
     """A start at which `length` samples are not much quieter than the track (10 dB) and no second is silent."""
     if len(track) < length:
         return None
