@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from jobs.command import DONE, USAGE, Verb
 
-VERBS = ("fingerprint", "import-weights", "status", "rejects")
+VERBS = ("segment", "fingerprint", "import-weights", "status", "rejects")
 
 
 def verb_named(name: str) -> Verb:

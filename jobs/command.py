@@ -140,6 +140,7 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
         parents=[_common(verb)],
     )
     verb.options(parser)
+    parser.set_defaults(verb=verb.name)
     return parser
 
 

@@ -1,0 +1,75 @@
+"""asid segment: a corpus becomes segment tables, tracks and rejects."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import command
+from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    from pipelines.segment import SegmentSummary
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    command.corpus_option(parser)
+    command.catalogue_option(parser)
+    command.rejects_option(parser)
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.catalogue import Catalogue
+    from pipelines.runtime import start_ray
+    from pipelines.segment import segment
+
+    catalogue = Catalogue(session.args.catalogue, create=True, geometry=session.config.segment)
+    start_ray(session.args.ray_address)
+    found = segment(session.args.corpus, catalogue, session.config, session.progress)
+    return Outcome(session.summary(counts(found), found.audio_s), exit_code(session, found))
+
+
+def counts(found: SegmentSummary) -> str:
+    """What happened to the files, in words; nothing new is said first."""
+    parts = [f"{found.tracks:,} tracks segmented" if found.tracks else "no new tracks"]
+    parts += [f"{found.already:,} unchanged"] if found.already else []
+    parts += [f"{found.refreshed:,} moved or retitled"] if found.refreshed else []
+    refused = found.rejects + found.rejected_before
+    parts += [f"{refused:,} rejects ({found.rejects:,} of them new)"] if refused else []
+    parts += [f"{found.ignored:,} other files"] if found.ignored else []
+    return ", ".join(parts)
+
+
+def exit_code(session: Session, found: SegmentSummary) -> int:
+    """FAILED, with a line that says so, where more of the corpus is refused than `--max-rejects` allows."""
+    allowed: float = session.args.max_rejects
+    if found.listed and found.reject_share <= allowed:
+        return command.DONE
+    if not found.listed:
+        problem = f"no recordings in {session.args.corpus}: is it the right folder or manifest?"
+    else:
+        problem = (
+            f"{found.reject_share:.1%} of the files are rejects, --max-rejects allows {allowed:.1%}; "
+            f"asid rejects --catalogue {session.args.catalogue} tells why"
+        )
+    print(f"asid {session.args.verb}: {problem}", file=sys.stderr)
+    return command.FAILED
+
+
+VERB = Verb(
+    "segment",
+    "Read a corpus into segment tables; what cannot be read becomes a reject.",
+    "asid segment --corpus ~/Music --catalogue ~/music.asid",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""`asid segment`: exit codes and last lines; what it writes is tested with its pipeline."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs import cli, segment
+from pipelines.segment import SegmentSummary
+
+pytestmark = pytest.mark.ray
+
+
+def test_segment_again_and_too_many_rejects(
+    ray_session: Any, tmp_path: Path, audio: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        audio(f"corpus/{number}.wav", 4.0, seed=number)
+    (tmp_path / "corpus" / "bad.mp3").write_text("no music")
+    argv = ["segment", "--corpus", str(tmp_path / "corpus"), "--catalogue", str(tmp_path / "cat")]
+    assert cli.main(argv) == 1
+    captured = capsys.readouterr()
+    assert "asid segment: 25.0% of the files are rejects, --max-rejects allows 5.0%; asid rejects" in captured.err
+    assert captured.out.splitlines()[-1].startswith("3 tracks segmented, 1 rejects (1 of them new); 0.00 h audio in ")
+
+    assert cli.main([*argv, "--max-rejects", "0.25"]) == 0
+    assert capsys.readouterr().out.startswith("no new tracks, 3 unchanged, 1 rejects (0 of them new) in ")
+    assert ray_session.is_initialized()  # a Ray that was there before is left alone
+
+    assert cli.main([*argv, "--set", "segment.core_s=15.36"]) == 1
+    assert "use the same segment.core_s" in capsys.readouterr().err
+
+
+def test_a_corpus_that_is_not_there(ray_session: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["segment", "--corpus", str(tmp_path / "none"), "--catalogue", str(tmp_path / "cat")]
+    assert cli.main(argv) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("asid segment: ") and "none" in error
+    (tmp_path / "empty").mkdir()
+    argv[2] = str(tmp_path / "empty")
+    assert cli.main(argv) == 1
+    assert "no recordings in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("summary", "text"),
+    [
+        (SegmentSummary("r", tracks=2000), "2,000 tracks segmented"),
+        (SegmentSummary("r", already=5, ignored=2), "no new tracks, 5 unchanged, 2 other files"),
+        (SegmentSummary("r", refreshed=1, rejects=1, rejected_before=2),
+         "no new tracks, 1 moved or retitled, 3 rejects (1 of them new)"),
+    ],
+)  # fmt: skip
+def test_counts(summary: SegmentSummary, text: str) -> None:
+    assert segment.counts(summary) == text
