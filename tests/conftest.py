@@ -19,9 +19,19 @@ import soundfile  # noqa: E402
 AV_CODECS = {"m4a": "aac", "opus": "libopus", "wma": "wmav2", "aac": "aac", "mp4": "aac"}
 
 
+def s3_environment(endpoint: str) -> dict[str, str]:
+    """What a process needs to use the S3 server of the tests."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
 @pytest.fixture(scope="session")
-def ray_session() -> Iterator[Any]:
-    """A local Ray of two CPUs for the whole session."""
+def ray_session(s3_server: str) -> Iterator[Any]:
+    """A local Ray of two CPUs for the whole session; its workers know the S3 server."""
     import ray
 
     ray.init(
@@ -32,7 +42,7 @@ def ray_session() -> Iterator[Any]:
         log_to_driver=False,
         logging_level="ERROR",
         # workers import the tests' own stub decoders
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1])}},
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parents[1]), **s3_environment(s3_server)}},
     )
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield ray
@@ -108,10 +118,8 @@ def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
     import botocore.session
 
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name, value in s3_environment(s3_server).items():
+        monkeypatch.setenv(name, value)
     bucket = f"bucket-{uuid.uuid4().hex[:12]}"
     botocore.session.Session().create_client("s3", endpoint_url=s3_server).create_bucket(Bucket=bucket)
     return f"s3://{bucket}"

@@ -1,0 +1,47 @@
+"""Starting Ray the same way in every job."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+# What a pipeline tells while it works: {"stage": "segment", "done": 12, "total": 40 or None, ...more counts}
+Progress = Callable[[dict[str, Any]], None]
+
+OBJECT_STORE_BYTES = 512 * 1024**2
+OBJECT_STORE_SHARE = 0.3
+
+
+def start_ray(address: str | None = None) -> None:
+    """Connect to the Ray at `address`, or start one on this machine; nothing happens where Ray already runs.
+
+    A local Ray has no dashboard and a bounded object store (512 MiB or 30 % of the memory, whichever is less): the
+    pipelines pass file names and small tables through it, never audio. Raises ConnectionError where there is no Ray.
+    """
+    local = address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)
+    if local:
+        os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a Ray of our own needs no token; before the import
+    import ray
+    import ray.data
+
+    if not ray.is_initialized():
+        if local:
+            memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=int(min(OBJECT_STORE_BYTES, OBJECT_STORE_SHARE * memory)),
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+        else:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours tell tracks and hours, Ray's tell blocks
+    context.print_on_execution_start = False
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
