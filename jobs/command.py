@@ -97,6 +97,12 @@ def format_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
 
 
+def score_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--min-score", metavar="S", type=share, help="report from this score on (default: the config's)"
+    )
+
+
 def show(rows: pa.Table, columns: Mapping[str, tuple[str, Callable[[Any], str]]], format: str) -> None:
     """Print a table: `columns` of it aligned for people, or all of it as csv or json."""
     from jobs import tables

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import json
@@ -92,3 +93,12 @@ def format_of(path: str) -> str:
     if ending not in FORMATS:
         raise ValueError(f"{path} must end in .csv, .json or .parquet")
     return ending
+
+
+def export_path(path: str) -> str:
+    """A file to export to, for argparse: the ending is checked before any work starts."""
+    try:
+        format_of(path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path

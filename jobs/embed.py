@@ -1,0 +1,43 @@
+"""asid embed: segments become fingerprints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs import command
+from jobs.command import Outcome, Session, Verb
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    command.catalogue_option(parser)
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.embed import embed
+
+    from pipelines.catalogue import Catalogue
+    from pipelines.runtime import start_ray
+
+    catalogue = Catalogue(session.args.catalogue)
+    start_ray(session.args.ray_address)
+    found = embed(catalogue, session.config, session.weights(), session.progress)
+    return Outcome(session.summary(str(found), found.audio_s))
+
+
+VERB = Verb(
+    "embed",
+    "Turn segments into fingerprints; tracks that have theirs are left alone.",
+    "asid embed --catalogue ~/music.asid",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

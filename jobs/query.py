@@ -1,0 +1,49 @@
+"""asid query: what do these files sample? They need not be in the catalogue."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs import command, tables
+from jobs.command import Outcome, Session, Verb
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, local or s3://")
+    command.catalogue_option(parser)
+    command.format_option(parser)
+    parser.add_argument("--top", metavar="N", type=int, default=10, help="at most N detections a file (default 10)")
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.query import query
+
+    from pipelines.catalogue import Catalogue
+    from pipelines.runtime import start_ray
+
+    args = session.args
+    catalogue = Catalogue(args.catalogue)
+    start_ray(args.ray_address)
+    found = query(args.files, catalogue, session.config, args.top)
+    command.show(found, tables.DETECTION_COLUMNS, args.format)
+    counts = f"{len(args.files)} files, {found.num_rows} detections"
+    return Outcome(session.summary(counts), to_stderr=args.format != "table")
+
+
+VERB = Verb(
+    "query",
+    "Identify the samples in files that need not be in the catalogue.",
+    "asid query beat.wav --catalogue ~/music.asid --format json",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""asid run: the main job. Segment, embed, index, sweep; each does only what is left to do."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import command, segment, sweep
+from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    from pipelines.sweep import SweepSummary
+
+    from pipelines.catalogue import Catalogue
+    from pipelines.segment import SegmentSummary
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    sweep.options(parser)
+    command.corpus_option(parser)
+    command.rejects_option(parser)
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.catalogue import Catalogue
+    from pipelines.runtime import start_ray
+
+    args = session.args
+    catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
+    start_ray(args.ray_address)
+    segmented, swept = main_job(session, args.corpus, catalogue)
+    sweep.show(swept.detections, args.export)
+    counts = f"{segment.counts(segmented)}, {swept.detections.num_rows:,} detections"
+    return Outcome(session.summary(counts, segmented.audio_s), segment.exit_code(session, segmented))
+
+
+def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[SegmentSummary, SweepSummary]:
+    """The four stages in order."""
+    from pipelines import embed, index
+    from pipelines import segment as segmenting
+    from pipelines import sweep as sweeping
+
+    config, args = session.config, session.args
+    segmented = segmenting.segment(corpus, catalogue, config, session.progress)
+    embed.embed(catalogue, config, session.weights(), session.progress)
+    index.index(catalogue, config, session.progress)
+    swept = sweeping.sweep(
+        catalogue,
+        config,
+        queries=args.queries,
+        references=args.references,
+        min_score=args.min_score,
+        progress=session.progress,
+    )
+    return segmented, swept
+
+
+VERB = Verb(
+    "run",
+    "The main job: segment, embed, index and sweep a corpus.",
+    "asid run --corpus ~/Music --catalogue ~/music.asid --export samples.csv",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""asid sweep: every track against every other."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from jobs import command, tables
+from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SHOWN = 20
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    command.catalogue_option(parser)
+    parser.add_argument("--queries", metavar="GLOB", help="only tracks whose track_id matches, as queries")
+    parser.add_argument("--references", metavar="GLOB", help="only tracks whose track_id matches, as references")
+    command.score_option(parser)
+    parser.add_argument(
+        "--export", metavar="F", type=tables.export_path, help="write the detections to a .csv, .json or .parquet"
+    )
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.sweep import sweep
+
+    from pipelines.catalogue import Catalogue
+    from pipelines.runtime import start_ray
+
+    args = session.args
+    catalogue = Catalogue(args.catalogue)
+    start_ray(args.ray_address)
+    found = sweep(
+        catalogue,
+        session.config,
+        queries=args.queries,
+        references=args.references,
+        min_score=args.min_score,
+        progress=session.progress,
+    )
+    show(found.detections, args.export)
+    return Outcome(session.summary(f"sweep {found.sweep_id}: {found.detections.num_rows:,} detections"))
+
+
+def show(detections: pa.Table, export: str | None) -> None:
+    """Print the best rows, and write all of them where asked."""
+    from pipelines.storage import Location
+
+    best = detections.sort_by([("score", "descending")]).slice(0, SHOWN)
+    command.show(best, tables.DETECTION_COLUMNS, "table")
+    if detections.num_rows > SHOWN:
+        print(f"... and {detections.num_rows - SHOWN:,} more (--export F.csv writes all)")
+    if export:
+        Location(export).write_bytes(tables.encode(detections, tables.format_of(export)))
+
+
+VERB = Verb(
+    "sweep",
+    "Find every sample: each track against all the others.",
+    "asid sweep --catalogue ~/music.asid --export samples.csv",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
