@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import logging
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -136,18 +137,17 @@ class _Run:
 
         size = self._config.segment.files_a_task
         tables = [pa.Table.from_pylist(files[i : i + size], schema=FILES) for i in range(0, len(files), size)]
-        outcomes = ray.data.from_arrow(tables).map_batches(
-            segment_batch,
-            batch_size=None,  # a block is a task's files
-            batch_format="pyarrow",
-            fn_kwargs={
-                "catalogue_uri": self._catalogue.location.uri,
-                "run_id": self.run_id,
-                "config": self._config.segment,
-                "reader": self._reader,
-            },
-            max_retries=TASK_RETRIES,
-        )
+        options = {"catalogue_uri": self._catalogue.location.uri, "run_id": self.run_id, "reader": self._reader}
+        with warnings.catch_warnings():
+            # Ray 2.60 has no other place to say how often a task may die; it warns that 2.64 will
+            warnings.simplefilter("ignore", DeprecationWarning)
+            outcomes = ray.data.from_arrow(tables).map_batches(
+                segment_batch,
+                batch_size=None,  # a block is a task's files
+                batch_format="pyarrow",
+                fn_kwargs=options | {"config": self._config.segment},
+                max_retries=TASK_RETRIES,
+            )
         for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
                 self._take(row)

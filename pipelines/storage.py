@@ -56,9 +56,22 @@ def _s3() -> Any:
     return _client(_endpoint(), _region() or ("us-east-1" if _endpoint() else None), os.getpid())
 
 
-def _is_missing(error: Exception) -> bool:
-    code = getattr(error, "response", {}).get("Error", {}).get("Code")
-    return code in ("404", "NoSuchKey", "NotFound")
+@contextlib.contextmanager
+def _s3_errors(uri: str) -> Iterator[None]:
+    """S3's errors as those of files; what is neither missing nor forbidden (network, throttling) is a StorageError."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code")
+        if code in ("404", "NoSuchKey", "NotFound"):
+            raise FileNotFoundError(f"{uri} is not there") from None
+        if code in ("403", "AccessDenied"):
+            raise PermissionError(f"no permission to use {uri}") from None
+        raise StorageError(f"{uri}: {error}") from error
+    except BotoCoreError as error:
+        raise StorageError(f"{uri}: {error}; check AWS_ENDPOINT_URL and the AWS credentials") from error
 
 
 @dataclass(frozen=True)
@@ -110,16 +123,8 @@ class Location:
             if os.path.isdir(self.uri):
                 raise IsADirectoryError(f"{self.uri} is a folder, not a file")
             return Entry(self.name, found.st_size, str(found.st_mtime_ns))
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
+        with _s3_errors(self.uri):
             head = _s3().head_object(**self._bucket_key())
-        except ClientError as error:
-            if _is_missing(error):
-                raise FileNotFoundError(f"{self.uri} is not there") from None
-            raise PermissionError(f"{self.uri}: {error}") from error
-        except BotoCoreError as error:
-            raise StorageError(f"{self.uri}: {error}") from error
         return Entry(self.name, head["ContentLength"], head["ETag"].strip('"'))
 
     def exists(self) -> bool:
@@ -145,21 +150,21 @@ class Location:
         return self._list_s3() if self.is_s3 else _list_local(self.uri, "", ())
 
     def _list_s3(self) -> Iterator[Entry]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         where = self._bucket_key()
         prefix = where["Key"] + "/" if where["Key"] else ""
-        pages = _s3().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix)
-        try:
-            for page in pages:
-                for item in page.get("Contents", ()):
-                    name = item["Key"][len(prefix) :]
-                    if name.endswith("/"):
-                        yield Entry(name.rstrip("/"), None, None, "folder")
-                    elif name:
-                        yield Entry(name, item["Size"], item["ETag"].strip('"'))
-        except (BotoCoreError, ClientError) as error:
-            raise StorageError(f"cannot list {self.uri}: {error}") from error
+        with _s3_errors(self.uri):
+            pages = iter(_s3().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix))
+        while True:
+            with _s3_errors(self.uri):
+                page = next(pages, None)
+            if page is None:
+                return
+            for item in page.get("Contents", ()):
+                name = item["Key"][len(prefix) :]
+                if name.endswith("/"):
+                    yield Entry(name.rstrip("/"), None, None, "folder")
+                elif name:
+                    yield Entry(name, item["Size"], item["ETag"].strip('"'))
 
     def read_bytes(self) -> bytes:
         """The whole file. Raises FileNotFoundError."""
@@ -173,21 +178,16 @@ class Location:
             with open(self.uri, "rb") as stream:
                 yield stream
             return
-        from botocore.exceptions import ClientError
-
-        try:
+        with _s3_errors(self.uri):
             body = _s3().get_object(**self._bucket_key())["Body"]
-        except ClientError as error:
-            if _is_missing(error):
-                raise FileNotFoundError(f"{self.uri} is not there") from None
-            raise PermissionError(f"{self.uri}: {error}") from error
         with contextlib.closing(body):
             yield body
 
     def write_bytes(self, data: bytes) -> None:
         """Write the file in one atomic step: readers see the old bytes or all of the new ones."""
         if self.is_s3:
-            _s3().put_object(**self._bucket_key(), Body=data)
+            with _s3_errors(self.uri):
+                _s3().put_object(**self._bucket_key(), Body=data)
             return
         with self.writing() as stream:
             stream.write(data)
@@ -217,7 +217,8 @@ class Location:
     def delete(self) -> None:
         """Remove this file; nothing happens where there is none."""
         if self.is_s3:
-            _s3().delete_object(**self._bucket_key())
+            with _s3_errors(self.uri):
+                _s3().delete_object(**self._bucket_key())
         else:
             Path(self.uri).unlink(missing_ok=True)
 

@@ -89,3 +89,12 @@ def test_relative_and_home_paths_become_absolute(monkeypatch: pytest.MonkeyPatch
     assert Location("x/../y").uri == os.path.join(os.getcwd(), "y")
     assert Location("s3://bucket/a/").join("b").uri == "s3://bucket/a/b"
     assert Location("s3://bucket/a/b").parent == Location("s3://bucket/a")
+
+
+def test_s3_that_cannot_be_reached_or_used_says_so(s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StorageError, match="NoSuchBucket"):
+        list(Location("s3://no-such-bucket/x").list())
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(StorageError, match="AWS_ENDPOINT_URL"):
+        Location(s3_bucket).join("x").read_bytes()

@@ -92,6 +92,13 @@ def test_truncated_files_need_nine_tenths(audio: Make) -> None:
     assert 9.0 < len(samples(path)) / 16_000 < 10.0
 
 
+@pytest.mark.parametrize(("kind", "error_type"), [("m4a", "not_audio"), ("mp3", "truncated")])
+def test_half_a_file_is_refused(audio: Make, kind: str, error_type: str) -> None:
+    path = audio(f"a.{kind}", 8.0, 44_100, 2)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert refusal(path).error_type == error_type
+
+
 def test_a_truncated_wav_is_what_is_there(audio: Make) -> None:
     path = audio("a.wav", 4.0)
     path.write_bytes(path.read_bytes()[: 44 + 2 * 32_000])
