@@ -24,8 +24,11 @@ from asid_core.signal.log_mel import LogMelFrontEnd
 from asid_core.signal.probing import normalised, pooled_bins, probed_patches
 
 LEVEL_FLOOR_DB = -120.0
-# windows a forward pass: more is no faster on two cores, and 64 full-size ones already take 0.3 GB
-WINDOWS_A_BATCH = 64
+# windows a forward pass: a full-size GNN's widest layer takes 260 KB a window, and a CPU is slower once 64 of them
+# overflow its cache (20 windows/s against 29 at 32); elsewhere more is faster until it fills
+WINDOWS_A_BATCH, CPU_GNN_WINDOWS_A_BATCH = 512, 32
+# centres probed at once: each call sums up the whole recording, and 256 x 9 patches are 18 MB
+CENTRES_A_BATCH = 256
 # cores of the segment table read in one go by `fingerprint`: an hour in one piece would be 1.5 GB of spectrum
 CORES_A_PIECE = 4
 
@@ -144,12 +147,18 @@ class Fingerprinter(nn.Module):
             raise ValueError(f"a window of {frames} frames must lie whole in the {features.shape[1]} there are")
         windows = self.windows(features)
         vectors, kept = [], []
-        for chunk in first_frames.to(features.device).split(WINDOWS_A_BATCH):
+        for chunk in first_frames.to(features.device).split(self.windows_a_batch):
             chunk_vectors, chunk_nodes = self.encode_patches(self.patches(windows[chunk]))
             vectors.append(chunk_vectors)
             if nodes and chunk_nodes is not None:
                 kept.append(chunk_nodes.float())
         return torch.cat(vectors), torch.cat(kept) if kept else None
+
+    @property
+    def windows_a_batch(self) -> int:
+        """Windows handed to the encoder at once."""
+        on_cpu = isinstance(self.encoder, GnnEncoder) and self.device.type == "cpu"
+        return CPU_GNN_WINDOWS_A_BATCH if on_cpu else WINDOWS_A_BATCH
 
     def windows(self, features: Tensor) -> Tensor:
         """Every window of features [F, T] as one strided view, the time axis pooled: [T - window_frames + 1, F, W]."""
@@ -190,11 +199,11 @@ class Fingerprinter(nn.Module):
         for tempo in dict.fromkeys(tempo for _, tempo in probes):
             which = [i for i, probe in enumerate(probes) if probe[1] == tempo]
             semitones = [probes[i][0] for i in which]
-            step = max(1, WINDOWS_A_BATCH // len(which))
-            for at in range(0, len(centre_frames), step):
-                patches = probed_patches(features, centre_frames[at : at + step], semitones, tempo, front)
-                vectors, _ = self.encode_patches(patches.flatten(0, 1))
-                out[which, at : at + step] = vectors.view(len(which), -1, self.dim)
+            for at in range(0, len(centre_frames), CENTRES_A_BATCH):
+                centres = centre_frames[at : at + CENTRES_A_BATCH]
+                patches = probed_patches(features, centres, semitones, tempo, front).flatten(0, 1)
+                vectors = torch.cat([self.encode_patches(part)[0] for part in patches.split(self.windows_a_batch)])
+                out[which, at : at + CENTRES_A_BATCH] = vectors.view(len(which), -1, self.dim)
         return out
 
     def fingerprint(self, waveform: Tensor, nodes: bool = False) -> Fingerprints:

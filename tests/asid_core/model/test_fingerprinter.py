@@ -124,6 +124,15 @@ def test_the_identity_probe_is_the_window_itself(name: str) -> None:
     assert difference(probed[1], model.encode_patches(patches[0])[0]) < 1e-5
 
 
+def test_probes_of_many_centres_are_those_of_each() -> None:
+    model = fingerprinter("linear")
+    features = model.features(music(15)[None])[0]
+    centres = torch.linspace(50, 320, 300)
+    many = model.probe(features, centres, [(1.0, 0.926), (-1.0, 1.0)])
+    for i in (0, 255, 256, 299):
+        assert difference(model.probe(features, centres[i : i + 1], [(-1.0, 1.0)])[0], many[1, i : i + 1]) < 1e-5
+
+
 def test_log_mel_is_not_probed() -> None:
     model = fingerprinter("gnn-paper")
     features = model.features(music(6)[None])[0]
