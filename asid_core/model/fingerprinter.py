@@ -19,6 +19,7 @@ from asid_core.config import SAMPLE_RATE_HZ, Config, ConfigError, Gnn, LogFreque
 from asid_core.model.encoder import GnnEncoder, folded, num_nodes
 from asid_core.model.linear import LinearEncoder
 from asid_core.model.reranker import Reranker
+from asid_core.signal import framing
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd
 from asid_core.signal.log_mel import LogMelFrontEnd
 from asid_core.signal.probing import normalised, pooled_bins, probed_patches
@@ -128,10 +129,7 @@ class Fingerprinter(nn.Module):
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
         """Waveform [B, n] at 16 kHz -> frames [B, F, 1 + n // hop_samples]. Shorter than half an FFT is zero-padded."""
-        waveform = waveform.to(self.device, torch.float32)
-        missing = self.config.model.front_end.n_fft // 2 + 1 - waveform.shape[-1]
-        frames: Tensor = self.front_end(F.pad(waveform, (0, max(missing, 0))))
-        return frames[..., : 1 + waveform.shape[-1] // self.hop_samples]
+        return framing.frames(self.front_end, waveform.to(self.device, torch.float32))
 
     @torch.no_grad()
     def encode(self, features: Tensor, first_frames: Tensor, nodes: bool = False) -> tuple[Tensor, Tensor | None]:
@@ -225,23 +223,32 @@ class Fingerprinter(nn.Module):
         waveform [n]: lead, core and tail; `start_samples` is where the core starts in the track. Only the segment that
         is a whole track may be shorter than a window: it is zero-padded to one.
         """
-        front = self.config.model.front_end
-        origin = start_samples - lead_samples
-        skip = -origin % self.hop_samples  # frames are centred on multiples of the hop in the track, not in the segment
-        audio = waveform[skip:].to(self.device, torch.float32)
-        first_frame = (origin + skip) // self.hop_samples
-        short = (front.window_frames - 1) * self.hop_samples - len(audio)
-        padded = F.pad(audio, (0, short)) if short > 0 and start_samples == 0 else audio
-        features = self.features(padded[None])[0]
+        features, index, local, level = self.segment_windows(waveform, start_samples, lead_samples, core_samples)
+        vectors, kept = self.encode(features, local, nodes)
+        return Fingerprints(index, index.double() * self.hop_s, level, vectors, kept)
 
+    def segment_windows(
+        self, waveform: Tensor, start_samples: int, lead_samples: int, core_samples: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Frames [F, T] of a segment, and of the windows that start in its core: their index int64 [w] in the track,
+        their first frames int64 [w] among those frames, and their level_db float32 [w]. For the rest see above."""
+        front = self.config.model.front_end
+        waveform = waveform.to(self.device, torch.float32)
+        features, first_frame = framing.on_grid(
+            self.front_end, self.padded(waveform, start_samples), start_samples - lead_samples
+        )
         step = front.window_hop_frames * self.hop_samples
         index = torch.arange(-(-start_samples // step), -(-(start_samples + max(core_samples, 1)) // step))
         local = index * front.window_hop_frames - first_frame
         whole = local + front.window_frames <= features.shape[1]
         index, local = index[whole], local[whole]
-        vectors, kept = self.encode(features, local, nodes)
-        start_s = index.double() * self.hop_s
-        return Fingerprints(index, start_s, self.level_db(audio, local), vectors, kept)
+        skip = -(start_samples - lead_samples) % self.hop_samples
+        return features, index, local, self.level_db(waveform[skip:], local)
+
+    def padded(self, waveform: Tensor, start_samples: int) -> Tensor:
+        """The audio [n] of a segment; that of a whole track shorter than a window zero-padded to one."""
+        short = (self.config.model.front_end.window_frames - 1) * self.hop_samples - len(waveform)
+        return F.pad(waveform, (0, short)) if short > 0 and start_samples == 0 else waveform
 
     def level_db(self, waveform: Tensor, first_frames: Tensor) -> Tensor:
         """RMS in dB re full scale, float32 [n], of the audio [samples] of each window, what there is of it."""
