@@ -135,6 +135,53 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a sample on its way into another track: the ends of ranges, drawn from uniformly."""
+
+    semitones: float = 3.0
+    tempo_ratios: tuple[float, ...] = (0.7, 1.5)
+    together: bool = False  # pitch and tempo in one pair; the paper's T2 does one of them
+    gain_db: float = 10.0
+    offset_s: float = 0.25
+    bed_db: tuple[float, ...] = (-12.0, 8.0)  # of the music laid over it, re the sample; for recordings without stems
+    equaliser_db: float = 0.0
+    low_cut_hz: float = 20.0  # drawn up to here, and
+    high_cut_hz: float = 8000.0  # down to here
+    reverb_s: float = 0.0  # time in which the tail falls by 60 dB
+    compression: float = 0.0  # share of the loudness changes, in dB, that is taken away
+    codec_db: float = 120.0  # what lies this far below the loudest band of its frame is lost
+
+
+@dataclass(frozen=True)
+class Training:
+    """How an encoder or a reranker is trained (DESIGN section 4); the defaults are the paper's."""
+
+    objective: Literal["paper", "mixes"] = "paper"
+    batch_pairs: int = 64  # of one worker
+    steps: int = 20_000
+    learning_rate: float = 8e-5
+    final_learning_rate: float = 7e-7
+    warmup_steps: int = 100
+    clip_norm: float = 1.0
+    tau: float = 0.05
+    curriculum: float = 0.5  # share of the steps over which all ranges grow from 5 % to full
+    blocks_from: float = 0.0  # share of the steps before which the graph blocks are left out (five times as fast)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    reranker_steps: int = 2000
+    reranker_learning_rate: float = 1e-4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Report:
+    """How much of a sweep its page shows; the best of samples and of duplicates each."""
+
+    detections: int = 100_000
+    snippets: int = 200  # detections that can be heard: 60 kB each
+    snippet_s: float = 8.0
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything a verb may be told."""
 
@@ -142,6 +189,8 @@ class Config:
     model: Model = field(default_factory=Model)
     probes: Probes = field(default_factory=Probes)
     search: Search = field(default_factory=Search)
+    training: Training = field(default_factory=Training)
+    report: Report = field(default_factory=Report)
 
 
 T = TypeVar("T")

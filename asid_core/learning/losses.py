@@ -1,4 +1,4 @@
-"""The contrastive loss of the encoder."""
+"""The contrastive losses of the encoder, and the reranker's choice of negatives."""
 
 from __future__ import annotations
 
@@ -8,17 +8,26 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# [B, dim] -> [workers * B, dim] in rank order, keeping gradients
+Gather = Callable[[Tensor], Tensor]
+
 
 def nt_xent(
-    z_i: Tensor, z_j: Tensor, tau: float = 0.05, gather: Callable[[Tensor], Tensor] | None = None, rank: int = 0
+    z_i: Tensor,
+    z_j: Tensor,
+    tau: float = 0.05,
+    gather: Gather | None = None,
+    rank: int = 0,
+    ambiguous: Tensor | None = None,
 ) -> Tensor:
     """Normalised-temperature cross-entropy over a batch of positive pairs (SimCLR; arXiv:2506.14684 section 3.3).
 
     z_i, z_j: [B, dim], any length (normalised here); row b of one is the positive of row b of the other, every other
-    row of both a negative. Returns the mean over this process's 2B rows, a scalar in nats.
+    row of both a negative, but where `ambiguous` [B, B] (off the diagonal) says that two rows sound the same. Returns
+    the mean over this process's 2B rows, a scalar in nats.
 
-    For a batch spread over workers, `gather` maps [B, dim] to [workers * B, dim] in rank order, keeping gradients, and
-    `rank` says which rows are this worker's. Each worker's loss is then over its own rows against everybody's.
+    For a batch spread over workers, `gather` brings everybody's rows and `rank` says which are this worker's. Each
+    worker's loss is then over its own rows against everybody's.
     """
     z_i, z_j = F.normalize(z_i.float(), dim=1), F.normalize(z_j.float(), dim=1)
     all_i, all_j = (z_i, z_j) if gather is None else (gather(z_i), gather(z_j))
@@ -26,5 +35,66 @@ def nt_xent(
     similarities = torch.cat([z_i, z_j]) @ torch.cat([all_i, all_j]).T / tau
     own = rank * batch + torch.arange(batch, device=z_i.device)
     rows = torch.cat([own, own + total])
-    similarities[torch.arange(2 * batch, device=rows.device), rows] = -torch.inf  # a row is no negative of itself
-    return F.cross_entropy(similarities, (rows + total) % (2 * total))
+    left_out = torch.zeros_like(similarities, dtype=torch.bool)
+    left_out[torch.arange(2 * batch, device=rows.device), rows] = True  # a row is no negative of itself
+    if ambiguous is not None:
+        left_out[:, rows] |= ambiguous.repeat(2, 2)
+    return F.cross_entropy(similarities.masked_fill(left_out, -torch.inf), (rows + total) % (2 * total))
+
+
+def two_references(
+    queries: Tensor,
+    references: Tensor,
+    second: Tensor,
+    tau: float = 0.05,
+    gather: Gather | None = None,
+    rank: int = 0,
+    ambiguous: Tensor | None = None,
+) -> Tensor:
+    """Cross-entropy of artificial mixes art_b = A_b + B_(b-1), each with two true references (arXiv:2510.11507).
+
+    queries, references: [B, dim]. Reference b is a positive of query b, reference b - 1 (of the same worker, the first
+    row's the last) one where `second` [B] says that it can be heard, and else left out. One true reference is never a
+    negative of the other; `ambiguous`, `gather` and `rank` as in `nt_xent`. Returns the mean over this worker's
+    positives, in both directions, in nats.
+    """
+    queries, references = F.normalize(queries.float(), dim=1), F.normalize(references.float(), dim=1)
+    everyone = (queries, references) if gather is None else (gather(queries), gather(references))
+    batch = queries.shape[0]
+    rows = torch.arange(batch, device=queries.device)
+    own = rank * batch + rows
+    before = rank * batch + (rows - 1) % batch
+    after = rank * batch + (rows + 1) % batch
+    losses = []
+    # a query's second reference is the row before; a reference's second query the row after
+    for mine, others, other, heard in (
+        (queries, everyone[1], before, second),
+        (references, everyone[0], after, second.roll(-1)),
+    ):
+        similarities = mine @ others.T / tau
+        left_out = torch.zeros_like(similarities, dtype=torch.bool)
+        if ambiguous is not None:
+            left_out[:, own] = ambiguous
+        for positive, sibling, counted in ((own, other, torch.ones_like(second)), (other, own, heard)):
+            masked = left_out.clone()
+            masked[rows, sibling] = True
+            masked[rows, positive] = False
+            loss = F.cross_entropy(similarities.masked_fill(masked, -torch.inf), positive, reduction="none")
+            losses.append(loss[counted])
+    return torch.cat(losses).mean()
+
+
+@torch.no_grad()
+def hardest_negatives(queries: Tensor, references: Tensor, count: int, excluded: Tensor | None = None) -> Tensor:
+    """For each query the `count` references nearest to it that are not its own: int64 [B, count].
+
+    queries, references: [B, dim], row b of one the true partner of row b of the other, which is never chosen, nor
+    what `excluded` [B, B] marks (while there are others). Raises ValueError where there are too few rows.
+    """
+    if len(queries) <= count:
+        raise ValueError(f"{count} negatives need a batch of more than {count} pairs, not {len(queries)}")
+    similarities = queries.float() @ references.float().T
+    if excluded is not None:
+        similarities = similarities.masked_fill(excluded, -1e4)
+    similarities.fill_diagonal_(-torch.inf)
+    return similarities.topk(count, dim=1).indices

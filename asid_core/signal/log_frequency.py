@@ -54,6 +54,10 @@ class LogFrequencyFrontEnd(nn.Module):
         )
         magnitude = spectrum[:, : self.used_bins].abs() * (2 / self.window.sum())
         level = torch.log((self.filters @ magnitude / FLOOR).clamp(min=1))  # silence exactly 0, and so whitened to 0
+        return self.whitened(level)
+
+    def whitened(self, level: Tensor) -> Tensor:
+        """Log magnitudes [B, bins, T] minus their local mean, the negative part cut to 0."""
         return (level - self._local_mean(level)).clamp(min=0)
 
     def _local_mean(self, level: Tensor) -> Tensor:

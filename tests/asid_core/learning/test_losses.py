@@ -1,6 +1,6 @@
 import torch
 
-from asid_core.learning.losses import nt_xent
+from asid_core.learning.losses import hardest_negatives, nt_xent, two_references
 from tests.asid_core.golden import golden
 
 
@@ -33,3 +33,34 @@ def test_gradient_pulls_pairs_together() -> None:
     before = nt_xent(z_i, z_j)
     g_i, g_j = torch.autograd.grad(before, (z_i, z_j))
     assert nt_xent(z_i - 0.1 * g_i, z_j - 0.1 * g_j) < before
+
+
+def test_ambiguous_pairs_are_left_out() -> None:
+    z_i, z_j = golden()["ntxent.z_i"], golden()["ntxent.z_j"]
+    ambiguous = torch.zeros(len(z_i), len(z_i), dtype=torch.bool)
+    assert torch.allclose(nt_xent(z_i, z_j, ambiguous=ambiguous), nt_xent(z_i, z_j))
+    everything = ~torch.eye(len(z_i), dtype=torch.bool)
+    assert nt_xent(z_i, z_j, ambiguous=everything).item() == 0
+
+
+def test_a_mix_near_both_its_references_costs_nothing() -> None:
+    references = torch.eye(6)
+    queries = references + references.roll(1, 0)
+    second = torch.ones(6, dtype=torch.bool)
+    assert two_references(queries, references, second) < 1e-3
+    assert two_references(references, references, ~second) < 1e-3
+    # a second reference that cannot be heard is neither wanted nor pushed away
+    assert two_references(references, references, second) > 0.5
+    assert two_references(queries, references, ~second) < 1e-3
+
+
+def test_hard_negatives_never_hold_the_true_partner() -> None:
+    torch.manual_seed(0)
+    references = torch.nn.functional.normalize(torch.randn(20, 8), dim=1)
+    chosen = hardest_negatives(references, references, 3)
+    assert not (chosen == torch.arange(20)[:, None]).any()
+    similarities = (references @ references.T).fill_diagonal_(-2)
+    assert (similarities.gather(1, chosen)[:, 0] == similarities.amax(1)).all()
+    excluded = torch.zeros(20, 20, dtype=torch.bool)
+    excluded[0, chosen[0]] = True
+    assert not set(hardest_negatives(references, references, 3, excluded)[0].tolist()) & set(chosen[0].tolist())

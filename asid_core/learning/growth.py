@@ -1,0 +1,53 @@
+"""Opening the graph blocks of an encoder that was trained without them, so that at first nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from asid_core.config import Config, Gnn
+from asid_core.model.encoder import GnnEncoder, GraphBlock
+from asid_core.model.fingerprinter import Fingerprinter
+
+
+def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
+    """The same config with the blocks on or off. Raises ValueError for an encoder that has none."""
+    encoder = config.model.encoder
+    if not isinstance(encoder, Gnn):
+        raise ValueError(f"encoder.kind {encoder.kind} has no graph blocks")
+    return replace(config, model=replace(config.model, encoder=replace(encoder, graph_blocks=graph_blocks)))
+
+
+@torch.no_grad()
+def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
+    """A copy with graph blocks that computes what `closed` does, but for negative values of the stem.
+
+    Both branches of a block start at zero (their last batch norm's scale is 0), and its own batch norm starts as the
+    identity: scale and shift are deviation and mean of its input over `patches` [B, F, W], a batch of training. The
+    graph-less network trains five to ten times as fast, and at full size this starts the GNN where it ended.
+    """
+    model = Fingerprinter(with_graph_blocks(closed.config, True)).to(closed.device)
+    model.load_state_dict(closed.state_dict())
+    encoder = model.encoder
+    assert isinstance(encoder, GnnEncoder)
+    encoder.eval()
+    nodes = F.leaky_relu(encoder.stem(encoder.patches(patches)), 0.2)
+    for layer in encoder.layers:
+        if isinstance(layer, GraphBlock):
+            _make_identity(layer, nodes)
+        nodes = layer(nodes)
+    return model
+
+
+def _make_identity(block: GraphBlock, nodes: Tensor) -> None:
+    variance, mean = torch.var_mean(nodes.flatten(0, 1), dim=0)
+    block.norm.running_mean, block.norm.running_var = mean.clone(), variance.clone()
+    block.norm.weight.copy_((variance + block.norm.eps).sqrt())
+    block.norm.bias.copy_(mean)
+    for branch in (block.leave.norm, block.narrow.norm):
+        assert isinstance(branch, torch.nn.BatchNorm1d)
+        branch.weight.zero_()
+        branch.bias.zero_()
