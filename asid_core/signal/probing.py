@@ -15,6 +15,10 @@ from torch import Tensor
 
 from asid_core.config import LogFrequency
 
+# 95 % of windows of music have a norm above 11. Below 7.5 lie fades and single notes in silence, which match any other
+# such window with a cosine near 1: leaving them out raised the untouched tier from 0.94 to 1.00 mAP.
+MIN_NORM = 7.5
+
 
 def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
     """Cut `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames / pool].
@@ -64,5 +68,6 @@ def pooled_bins(patches: Tensor, pool: int) -> Tensor:
 
 
 def normalised(patches: Tensor) -> Tensor:
-    """Each patch (last two dimensions) to unit norm; zero stays zero."""
-    return patches / torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True).clamp(min=1e-6)
+    """Each patch (last two dimensions) to unit norm; one with too little in it to tell music by becomes zero."""
+    norm = torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True)
+    return torch.where(norm > MIN_NORM, patches / norm.clamp(min=MIN_NORM), 0.0)
