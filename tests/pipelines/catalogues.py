@@ -1,0 +1,84 @@
+"""Small catalogues made without Ray, and models small enough for them."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from asid_core.config import Config, Gnn, Linear, LogFrequency, LogMel, Model, Reranking, Segmenting
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.schema import TRACKS
+from asid_core.signal.pcm import cut, to_pcm
+from pipelines.catalogue import Catalogue
+from pipelines.segment_files import SegmentWriter
+
+# 40,960 samples: a multiple of 512 and 640; the margin of 31,360 is a multiple of neither hop
+CUT = Segmenting(core_s=2.56, margin_s=1.96, commit_tracks=2)
+LINEAR = Config(
+    segment=CUT,
+    model=Model("small", LogFrequency(window_frames=20), Linear(dim=32)),
+)
+GNN = Config(
+    segment=CUT,
+    model=Model(
+        "small-gnn",
+        LogMel(window_frames=32),
+        Gnn(channels=(8, 16), blocks=(1, 1), k=3, pooled_dim=16, hidden_dim=32, dim=16),
+        Reranking(heads=2),
+    ),
+)
+
+
+def save_model(config: Config, folder: Path, seed: int = 0) -> str:
+    """Random weights of `config` in `folder`; a random projection keeps angles well enough to find what is equal."""
+    torch.manual_seed(seed)
+    model = Fingerprinter(config).eval()
+    if isinstance(config.model.encoder, Linear):
+        model.encoder.components.copy_(torch.linalg.qr(torch.randn(*model.encoder.components.shape[::-1]))[0].T)
+    model.save(folder)
+    return str(folder)
+
+
+def melody(seconds: float, seed: int) -> np.ndarray:
+    """Float32 [n] at 16 kHz: a chord every 0.2 s, other ones for another seed."""
+    rng = np.random.default_rng(seed)
+    note = 3200
+    t = np.arange(note) / 16_000
+    notes = []
+    for _ in range(-(-round(seconds * 16_000) // note)):
+        hertz = 110 * 2 ** (rng.integers(0, 48, 3) / 12)
+        tones = sum(np.sin(2 * np.pi * f * h * t) / h for f in hertz for h in (1, 2, 3))
+        notes.append(0.1 * tones * np.exp(-6 * t))
+    return np.concatenate(notes)[: round(seconds * 16_000)].astype(np.float32)
+
+
+def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", tracks_a_part: int = 2) -> Catalogue:
+    """Add tracks of float32 [n] at 16 kHz to the catalogue at `uri`, `tracks_a_part` of them to a part file."""
+    catalogue = Catalogue(uri, create=True, geometry=CUT)
+    rows, names = [], sorted(waveforms)
+    for start in range(0, len(names), tracks_a_part):
+        file = f"segments/test/part-{part}{start}.parquet"
+        with SegmentWriter(catalogue.location.join(file)) as writer:
+            for name in names[start : start + tracks_a_part]:
+                pcm = to_pcm(waveforms[name])
+                segments = list(cut([pcm], catalogue.core_samples, catalogue.margin_samples))
+                for segment in segments:
+                    writer.add(name, segment)
+                rows.append(
+                    {
+                        "track_id": name,
+                        "uri": f"/{name}",
+                        "content_hash": hashlib.blake2b(pcm.tobytes(), digest_size=16).hexdigest(),
+                        "size_bytes": pcm.nbytes,
+                        "duration_s": len(pcm) / 16_000,
+                        "num_segments": len(segments),
+                        "segment_files": [file],
+                        "run_id": "test",
+                    }
+                )
+    catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+    return catalogue
