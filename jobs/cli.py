@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from jobs.command import DONE, USAGE, Verb
 
-VERBS = ("segment", "fingerprint", "import-weights", "status", "rejects")
+VERBS = ("segment", "fingerprint", "import-weights", "status", "rejects", "report")
 
 
 def verb_named(name: str) -> Verb:

@@ -1,0 +1,45 @@
+"""asid report: the newest sweep's findings as a page to look at and listen to."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs import command
+from jobs.command import Outcome, Session, Verb
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    command.catalogue_option(parser)
+    parser.add_argument("--output", metavar="DIR", required=True, help="where the page goes: a folder or s3:// prefix")
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.catalogue import Catalogue
+    from pipelines.report import report
+    from pipelines.storage import Location
+
+    catalogue = Catalogue(session.args.catalogue)
+    found = report(catalogue, Location(session.args.output), session.config, session.progress)
+    shown = found.samples + found.duplicates
+    counts = f"{found.samples:,} samples and {found.duplicates:,} near-duplicates"
+    counts += f" (the best of {found.found:,})" if shown < found.found else ""
+    return Outcome(session.summary(f"{found.page}: {counts}, {found.snippets:,} snippets to play"))
+
+
+VERB = Verb(
+    "report",
+    "A page of the findings to look at and listen to, and exports for other tools.",
+    "asid report --catalogue ~/music.asid --output ~/samples",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+// The page's state, the files it loads, and how it writes. Everything from the catalogue goes in through textContent.
+"use strict";
+
+var asid = (() => {
+  const base = document.currentScript.src.replace(/[^/]*$/, "");
+  const KINDS = ["sample", "duplicate"];
+  const state = { head: null, rows: { sample: [], duplicate: [] }, byNumber: new Map(), tracks: new Map(), pictures: new Map() };
+  const loading = new Map();
+
+  // A browser does not let a page opened as file:// fetch its data: they are scripts that call asid.page(...) and so on.
+  function load(file) {
+    if (!loading.has(file)) {
+      loading.set(file, new Promise((resolve, reject) => {
+        const script = document.createElement("script");
+        script.src = base + file;
+        script.onload = resolve;
+        script.onerror = () => { loading.delete(file); reject(new Error(file + " is missing: was the whole folder copied?")); };
+        document.head.append(script);
+      }));
+    }
+    return loading.get(file);
+  }
+
+  function track([id, title, artist, year, duration]) {
+    if (!state.tracks.has(id)) {
+      const name = title || id.split("/").pop() || id;
+      state.tracks.set(id, { id, name, artist, year, duration, text: [name, artist, year, id].join(" ").toLowerCase() });
+    }
+    return state.tracks.get(id);
+  }
+
+  function page(data) {
+    const tracks = data.tracks.map(track);
+    data.q.forEach((q, i) => {
+      const row = { number: data.first + i, kind: data.kind, query: tracks[q], reference: tracks[data.r[i]] };
+      for (const name of ["qs", "qe", "rs", "re", "score", "rerank", "coarse", "verify", "tempo", "pitch", "windows", "heard"]) {
+        row[name] = data[name][i];
+      }
+      state.rows[data.kind].push(row);
+      state.byNumber.set(row.number, row);
+    });
+  }
+
+  // el("p", {class: "note"}, "text", child): strings become text, never markup
+  function el(name, attributes, ...children) {
+    const element = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes || {})) {
+      if (key.startsWith("on")) element.addEventListener(key.slice(2), value);
+      else if (value !== null && value !== undefined && value !== false) element.setAttribute(key, value === true ? "" : value);
+    }
+    element.append(...children.filter((child) => child !== null && child !== undefined));
+    return element;
+  }
+
+  // A title in its own direction: right-to-left text does not turn what stands beside it.
+  function titleOf(track, detailed) {
+    const under = [track.artist, track.year].filter(Boolean).join(", ");
+    return el("span", { class: "title", title: track.id.slice(0, 300) },
+      el("bdi", { class: "name" }, track.name),
+      under || detailed ? el("bdi", { class: "under" }, under || track.id.slice(0, 200)) : null);
+  }
+
+  function clock(seconds, digits = 1) {
+    const unit = 10 ** digits;
+    const whole = Math.round(seconds * unit);
+    const rest = (whole % (60 * unit)) / unit;
+    return Math.floor(whole / (60 * unit)) + ":" + rest.toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
+  }
+
+  const format = {
+    clock,
+    span: (from, to) => clock(from) + "–" + clock(to),
+    score: (value) => (value === null ? "–" : value.toFixed(2)),
+    tempo: (value) => "× " + value.toFixed(2),
+    pitch: (value) => (value === null ? "–" : (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1)),
+    count: (value) => value.toLocaleString("en"),
+  };
+
+  const isChanged = {
+    tempo: (row) => Math.abs(row.tempo - 1) > 0.02,
+    pitch: (row) => Math.abs(row.pitch || 0) > 0.3,
+  };
+
+  return {
+    KINDS, state, load, page, el, titleOf, format, isChanged, base, track,
+    start: (head) => { state.head = head; },
+    network: (data) => { state.network = data; },
+    picture: (number, side, picture) => { state.pictures.set(number + side, picture); },
+    byId: (id) => document.getElementById(id),
+  };
+})();

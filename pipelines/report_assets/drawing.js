@@ -1,0 +1,85 @@
+// Pictures of a finding: both tracks as bars with the matched spans linked, and both snippets as spectrograms.
+"use strict";
+
+asid.drawing = (() => {
+  const { el, format } = asid;
+  const NS = "http://www.w3.org/2000/svg";
+  const BLACK_TO_LIGHT = [[0, 8, 10, 20], [0.3, 45, 25, 95], [0.55, 160, 45, 95], [0.8, 240, 130, 50], [1, 255, 240, 170]];
+
+  function svg(name, attributes, ...children) {
+    const element = document.createElementNS(NS, name);
+    for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+    element.append(...children);
+    return element;
+  }
+
+  // Both tracks from beginning to end, the spans marked and linked; other findings of the pair are paler.
+  function tracks(row, others) {
+    const W = 1000, H = 150, BAR = 34;
+    const longest = Math.max(row.query.duration, row.reference.duration, row.qe, row.re, 1);
+    const x = (seconds) => (seconds / longest) * W;
+    const wide = (from, to) => Math.max(x(to) - x(from), 4);
+    const parts = [];
+    for (const [track, top, end] of [[row.query, 0, row.qe], [row.reference, H - BAR, row.re]]) {
+      parts.push(svg("rect", { x: 0, y: top, width: x(Math.max(track.duration, end)), height: BAR, rx: 3, class: "whole" }));
+    }
+    for (const one of [...others, row]) {
+      const q = x(one.qs), r = x(one.rs), qw = wide(one.qs, one.qe), rw = wide(one.rs, one.re);
+      const group = svg("g", { class: one === row ? "this" : "other" });
+      const points = [[q, BAR], [q + qw, BAR], [r + rw, H - BAR], [r, H - BAR]].map((point) => point.map((v) => v.toFixed(1)).join()).join(" ");
+      group.append(svg("polygon", { points, class: "link" }));
+      group.append(svg("rect", { x: q, y: 0, width: qw, height: BAR, class: "query" }));
+      group.append(svg("rect", { x: r, y: H - BAR, width: rw, height: BAR, class: "reference" }));
+      parts.push(group);
+    }
+    const text = `From ${format.span(row.qs, row.qe)} of the query and ${format.span(row.rs, row.re)} of the reference`;
+    return el("figure", { class: "tracks" },
+      el("figcaption", { class: "ends query" }, asid.titleOf(row.query), el("span", {}, format.clock(row.query.duration, 0))),
+      svg("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": text }, ...parts),
+      el("figcaption", { class: "ends reference" }, asid.titleOf(row.reference), el("span", {}, format.clock(row.reference.duration, 0))));
+  }
+
+  function shade(value) {
+    const i = Math.max(1, BLACK_TO_LIGHT.findIndex((stop) => stop[0] >= value));
+    const [from, ...a] = BLACK_TO_LIGHT[i - 1], [to, ...b] = BLACK_TO_LIGHT[i];
+    return a.map((channel, k) => channel + ((value - from) / (to - from)) * (b[k] - channel));
+  }
+  const palette = Array.from({ length: 256 }, (_, i) => shade(i / 255));
+
+  function spectrogram(picture, label) {
+    const canvas = el("canvas", { width: picture.frames, height: picture.bins, role: "img", "aria-label": label });
+    const bytes = atob(picture.mel), context = canvas.getContext("2d");
+    const image = context.createImageData(picture.frames, picture.bins);
+    for (let bin = 0; bin < picture.bins; bin++) {
+      for (let frame = 0; frame < picture.frames; frame++) {
+        const color = palette[bytes.charCodeAt(bin * picture.frames + frame)];
+        const at = 4 * ((picture.bins - 1 - bin) * picture.frames + frame); // low below
+        image.data.set([color[0], color[1], color[2], 255], at);
+      }
+    }
+    context.putImageData(image, 0, 0);
+    return canvas;
+  }
+
+  // One snippet: its spectrogram, the matched span marked, a line that follows the sound.
+  function snippet(side, picture, from, to) {
+    const share = (seconds) => Math.min(1, Math.max(0, (seconds - picture.start) / picture.seconds));
+    const mark = el("span", { class: "mark" }), head = el("span", { class: "playhead", hidden: true });
+    mark.style.left = 100 * share(from) + "%";
+    mark.style.width = 100 * (share(to) - share(from)) + "%";
+    const label = `Spectrogram of the ${side}, ${format.span(picture.start, picture.start + picture.seconds)}, match from ${format.clock(from)}`;
+    const figure = el("figure", { class: "snippet " + side },
+      el("figcaption", {}, el("b", {}, side === "query" ? "Query" : "Reference"), " ",
+        format.span(picture.start, picture.start + picture.seconds)),
+      el("div", { class: "picture" }, spectrogram(picture, label), mark, head));
+    return { figure, head, shares: [share(from), share(to)] };
+  }
+
+  // What is marked above and below belongs together.
+  function links(above, below) {
+    const points = [[above[0], 0], [above[1], 0], [below[1], 1], [below[0], 1]].map(([x, y]) => `${100 * x},${20 * y}`).join(" ");
+    return svg("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", class: "links", "aria-hidden": "true" }, svg("polygon", { points, class: "link" }));
+  }
+
+  return { tracks, snippet, links };
+})();

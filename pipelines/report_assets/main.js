@@ -1,0 +1,70 @@
+// Which view is shown: the part of the address after #. Begins when the head of the data has come.
+"use strict";
+
+(() => {
+  const { byId, el, format, state } = asid;
+  const VIEWS = ["list", "detection", "network", "exports"];
+  const EXPORTS = {
+    "detections.csv": "Table with Panako's columns, separated by semicolons",
+    "detections.jsonl": "JSON Lines: every column, with titles, artists and years",
+    "detections.parquet": "The same as Parquet, for DuckDB and pandas",
+    "network.graphml": "The network, for Gephi, yEd or Cytoscape",
+    "sonic-visualiser.zip": "Region layers for Sonic Visualiser, two a track: what it samples, where it is sampled",
+    "audacity-labels.zip": "Label tracks for Audacity, two a track",
+  };
+
+  function route() {
+    const hash = decodeURIComponent(location.hash.slice(1)) || "samples";
+    const number = /^d(\d+)$/.exec(hash);
+    const view = number ? "detection" : { network: "network", exports: "exports" }[hash] || "list";
+    const kind = hash === "duplicates" ? "duplicate" : "sample";
+    asid.player.stop();
+    for (const name of VIEWS) byId("view-" + name).hidden = name !== view;
+    if (view === "detection") asid.detection.show(Number(number[1]));
+    else if (view === "network") asid.networkView.show();
+    else if (view === "list") asid.table.show(kind);
+    const current = number ? (state.byNumber.get(Number(number[1])) || { kind }).kind + "s" : hash === "main" ? "samples" : hash;
+    for (const link of document.querySelectorAll("nav a[data-view]")) {
+      if (link.dataset.view === current) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    return view;
+  }
+
+  function describe() {
+    const head = state.head;
+    document.title = `Samples in ${head.catalogue}`;
+    byId("title").replaceChildren("Samples in ", el("bdi", {}, head.catalogue));
+    byId("subtitle").textContent = `${format.count(head.tracks)} tracks, ${format.count(head.found.sample)} sample${head.found.sample === 1 ? "" : "s"}, ${format.count(head.found.duplicate)} near-duplicate${head.found.duplicate === 1 ? "" : "s"}. Made ${head.made}.`;
+    for (const kind of asid.KINDS) byId("count-" + kind).textContent = format.count(head.shown[kind]);
+    byId("exports-list").replaceChildren(...head.exports.flatMap((name) => [
+      el("dt", {}, el("a", { href: "exports/" + name, download: name }, name)), el("dd", {}, EXPORTS[name] || "")]));
+    const about = [["Catalogue", head.catalogue], ["Sweep", head.sweep], ["Model", head.model || "unknown"], ["Made", head.made]];
+    byId("about").replaceChildren(...about.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, el("bdi", {}, value))]));
+  }
+
+  function moved() {
+    const view = route();
+    scrollTo(0, 0);
+    const heading = byId("view-" + view).querySelector("h2");
+    if (heading) { heading.tabIndex = -1; heading.focus({ preventScroll: true }); }
+  }
+
+  async function begin() {
+    await asid.load("data/head.js");
+    describe();
+    const isFinding = /^#d\d+$/.test(location.hash);
+    if (!isFinding) route();
+    await asid.table.begin();
+    if (isFinding) route(); // its row has come by now
+    addEventListener("hashchange", () => { if (location.hash !== "#main") moved(); });
+    document.documentElement.dataset.ready = "yes";
+  }
+
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape") asid.player.stop();
+  });
+  begin().catch((error) => {
+    byId("main").replaceChildren(el("p", { class: "note", role: "alert" }, "Cannot show the findings: " + error.message));
+  });
+})();

@@ -1,0 +1,166 @@
+// Who samples whom, as a graph (cytoscape) and, beside it, in words.
+"use strict";
+
+asid.networkView = (() => {
+  const { el, byId, format, state } = asid;
+  const LIST = 30; // of the most sampled
+  const ROOM = 60; // tracks
+  let graph = null, shown = null;
+
+  // Nodes and edges that the form asks for: tracks or artists, the best pairs.
+  function select() {
+    const byArtist = byId("network-group").value === "artist";
+    const limit = Number(byId("network-limit").value);
+    const withDuplicates = byId("network-duplicates").checked;
+    const tracks = state.network.tracks.map(asid.track);
+    const nodes = new Map(), edges = new Map();
+    const node = (track) => {
+      const name = byArtist ? track.artist || "Unknown artist" : track.name;
+      const key = byArtist ? name : track.id;
+      if (!nodes.has(key)) nodes.set(key, { key, id: "n" + nodes.size, name, track: byArtist ? null : track, year: null, out: [], in: [] });
+      const found = nodes.get(key);
+      if (track.year && (!found.year || track.year < found.year)) found.year = track.year;
+      return found;
+    };
+    const wanted = state.network.edges.filter((edge) => withDuplicates || edge[2] === 0).sort((a, b) => b[3] - a[3]);
+    for (const [q, r, kind, score, count] of wanted.slice(0, limit)) {
+      const from = node(tracks[q]), to = node(tracks[r]), key = from.id + to.id + kind;
+      const edge = edges.get(key) || { from, to, kind, score: 0, count: 0, query: tracks[q], reference: tracks[r] };
+      if (!edges.has(key)) { edges.set(key, edge); from.out.push(edge); to.in.push(edge); }
+      edge.score = Math.max(edge.score, score);
+      edge.count += count;
+    }
+    return { nodes: [...nodes.values()], edges: [...edges.values()], wanted: wanted.length };
+  }
+
+  const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const short = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
+
+  function hue(text) {
+    let hash = 7;
+    for (const sign of text) hash = (hash * 31 + sign.codePointAt(0)) % 360;
+    return hash;
+  }
+
+  function elements() {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+    const nodes = shown.nodes.map((node) => ({ data: {
+      id: node.id, label: short(node.name, 26) + (node.year ? `\n${node.year}` : ""), size: 18 + 12 * Math.sqrt(node.in.length),
+      color: `hsl(${hue((node.track && node.track.artist) || node.name)}, 55%, ${dark ? 62 : 48}%)`,
+    } }));
+    const edges = shown.edges.map((edge, i) => ({ data: { id: "e" + i, source: edge.from.id, target: edge.to.id, width: 1 + 3 * edge.score, line: edge.kind ? "dashed" : "solid" } }));
+    return [...nodes, ...edges];
+  }
+
+  function style() {
+    return [
+      { selector: "node", style: {
+        width: "data(size)", height: "data(size)", "background-color": "data(color)", "border-width": 1, "border-color": color("--ground"),
+        label: "data(label)", "text-wrap": "wrap", "text-valign": "bottom", "text-margin-y": 3, "font-size": 11, "min-zoomed-font-size": 6,
+        color: color("--text"), "text-outline-color": color("--ground"), "text-outline-width": 2, "font-family": "system-ui, sans-serif" } },
+      { selector: "edge", style: {
+        width: "data(width)", "line-style": "data(line)", "line-color": color("--line-strong"), "target-arrow-color": color("--line-strong"),
+        "target-arrow-shape": "triangle", "curve-style": "bezier", "arrow-scale": 0.9, opacity: 0.8 } },
+      { selector: ".faded", style: { opacity: 0.12 } },
+      { selector: "node.chosen", style: { "border-width": 4, "border-color": color("--accent") } },
+    ];
+  }
+
+  function layout() {
+    const years = shown.nodes.map((node) => node.year).filter(Boolean);
+    if (byId("network-layout").value === "year" && years.length) return byYear(Math.min(...years));
+    return { name: "cose", animate: false, randomize: false, nodeDimensionsIncludeLabels: true, padding: 30,
+      numIter: shown.nodes.length > 300 ? 250 : 800, nodeRepulsion: () => 9000, idealEdgeLength: () => 60, componentSpacing: 30 };
+  }
+
+  function byYear(first) {
+    const rows = new Map(), positions = {};
+    for (const node of shown.nodes) {
+      const x = node.year ? node.year - first : -3; // years unknown stand to the left
+      const row = rows.get(x) || 0;
+      rows.set(x, row + 1);
+      positions[node.id] = { x: x * 90, y: (row % 2 ? -1 : 1) * Math.ceil(row / 2) * 70 + (x % 3) * 22 };
+    }
+    return { name: "preset", positions, padding: 30 };
+  }
+
+  function draw() {
+    shown = select();
+    if (graph) graph.destroy();
+    graph = cytoscape({ container: byId("graph"), elements: elements(), style: style(), layout: layout(), minZoom: 0.05, maxZoom: 4 });
+    // names are readable at first sight, as long as there is room for them
+    if (shown.nodes.length <= ROOM) graph.style().selector("node").style({ "font-size": Math.min(26, 12 / graph.zoom()) }).update();
+    graph.on("tap", "node", (event) => choose(shown.nodes[Number(event.target.id().slice(1))]));
+    graph.on("tap", (event) => { if (event.target === graph) choose(null); });
+    const least = Math.min(shown.wanted, Number(byId("network-limit").value));
+    const what = byId("network-group").value === "artist" ? "artists" : "tracks";
+    byId("network-status").textContent = shown.edges.length
+      ? `${format.count(shown.nodes.length)} ${what}, the best ${format.count(least)} of ${format.count(state.network.pairs)} pairs`
+      : "No pairs to show.";
+    byId("network-layout").querySelector('[value="year"]').disabled = !shown.nodes.some((node) => node.year);
+    choose(null);
+  }
+
+  function choose(node) {
+    graph.elements().removeClass("faded chosen");
+    if (node) {
+      const one = graph.getElementById(node.id);
+      graph.elements().not(one.closedNeighborhood()).addClass("faded");
+      one.addClass("chosen");
+    }
+    byId("network-side").replaceChildren(...(node ? describe(node) : overview()));
+  }
+
+  function button(node, text) {
+    return el("li", {}, el("button", { type: "button", class: "plain", onclick: () => { choose(node); bring(node); } }, el("bdi", {}, short(node.name, 80))), text);
+  }
+
+  function bring(node) {
+    graph.animate({ fit: { eles: graph.getElementById(node.id).closedNeighborhood(), padding: 60 }, duration: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 300 });
+  }
+
+  function overview() {
+    const most = (way) => shown.nodes.filter((node) => node[way].length).sort((a, b) => b[way].length - a[way].length).slice(0, LIST);
+    const list = (way) => el("ol", {}, ...most(way).map((node) => button(node, ` ${node[way].length}`)));
+    return [el("h3", {}, "Most sampled"), list("in"), el("h3", {}, "Sampling most"), list("out")];
+  }
+
+  function describe(node) {
+    const list = (title, edges, other) => edges.length
+      ? [el("h3", {}, title), el("ul", {}, ...edges.slice().sort((a, b) => b.score - a.score).slice(0, 100).map((edge) => button(edge[other], ` ${format.score(edge.score)}${edge.kind ? ", near-duplicate" : ""}`)))] : [];
+    const finds = el("a", { class: "button", href: "#samples", onclick: () => asid.table.filterBy((node.track ? node.track.id : node.name).slice(0, 200)) }, "Show its samples in the list");
+    return [el("button", { type: "button", onclick: () => { choose(null); graph.fit(undefined, 30); } }, "All"),
+      el("h3", { class: "chosen" }, node.track ? asid.titleOf(node.track, true) : el("bdi", {}, node.name)),
+      ...list("Samples", node.out, "to"), ...list("Sampled by", node.in, "from"), el("p", {}, finds)];
+  }
+
+  function find() {
+    const text = byId("network-find").value.trim().toLowerCase();
+    const node = text && shown.nodes.find((one) => one.name.toLowerCase().includes(text) || (one.track && one.track.text.includes(text)));
+    choose(node || null);
+    if (node) bring(node);
+    else graph.fit(undefined, 30);
+    if (text && !node) byId("network-side").replaceChildren(el("p", {}, "No track here has that in its name."));
+  }
+
+  async function show() {
+    if (graph) { graph.resize(); return; }
+    try {
+      await Promise.all([asid.load("data/network.js"), asid.load("vendor/cytoscape.min.js")]);
+    } catch (error) {
+      byId("network-status").textContent = error.message;
+      return;
+    }
+    draw();
+    const zoom = (factor) => graph.zoom({ level: graph.zoom() * factor, renderedPosition: { x: graph.width() / 2, y: graph.height() / 2 } });
+    byId("zoom-in").addEventListener("click", () => zoom(1.4));
+    byId("zoom-out").addEventListener("click", () => zoom(1 / 1.4));
+    byId("zoom-fit").addEventListener("click", () => graph.fit(undefined, 30));
+    for (const id of ["network-group", "network-layout", "network-limit", "network-duplicates"]) byId(id).addEventListener("change", draw);
+    byId("network-find").addEventListener("input", find);
+    byId("network-form").addEventListener("submit", (event) => event.preventDefault());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  }
+
+  return { show, graph: () => graph };
+})();

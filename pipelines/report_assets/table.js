@@ -1,0 +1,165 @@
+// The list of findings: sorted, filtered and paged over whatever has been loaded so far.
+"use strict";
+
+asid.table = (() => {
+  const { el, byId, format, state } = asid;
+  const PAGE = 50;
+  const AUTOMATIC = 60; // data files (of 2000 rows) that load by themselves
+  const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+  const view = { kind: "sample", sort: "score", down: true, page: 0, found: [] };
+  const loaded = { sample: 0, duplicate: 0 };
+  let allowed = AUTOMATIC;
+
+  const columns = [
+    { key: "score", title: "Score", down: true, value: (row) => row.score, cell: score },
+    { key: "query", title: "Track", other: "Track A", text: true, cell: (row) => asid.titleOf(row.query) },
+    { key: "qs", title: "At", number: true, value: (row) => row.qs, cell: (row) => format.span(row.qs, row.qe) },
+    { key: "reference", title: "Samples", other: "Track B", text: true, cell: (row) => asid.titleOf(row.reference) },
+    { key: "rs", title: "From", number: true, value: (row) => row.rs, cell: (row) => format.span(row.rs, row.re) },
+    { key: "tempo", title: "Tempo", number: true, value: (row) => row.tempo, cell: (row) => format.tempo(row.tempo) },
+    { key: "pitch", title: "Pitch", number: true, value: (row) => row.pitch ?? 0, cell: (row) => format.pitch(row.pitch) },
+  ];
+  const titleOf = (column) => (view.kind === "duplicate" && column.other) || column.title;
+
+  function score(row) {
+    const bar = el("span", { class: "bar", "aria-hidden": "true" }, el("span"));
+    bar.firstChild.style.width = Math.round(100 * row.score) + "%";
+    return el("span", { class: "meter" }, format.score(row.score), bar);
+  }
+
+  function drawHead() {
+    const cells = columns.map((column) => {
+      const sorted = view.sort === column.key;
+      const arrow = el("span", { class: "arrow", "aria-hidden": "true" }, sorted ? (view.down ? "▼" : "▲") : "");
+      const button = el("button", { type: "button", onclick: () => sortBy(column) }, titleOf(column), arrow);
+      button.dataset.key = column.key;
+      const order = sorted ? (view.down ? "descending" : "ascending") : "none";
+      return el("th", { role: "columnheader", scope: "col", "aria-sort": order, class: column.number ? "number" : null }, button);
+    });
+    byId("table-head").replaceChildren(...cells, el("th", { role: "columnheader", scope: "col" }, el("span", { class: "hidden" }, "Open")));
+  }
+
+  function sortBy(column) {
+    view.down = view.sort === column.key ? !view.down : Boolean(column.down);
+    view.sort = column.key;
+    view.page = 0;
+    drawHead();
+    update();
+    byId("table-head").querySelector(`[data-key="${column.key}"]`).focus();
+  }
+
+  function filtered() {
+    const words = byId("filter-text").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const least = Number(byId("filter-score").value) || 0;
+    const change = byId("filter-change").value;
+    const heard = byId("filter-heard").checked;
+    return state.rows[view.kind].filter((row) => {
+      if (row.score < least || (heard && !row.heard)) return false;
+      if (change) {
+        const tempo = asid.isChanged.tempo(row), pitch = asid.isChanged.pitch(row);
+        if (!{ none: !tempo && !pitch, tempo, pitch, both: tempo && pitch }[change]) return false;
+      }
+      return words.every((word) => row.query.text.includes(word) || row.reference.text.includes(word));
+    });
+  }
+
+  function sorted(rows) {
+    const column = columns.find((one) => one.key === view.sort);
+    let value = column.value;
+    if (column.text) { // titles are compared once a track, not once a comparison
+      const tracks = [...new Set(rows.map((row) => row[column.key]))].sort((a, b) => collator.compare(a.name, b.name));
+      const rank = new Map(tracks.map((track, i) => [track, i]));
+      value = (row) => rank.get(row[column.key]);
+    }
+    const sign = view.down ? -1 : 1;
+    return rows.sort((a, b) => sign * (value(a) - value(b)) || a.number - b.number);
+  }
+
+  function update() {
+    view.found = sorted(filtered());
+    view.page = Math.min(view.page, Math.max(0, Math.ceil(view.found.length / PAGE) - 1));
+    drawRows();
+  }
+
+  function drawRows() {
+    const rows = view.found.slice(view.page * PAGE, (view.page + 1) * PAGE);
+    byId("table-body").replaceChildren(...rows.map(drawRow));
+    const pages = Math.max(1, Math.ceil(view.found.length / PAGE));
+    byId("page-number").textContent = `Page ${format.count(view.page + 1)} of ${format.count(pages)}`;
+    byId("page-first").disabled = byId("page-previous").disabled = view.page === 0;
+    byId("page-next").disabled = view.page >= pages - 1;
+    document.querySelector(".pager").hidden = pages === 1;
+    byId("table").hidden = !rows.length;
+    say();
+  }
+
+  function drawRow(row) {
+    const cells = columns.map((column) =>
+      el("td", { role: "cell", "data-title": titleOf(column), class: [column.key, column.number ? "number" : ""].join(" ").trim() }, column.cell(row)));
+    const what = `${row.heard ? "Listen" : "Open"}: ${row.query.name.slice(0, 80)}, ${row.reference.name.slice(0, 80)}`;
+    const link = el("a", { href: "#d" + row.number, "aria-label": what, class: "open" }, row.heard ? "Listen" : "Open");
+    const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "d" + row.number; };
+    return el("tr", { role: "row", onclick: open }, ...cells, el("td", { role: "cell", class: "open" }, link));
+  }
+
+  function say() {
+    const here = state.rows[view.kind].length, all = state.head.shown[view.kind];
+    const one = view.kind === "sample" ? "sample" : "near-duplicate";
+    const some = view.found.length === here ? "" : `${format.count(view.found.length)} of `;
+    const text = all === 0 ? `No ${one}s were found.` : `${some}${format.count(here)} ${one}${here === 1 ? "" : "s"}`;
+    byId("list-status").textContent = text + (here < all ? `, the best of ${format.count(all)}; others are not loaded yet` : "");
+    byId("load-more").hidden = here >= all || loaded.sample + loaded.duplicate < allowed;
+  }
+
+  async function loadAll() {
+    // the first file of each kind, then the rest; the table is sorted anew every few files
+    const pages = state.head.pages;
+    const first = asid.KINDS.map((kind) => pages.find((page) => page.kind === kind)).filter(Boolean);
+    const order = [...first, ...pages.filter((page) => !first.includes(page))];
+    for (let i = loaded.sample + loaded.duplicate; i < Math.min(order.length, allowed); i++) {
+      await asid.load(order[i].file);
+      loaded[order[i].kind] += 1;
+      if (i < first.length || i % 10 === 9 || i === order.length - 1) update();
+      await new Promise((resolve) => setTimeout(resolve));
+    }
+    update();
+  }
+
+  function show(kind) {
+    const isNew = view.kind !== kind;
+    if (isNew) Object.assign(view, { kind, sort: "score", down: true, page: 0 });
+    byId("list-heading").textContent = kind === "sample" ? "Samples" : "Near-duplicates";
+    const cut = state.head.found[kind] - state.head.shown[kind];
+    byId("list-note").textContent = (kind === "sample" ? "" : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
+      + (cut > 0 ? `The page has the best ${format.count(state.head.shown[kind])} of ${format.count(state.head.found[kind])}; sort and filter work on these.` : "");
+    byId("list-note").hidden = !byId("list-note").textContent;
+    drawHead();
+    update();
+  }
+
+  function filterBy(text) {
+    byId("filters").reset();
+    byId("filter-text").value = text;
+  }
+
+  function next(number, step) { // the finding before or after, in the order of the table
+    const i = view.found.findIndex((row) => row.number === number);
+    return i < 0 ? null : view.found[i + step] || null;
+  }
+
+  function begin() {
+    let wait = 0;
+    const again = () => { view.page = 0; clearTimeout(wait); wait = setTimeout(update, 120); };
+    byId("filters").addEventListener("input", again);
+    byId("filters").addEventListener("reset", () => setTimeout(() => { view.page = 0; update(); }));
+    byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    const turn = (page) => { view.page = page; drawRows(); byId("table").scrollIntoView({ block: "start" }); };
+    byId("page-first").addEventListener("click", () => turn(0));
+    byId("page-previous").addEventListener("click", () => turn(view.page - 1));
+    byId("page-next").addEventListener("click", () => turn(view.page + 1));
+    byId("load-more").addEventListener("click", () => { allowed += AUTOMATIC; loadAll(); });
+    return loadAll();
+  }
+
+  return { begin, show, filterBy, next, view };
+})();
