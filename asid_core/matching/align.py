@@ -1,0 +1,146 @@
+"""Hits of one query -> candidates: runs of hits that lie on a line t_reference = t_0 + tempo_ratio * t_query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from asid_core.config import Search
+from asid_core.matching.coarse import Hits
+
+TOLERANCE_S = 0.5  # off the line: half a probe's step over half a patch, and two hops
+MAX_RATIO, RATIO_STEP = 2.0, 0.025
+PROBE_RATIO_ERROR = 0.05  # a probe's tempo is right to half its step, 4 %
+PITCH_ERROR = 1.0  # a sample 1.5 semitones up is found by the probes of 1 and of 2
+HITS_A_SCORE = 3
+# what the best of a window's hits has by chance; stands in for hits a short sample cannot have
+CHANCE_STRENGTH = 2.5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An aligned run of hits of one (query, reference) pair. Times in seconds of the tracks."""
+
+    reference: int  # index of the reference track
+    pitch_semitones: float
+    tempo_ratio: float
+    query_centre_s: float  # of the strongest hit
+    reference_centre_s: float
+    query_start_s: float
+    query_end_s: float
+    reference_start_s: float
+    reference_end_s: float
+    coarse_score: float  # mean strength of its HITS_A_SCORE best hits
+    cosine: float  # of the strongest hit
+    window_pairs: np.ndarray  # int64 [m, 2]: query window, reference row; strongest first
+
+    @property
+    def num_windows(self) -> int:
+        """Query windows on the line."""
+        return len(self.window_pairs)
+
+
+@dataclass(frozen=True)
+class _Points:
+    """Hits of one pair as columns, strongest first."""
+
+    query_s: np.ndarray
+    reference_s: np.ndarray
+    strength: np.ndarray
+    cosine: np.ndarray
+    pitch: np.ndarray
+    ratio: np.ndarray
+    window: np.ndarray
+    row: np.ndarray
+
+    def take(self, chosen: np.ndarray) -> _Points:
+        return _Points(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def align(
+    hits: Hits,
+    query_centres_s: np.ndarray,
+    probes: Sequence[tuple[float, float]],
+    row_track: np.ndarray,
+    row_centre_s: np.ndarray,
+    window_s: float,
+    config: Search,
+) -> list[Candidate]:
+    """Candidates of one query track, of its `config.verify_tracks` best references, strongest first.
+
+    query_centres_s [n] by query window; probes (semitones, tempo_ratio) by probe; row_track, row_centre_s by row of the
+    reference table. A single probe says nothing of the tempo: then ratios from 1/2 to 2 are tried.
+    """
+    pitches, ratios = np.array(probes, dtype=np.float64).T
+    order = np.argsort(-hits.strength, kind="stable")
+    points = _Points(
+        query_s=query_centres_s[hits.window[order]],
+        reference_s=row_centre_s[hits.row[order]],
+        strength=hits.strength[order],
+        cosine=hits.cosine[order],
+        pitch=pitches[hits.probe[order]],
+        ratio=ratios[hits.probe[order]],
+        window=hits.window[order].astype(np.int64),
+        row=hits.row[order],
+    )
+    tracks = row_track[points.row]
+    # by the strongest hit; twice as many as are kept, since a line of weaker hits may overtake
+    _, first = np.unique(tracks, return_index=True)
+    promising = tracks[np.sort(first)][: 2 * config.verify_tracks]
+    probed = len(probes) > 1
+    runs = [_lines(points.take(tracks == track), int(track), probed, window_s, config) for track in promising]
+    runs.sort(key=lambda run: -run[0].coarse_score)
+    return sorted((c for run in runs[: config.verify_tracks] for c in run), key=lambda c: -c.coarse_score)
+
+
+def _lines(points: _Points, track: int, probed: bool, window_s: float, config: Search) -> list[Candidate]:
+    """The strongest lines through the hits of one pair; each hit is used once."""
+    found: list[Candidate] = []
+    while len(points.query_s) and len(found) < config.places_a_track:
+        on_line, ratio = _line_through_first(points, probed)
+        found.append(_candidate(points.take(on_line), track, ratio, window_s))
+        points = points.take(~on_line)
+    return sorted(found, key=lambda c: -c.coarse_score)
+
+
+def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:
+    """Of the lines through the strongest hit, the one that gathers most strength: (hits on it [h] bool, its ratio)."""
+    if probed:
+        slopes = points.ratio[0] * (1 + np.linspace(-PROBE_RATIO_ERROR, PROBE_RATIO_ERROR, 11))
+    else:
+        steps = int(np.log(MAX_RATIO) / RATIO_STEP)
+        slopes = np.exp(np.arange(-steps, steps + 1) * RATIO_STEP)
+    along, across = points.query_s - points.query_s[0], points.reference_s - points.reference_s[0]
+    close = np.abs(across[:, None] - along[:, None] * slopes) <= TOLERANCE_S
+    if probed:
+        close &= (np.abs(points.pitch - points.pitch[0]) <= PITCH_ERROR)[:, None]
+        close &= np.abs(np.log(points.ratio[:, None] / slopes)) <= 2 * PROBE_RATIO_ERROR
+    close[0] = True
+    # nearest to 1 among the equally good, as a lone hit fits every slope
+    support = (close * np.maximum(points.strength, 0)[:, None] ** 2).sum(0) - 1e-6 * np.abs(np.log(slopes))
+    best = int(support.argmax())
+    return close[:, best], float(slopes[best])
+
+
+def _candidate(points: _Points, track: int, ratio: float, window_s: float) -> Candidate:
+    _, first = np.unique(points.window, return_index=True)  # the best hit of each query window
+    points = points.take(np.sort(first))
+    best = np.full(HITS_A_SCORE, CHANCE_STRENGTH)
+    best[: len(points.strength)] = points.strength[:HITS_A_SCORE]
+    half_query, half_reference = window_s / 2 / ratio, window_s / 2
+    return Candidate(
+        reference=track,
+        pitch_semitones=float(points.pitch[0]),
+        tempo_ratio=ratio,
+        query_centre_s=float(points.query_s[0]),
+        reference_centre_s=float(points.reference_s[0]),
+        query_start_s=max(0.0, float(points.query_s.min()) - half_query),
+        query_end_s=float(points.query_s.max()) + half_query,
+        reference_start_s=max(0.0, float(points.reference_s.min()) - half_reference),
+        reference_end_s=float(points.reference_s.max()) + half_reference,
+        coarse_score=float(best.mean()),
+        cosine=float(points.cosine[0]),
+        window_pairs=np.stack([points.window, points.row], 1),
+    )
