@@ -129,9 +129,15 @@ class Search:
     """Coarse search: how many hits a query window keeps, and when LanceDB's index replaces exact blocks."""
 
     hits_a_window: int = 50
+    verify_tracks: int = 30  # references a query track hands on to the later stages, and places in each
+    places_a_track: int = 4
+    first_look_dims: int = 0  # choose groups by so many leading dimensions, score them by all; 0: all from the start
     exact_below_rows: int = 2_000_000
+    nprobes: int = 64  # partitions of the index that a query looks into
+    refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
     silence_db: float = -60.0
     shard_tracks: int = 16
+    rerank_pairs: int = 32  # window pairs a query spends on the reranker, best candidates first
 
 
 @dataclass(frozen=True)
@@ -167,6 +173,8 @@ class Training:
     curriculum: float = 0.5  # share of the steps over which all ranges grow from 5 % to full
     blocks_from: float = 0.0  # share of the steps before which the graph blocks are left out (five times as fast)
     augmentation: Augmentation = field(default_factory=Augmentation)
+    check_every: int = 200  # steps between validations and checkpoints
+    held_out: tuple[str, ...] = ()  # beginnings of the track_ids to validate on; none: every tenth track
     reranker_steps: int = 2000
     reranker_learning_rate: float = 1e-4
     seed: int = 0

@@ -41,9 +41,13 @@ def new_run_id(verb: str) -> str:
     return f"{stamp}.{int(now * 1000) % 1000:03d}Z-{verb}-{secrets.token_hex(2)}"
 
 
+def quoted(text: str) -> str:
+    """`text` as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def _is_one_of(column: str, values: Sequence[str]) -> str:
-    quoted = ", ".join("'" + value.replace("'", "''") + "'" for value in values)
-    return f"{column} IN ({quoted})"
+    return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
 class Catalogue:

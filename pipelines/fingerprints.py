@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.fs
 
 from asid_core import schema
 from asid_core.config import Config, ConfigError
@@ -40,6 +41,14 @@ def load_model(weights: str, config: Config) -> Fingerprinter:
 def table_name(model_id: str) -> str:
     """Of the fingerprints that a model made: two models never mix."""
     return PREFIX + model_id
+
+
+def tables(catalogue: Catalogue) -> list[str]:
+    """Names of the fingerprint tables of a catalogue, whatever their model."""
+    filesystem, path = catalogue.location.arrow()  # Location.list would walk through every fragment
+    found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+    names = (entry.base_name.removesuffix(".lance") for entry in found)
+    return sorted(name for name in names if name.startswith(PREFIX))
 
 
 def embedded(table: LanceDataset | None) -> Iterator[tuple[str, str]]:

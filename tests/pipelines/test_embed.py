@@ -43,7 +43,7 @@ def table(catalogue: Catalogue, weights: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("config", [LINEAR, GNN], ids=["linear", "gnn"])
-def test_fingerprints_are_those_of_whole_tracks_and_a_second_run_does_nothing(
+def test_fingerprints_are_those_of_whole_tracks_and_made_once(
     ray_session: Any, tmp_path: Path, config: Config
 ) -> None:
     weights = save_model(config, tmp_path / "w")

@@ -1,0 +1,124 @@
+"""What a sweep searches in: the fingerprints of the reference tracks, in blocks, every one of them looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from asid_core.config import Search
+from asid_core.matching.coarse import ExactSearch, Hits
+from pipelines import fingerprints
+from pipelines.catalogue import Catalogue
+
+BLOCK_ROWS = 65_536  # 64 MB of 256 dimensions
+SAMPLE_ROWS = 1024  # a block of a sample
+COLUMNS = ["track_id", "content_hash", "start_s", "level_db", "vector"]
+
+
+@dataclass(frozen=True)
+class References:
+    """Which rows of a version of a fingerprint table count: those of these tracks and of this audio of theirs.
+
+    tracks: columns track_id, content_hash, segment_files, num_segments; a track is named by its row of it.
+    """
+
+    model_id: str
+    version: int
+    tracks: pa.Table
+    window_s: float
+    hop_s: float
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Vectors [P, n, dim] to search with; `own` is the index of the reference track they come from, or None."""
+
+    vectors: Tensor
+    own: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of the table from `first_row` on; those that do not count, and silent ones, are zero vectors."""
+
+    first_row: int
+    vectors: Tensor  # [m, dim]
+    tracks: np.ndarray  # int32 [m], index of the reference track, -1 where the row does not count
+    start_s: np.ndarray  # float64 [m]
+
+
+class Blocks:
+    """The table as it was when the sweep began, in order of fragments: a track's windows are neighbours, in order."""
+
+    def __init__(self, catalogue: Catalogue, references: References, silence_db: float) -> None:
+        newest: Any = catalogue.table(fingerprints.table_name(references.model_id))
+        self._table = newest.checkout_version(references.version)
+        self._ids = references.tracks["track_id"].combine_chunks()
+        self._hashes = references.tracks["content_hash"].combine_chunks()
+        self._silence_db = silence_db
+        self.num_rows = int(self._table.count_rows())
+
+    def which(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Index int32 [m] of each row's reference track, -1 for one that does not count."""
+        found = pc.index_in(rows.column("track_id"), value_set=self._ids)
+        same = pc.equal(self._hashes.take(found), rows.column("content_hash"))
+        loud = pc.greater_equal(rows.column("level_db"), self._silence_db)
+        counts = pc.fill_null(pc.and_(same, loud), False)
+        return np.asarray(pc.if_else(counts, found, -1).to_numpy(zero_copy_only=False), np.int32)
+
+    def __iter__(self) -> Iterator[Block]:
+        row = 0
+        for batch in self._table.to_batches(columns=COLUMNS, batch_size=BLOCK_ROWS, batch_readahead=1):
+            yield self._block(batch, row)
+            row += batch.num_rows
+
+    def sample(self, blocks: int) -> Iterator[Block]:
+        """Small blocks from all over the table."""
+        for start in np.linspace(0, max(0, self.num_rows - SAMPLE_ROWS), blocks).astype(int).tolist():
+            rows = self._table.to_table(columns=COLUMNS, offset=start, limit=SAMPLE_ROWS)
+            for batch in rows.combine_chunks().to_batches():
+                yield self._block(batch, start)
+
+    def _block(self, rows: pa.RecordBatch, first_row: int) -> Block:
+        tracks = self.which(rows)
+        dim = rows.column("vector").type.list_size
+        vectors = torch.tensor(rows.column("vector").flatten().to_numpy()).view(-1, dim)
+        vectors[torch.from_numpy(tracks < 0)] = 0
+        return Block(first_row, vectors, tracks, rows.column("start_s").to_numpy())
+
+
+class ExactReferences:
+    """Every row is looked at; the table is read once for all the queries given together."""
+
+    def __init__(self, catalogue: Catalogue, references: References, config: Search) -> None:
+        self._blocks = Blocks(catalogue, references, config.silence_db)
+        self._config, self._window_s = config, references.window_s
+        self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
+        self.row_centre_s = np.zeros(self._blocks.num_rows)
+
+    def search(self, queries: Sequence[Queries]) -> list[Hits]:
+        """Hits of each, whose rows are those of `row_track` and `row_centre_s`; own rows are never among them."""
+        look = self._config.first_look_dims or None
+        searches = [ExactSearch(query.vectors, self._config.hits_a_window, look) for query in queries]
+        for block in self._blocks:
+            rows = slice(block.first_row, block.first_row + len(block.tracks))
+            self.row_track[rows] = block.tracks
+            self.row_centre_s[rows] = block.start_s + self._window_s / 2
+            for query, exact in zip(queries, searches, strict=True):
+                for start, stop in runs_without(block.tracks, query.own):
+                    exact.add(block.vectors[start:stop], block.first_row + start)
+        return [exact.hits() for exact in searches]
+
+
+def runs_without(tracks: np.ndarray, own: int | None) -> list[tuple[int, int]]:
+    """Runs [start, stop) of rows that are of another track than `own`."""
+    others = np.ones(len(tracks), bool) if own is None else tracks != own
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], others.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
