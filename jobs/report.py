@@ -13,6 +13,7 @@ from jobs.command import Outcome, Session, Verb
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
     parser.add_argument("--output", metavar="DIR", required=True, help="where the page goes: a folder or s3:// prefix")
+    command.score_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -21,7 +22,8 @@ def work(session: Session) -> Outcome:
     from pipelines.storage import Location
 
     catalogue = Catalogue(session.args.catalogue)
-    found = report(catalogue, Location(session.args.output), session.config, session.progress)
+    args = session.args
+    found = report(catalogue, Location(args.output), session.config, args.min_score, session.progress)
     shown = found.samples + found.duplicates
     counts = f"{found.samples:,} samples and {found.duplicates:,} near-duplicates"
     counts += f" (the best of {found.found:,})" if shown < found.found else ""

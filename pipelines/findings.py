@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from asid_core.schema import DETECTIONS
+from pipelines import detections
 from pipelines.catalogue import Catalogue, CatalogueError
-from pipelines.storage import Location
 
 KINDS = ("sample", "duplicate")
 TEXT_LIMIT = 200  # characters of a title: some are whole lyrics, and a page of 2000 rows must stay small
@@ -55,44 +53,47 @@ class Findings:
         return int(pc.sum(pc.equal(self.rows.column("kind"), kind)).as_py() or 0)
 
 
-def findings(catalogue: Catalogue, limit: int) -> Findings:
-    """The best `limit` samples and the best `limit` duplicates of the newest sweep.
+def findings(catalogue: Catalogue, limit: int, min_score: float | None = None) -> Findings:
+    """The best `limit` samples and the best `limit` duplicates of the newest sweep, from `min_score` on (default: the
+    sweep's own threshold).
 
     Where the years of both tracks are known, the older one is the reference; a pair that was found from both sides
     at the same place is one row. Raises CatalogueError where no sweep has ended.
     """
-    sweep_id, head, parts = newest_sweep(catalogue)
-    kept, found = _best(parts, limit)
+    head = newest_sweep(catalogue)
+    least = _threshold(head) if min_score is None else min_score
+    kept, found = _best(detections.batches(catalogue, head["sweep_id"], least), limit)
     tracks = _tracks(catalogue, pa.concat_tables(kept.values()))
     for kind in KINDS:
         once = without_mirrored(older_is_reference(kept[kind], tracks))
         found[kind] -= kept[kind].num_rows - once.num_rows
         kept[kind] = once
     rows = pa.concat_tables([kept[kind] for kind in KINDS])
-    models = pc.unique(rows.column("model_id")).to_pylist()
-    return Findings(sweep_id, head.get("model_id") or ", ".join(models), rows, tracks, found)
+    return Findings(head["sweep_id"], head["model_id"], rows, tracks, found)
 
 
-def newest_sweep(catalogue: Catalogue) -> tuple[str, dict[str, Any], list[Location]]:
-    """Id, sweep.json and part files of the newest sweep that ended. Raises CatalogueError where there is none."""
-    place = catalogue.location.join("detections")
-    names = sorted(entry.name for entry in place.list() if entry.kind == "file")
-    ended = [name.split("/")[0] for name in names if name.endswith("/sweep.json")]
+def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:
+    """sweep.json of the newest sweep that ended. Raises CatalogueError where there is none."""
+    ended = detections.sweeps(catalogue)
     if not ended:
         uri = catalogue.location
         raise CatalogueError(f"no detections in {uri}; make some with `asid sweep --catalogue {uri}`")
-    newest = ended[-1]  # ids sort by time
-    parts = [place.join(name) for name in names if name.startswith(newest + "/") and name.endswith(".parquet")]
-    return newest, json.loads(place.join(newest, "sweep.json").read_bytes()), parts
+    return ended[-1]
 
 
-def _best(parts: Iterable[Location], limit: int) -> tuple[dict[str, pa.Table], dict[str, int]]:
+def _threshold(head: dict[str, Any]) -> float:
+    """The score from which on the sweep itself reports; its tables hold every verified pair."""
+    return float(head.get("config", {}).get("score", {}).get("threshold", 0.0))
+
+
+def _best(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[dict[str, pa.Table], dict[str, int]]:
     """The best rows of each kind and how many there were; holds at most a few times `limit` rows."""
     kept = {kind: DETECTIONS.empty_table() for kind in KINDS}
     found = dict.fromkeys(KINDS, 0)
-    for batch in _batches(parts):
+    for batch in batches:
+        rows_of_all = pa.Table.from_batches([batch]).cast(DETECTIONS)
         for kind in KINDS:
-            rows = batch.filter(pc.equal(batch.column("kind"), kind))
+            rows = rows_of_all.filter(pc.equal(rows_of_all.column("kind"), kind))
             found[kind] += rows.num_rows
             kept[kind] = pa.concat_tables([kept[kind], rows])
             if kept[kind].num_rows > 2 * limit + rows.num_rows:
@@ -103,14 +104,6 @@ def _best(parts: Iterable[Location], limit: int) -> tuple[dict[str, pa.Table], d
 def _by_score(rows: pa.Table) -> pa.Table:
     ties = ("query_id", "query_start_s", "reference_id", "reference_start_s")
     return rows.sort_by([("score", "descending"), *((name, "ascending") for name in ties)])
-
-
-def _batches(parts: Iterable[Location]) -> Iterator[pa.Table]:
-    for part in parts:
-        filesystem, path = part.arrow()
-        with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-            for batch in file.iter_batches(columns=DETECTIONS.names):
-                yield pa.Table.from_batches([batch]).cast(DETECTIONS)
 
 
 def _tracks(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -19,6 +19,7 @@ from asid_core.config import Config
 from pipelines import exchange, snippets
 from pipelines.catalogue import Catalogue, new_run_id
 from pipelines.findings import KINDS, Findings, findings
+from pipelines.runtime import Progress
 from pipelines.storage import Location
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,6 @@ NUMBERS = {  # of the page's columns: name there, column, digits
     "pitch": ("pitch_semitones", 2),
     "windows": ("num_windows", 0),
 }
-Progress = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,20 @@ class ReportSummary:
     seconds: float
 
 
-def report(catalogue: Catalogue, output: Location, config: Config, progress: Progress | None = None) -> ReportSummary:
+def report(
+    catalogue: Catalogue,
+    output: Location,
+    config: Config,
+    min_score: float | None = None,
+    progress: Progress | None = None,
+) -> ReportSummary:
     """Write `output`/index.html and what it needs, replacing an earlier report there; reads the newest sweep.
 
-    Raises CatalogueError where no sweep has ended. Holds the rows shown (`report.detections`), never their audio.
+    `min_score`: shown from this score on (default: the threshold that the sweep itself went by). Holds the rows shown
+    (`report.detections` of each kind), never their audio. Raises CatalogueError where no sweep has ended.
     """
     started = time.monotonic()
-    found = findings(catalogue, config.report.detections)
+    found = findings(catalogue, config.report.detections, min_score)
     run = f"{FOLDER}/{new_run_id(STAGE)}"
     place = output.join(run)
     heard = _write_snippets(catalogue, found, config, place, progress)

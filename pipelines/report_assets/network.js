@@ -4,7 +4,7 @@
 asid.networkView = (() => {
   const { el, byId, format, state } = asid;
   const LIST = 30; // of the most sampled
-  const ROOM = 60; // tracks
+  const ROOM = 30; // names
   let graph = null, shown = null;
 
   // Nodes and edges that the form asks for: tracks or artists, the best pairs.
@@ -42,10 +42,12 @@ asid.networkView = (() => {
     return hash;
   }
 
+  const sizeOf = (node) => 18 + 12 * Math.sqrt(node.in.length);
+
   function elements() {
     const dark = matchMedia("(prefers-color-scheme: dark)").matches;
     const nodes = shown.nodes.map((node) => ({ data: {
-      id: node.id, label: short(node.name, 26) + (node.year ? `\n${node.year}` : ""), size: 18 + 12 * Math.sqrt(node.in.length),
+      id: node.id, label: short(node.name, 26) + (node.year ? `\n${node.year}` : ""), size: sizeOf(node), font: 11,
       color: `hsl(${hue((node.track && node.track.artist) || node.name)}, 55%, ${dark ? 62 : 48}%)`,
     } }));
     const edges = shown.edges.map((edge, i) => ({ data: { id: "e" + i, source: edge.from.id, target: edge.to.id, width: 1 + 3 * edge.score, line: edge.kind ? "dashed" : "solid" } }));
@@ -55,8 +57,8 @@ asid.networkView = (() => {
   function style() {
     return [
       { selector: "node", style: {
-        width: "data(size)", height: "data(size)", "background-color": "data(color)", "border-width": 1, "border-color": color("--ground"),
-        label: "data(label)", "text-wrap": "wrap", "text-valign": "bottom", "text-margin-y": 3, "font-size": 11, "min-zoomed-font-size": 6,
+        width: "data(size)", height: "data(size)", "background-color": "data(color)", "border-width": 1, "border-color": color("--ground"), "z-index": "data(size)",
+        label: "data(label)", "text-wrap": "wrap", "text-valign": "bottom", "text-margin-y": 3, "font-size": "data(font)", "min-zoomed-font-size": 8,
         color: color("--text"), "text-outline-color": color("--ground"), "text-outline-width": 2, "font-family": "system-ui, sans-serif" } },
       { selector: "edge", style: {
         width: "data(width)", "line-style": "data(line)", "line-color": color("--line-strong"), "target-arrow-color": color("--line-strong"),
@@ -69,8 +71,22 @@ asid.networkView = (() => {
   function layout() {
     const years = shown.nodes.map((node) => node.year).filter(Boolean);
     if (byId("network-layout").value === "year" && years.length) return byYear(Math.min(...years));
-    return { name: "cose", animate: false, randomize: false, nodeDimensionsIncludeLabels: true, padding: 30,
-      numIter: shown.nodes.length > 300 ? 250 : 800, nodeRepulsion: () => 9000, idealEdgeLength: () => 60, componentSpacing: 30 };
+    return byRelation();
+  }
+
+  // d3-force: 2000 pairs take a second, cytoscape's own layouts half a minute
+  function byRelation() {
+    const points = shown.nodes.map((node) => ({ id: node.id, size: sizeOf(node) }));
+    const spread = shown.nodes.length > ROOM ? 1 : 2; // room for the names
+    const links = shown.edges.map((edge) => ({ source: edge.from.id, target: edge.to.id }));
+    d3.forceSimulation(points).stop()
+      .force("link", d3.forceLink(links).id((point) => point.id).distance(70 * spread))
+      .force("charge", d3.forceManyBody().strength(-160 * spread).distanceMax(600))
+      .force("collide", d3.forceCollide((point) => point.size / 2 + 14 * spread))
+      .force("x", d3.forceX().strength(0.06))
+      .force("y", d3.forceY().strength(0.09)) // the frame is wider than high
+      .tick(300);
+    return { name: "preset", positions: Object.fromEntries(points.map(({ id, x, y }) => [id, { x, y }])), padding: 30 };
   }
 
   function byYear(first) {
@@ -88,8 +104,7 @@ asid.networkView = (() => {
     shown = select();
     if (graph) graph.destroy();
     graph = cytoscape({ container: byId("graph"), elements: elements(), style: style(), layout: layout(), minZoom: 0.05, maxZoom: 4 });
-    // names are readable at first sight, as long as there is room for them
-    if (shown.nodes.length <= ROOM) graph.style().selector("node").style({ "font-size": Math.min(26, 12 / graph.zoom()) }).update();
+    enlarge();
     graph.on("tap", "node", (event) => choose(shown.nodes[Number(event.target.id().slice(1))]));
     graph.on("tap", (event) => { if (event.target === graph) choose(null); });
     const least = Math.min(shown.wanted, Number(byId("network-limit").value));
@@ -99,6 +114,13 @@ asid.networkView = (() => {
       : "No pairs to show.";
     byId("network-layout").querySelector('[value="year"]').disabled = !shown.nodes.some((node) => node.year);
     choose(null);
+  }
+
+  // At first sight there is room for so many names: those of the most sampled. The others come with zooming.
+  function enlarge() {
+    const named = shown.nodes.slice().sort((a, b) => b.in.length - a.in.length).slice(0, ROOM);
+    const font = Math.max(11, Math.min(60, 12 / graph.zoom()));
+    for (const node of named) graph.getElementById(node.id).data("font", shown.nodes.length > ROOM && node.in.length < 2 ? 11 : font);
   }
 
   function choose(node) {
@@ -143,10 +165,15 @@ asid.networkView = (() => {
     if (text && !node) byId("network-side").replaceChildren(el("p", {}, "No track here has that in its name."));
   }
 
+  async function layoutLoaded() {
+    await Promise.all(["dispatch", "quadtree", "timer"].map((name) => asid.load(`vendor/d3-${name}.min.js`)));
+    await asid.load("vendor/d3-force.min.js");
+  }
+
   async function show() {
     if (graph) { graph.resize(); return; }
     try {
-      await Promise.all([asid.load("data/network.js"), asid.load("vendor/cytoscape.min.js")]);
+      await Promise.all([asid.load("data/network.js"), asid.load("vendor/cytoscape.min.js"), layoutLoaded()]);
     } catch (error) {
       byId("network-status").textContent = error.message;
       return;

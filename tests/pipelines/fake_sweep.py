@@ -63,13 +63,13 @@ def detection(query: str, reference: str, score: float = 0.9, **more: Any) -> di
     return row | more
 
 
-def add_sweep(catalogue: Catalogue, rows: Sequence[dict[str, Any]], sweep_id: str = SWEEP, parts: int = 2) -> None:
-    """Write detections in `parts` files, then sweep.json."""
+def add_sweep(catalogue: Catalogue, rows: Sequence[dict[str, Any]], sweep_id: str = SWEEP, **head: Any) -> None:
+    """Write detections in two files, then sweep.json with what `head` adds."""
     place = catalogue.location.join("detections", sweep_id)
-    for i in range(parts):
+    for i in range(2):
         with place.join(f"part-{i}.parquet").writing() as stream:
-            pq.write_table(pa.Table.from_pylist(list(rows[i::parts]), schema=DETECTIONS), stream)
-    place.join("sweep.json").write_bytes(json.dumps({"sweep_id": sweep_id, "model_id": "m"}).encode())
+            pq.write_table(pa.Table.from_pylist(list(rows[i::2]), schema=DETECTIONS), stream)
+    place.join("sweep.json").write_bytes(json.dumps({"sweep_id": sweep_id, "model_id": "m", **head}).encode())
 
 
 def make(uri: str) -> Catalogue:

@@ -42,7 +42,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
     events: list[dict[str, Any]] = []
-    made = report(catalogue, output, Config(), events.append)
+    made = report(catalogue, output, Config(), progress=events.append)
     assert (made.samples, made.duplicates, made.found, made.snippets) == (7, 1, 8, 14)
     assert events[-1]["done"] == 14
     files = files_of(output)
@@ -127,9 +127,19 @@ def test_the_newest_sweep_that_ended_is_shown(tmp_path: Path) -> None:
     add_sweep(catalogue, [], sweep_id="1")
     add_sweep(catalogue, [], sweep_id="2")
     (tmp_path / "cat/detections/2/sweep.json").unlink()
-    assert newest_sweep(catalogue)[0] == "1"
+    assert newest_sweep(catalogue)["sweep_id"] == "1"
     made = report(catalogue, Location(str(tmp_path / "out")), Config())
     assert (made.samples, made.snippets) == (0, 0)
+
+
+def test_the_sweeps_own_threshold_decides_what_is_shown(tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    rows = [detection("b/plain.wav", "b/copy.wav", score) for score in (0.3, 0.5, 0.8)]
+    rows[0] |= {"query_start_s": 8.0, "query_end_s": 9.0}
+    rows[1] |= {"query_start_s": 0.0, "query_end_s": 1.0}
+    add_sweep(catalogue, rows, sweep_id="3", config={"score": {"threshold": 0.5}})
+    assert findings(catalogue, 100).found["sample"] == 2
+    assert findings(catalogue, 100, min_score=0.0).found["sample"] == 3
 
 
 def test_texts_are_one_short_line() -> None:
