@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 TRACKS = pa.schema(
@@ -87,3 +89,18 @@ DETECTIONS = pa.schema(
         pa.field("model_id", pa.string(), nullable=False),
     ]
 )
+
+
+def stems(names: Sequence[str]) -> pa.Schema:
+    """Rows of training tables: one span of one track, with a column a stem and its level."""
+    fields = [
+        pa.field("track_id", pa.string(), nullable=False),
+        pa.field("span_index", pa.int32(), nullable=False),
+        pa.field("start_s", pa.float64(), nullable=False),
+        pa.field("num_samples", pa.int32(), nullable=False),
+        pa.field("usable", pa.list_(pa.string()), nullable=False),  # stems loud enough to be a sample
+    ]
+    for name in sorted(names):
+        fields.append(pa.field(f"{name}_pcm", pa.binary()))  # as in SEGMENTS; null where the track has no such stem
+        fields.append(pa.field(f"{name}_db", pa.float32()))  # RMS, dBFS; -120 is silence
+    return pa.schema(fields)

@@ -12,6 +12,24 @@ from asid_core.learning import augment
 from asid_core.learning.spectra import Spectra
 
 ALIKE = 0.6  # cosine of two windows of one track, their means taken away, from which they may be the same bar again
+AUDIBLE_DB = -6.0  # below this level, re the sample laid over it, the second sample of a mix is not asked for
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Waveforms to make pairs of, [B, n] float32 at 16 kHz: what is sampled, and the rest of the same span.
+
+    stems [B] bool: whether the row has a rest, else its `rests` are zeros; track int64 [B]: the same for one track.
+    """
+
+    sources: Tensor
+    rests: Tensor
+    stems: Tensor
+    track: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        moved = (x.to(device, non_blocking=True) for x in (self.sources, self.rests, self.stems, self.track))
+        return Batch(*moved)
 
 
 @dataclass(frozen=True)
@@ -27,46 +45,58 @@ class Pairs:
     ambiguous: Tensor
     second: Tensor | None = None
 
+    def __len__(self) -> int:
+        return len(self.references)
+
+    def rows(self, count: int) -> Pairs:
+        """The first `count` rows."""
+        second = None if self.second is None else self.second[:count]
+        return Pairs(self.references[:count], self.queries[:count], self.ambiguous[:count, :count], second)
+
 
 @torch.no_grad()
-def make_pairs(
-    sources: Tensor, rests: Tensor | None, track: Tensor, spectra: Spectra, training: Training, hardness: float
-) -> Pairs:
-    """Pairs of a batch, on its device.
+def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: float) -> Pairs:
+    """Pairs of a batch, on its device; its waveforms hold `Spectra.cut_samples` or more.
 
-    sources [B, n]: what is sampled; rests [B, n]: the other stems of the same span, or None for recordings without
-    stems, whose rest is then the row before. track [B]: which rows are of one track. n >= `Spectra.cut_samples`.
+    Objective `paper`: (s, T2(T1(s) + n)) with n the other stems of the same span, or the row before laid over it at a
+    drawn level where a recording has no stems. Objective `mixes`: (A_b + B_b, T(A_b) + T'(B_(b-1))), B the rest of a
+    span or, without stems, its whole.
     """
-    ranges, device, batch = training.augmentation, sources.device, sources.shape[0]
-    drawn = augment.draw(ranges, batch, hardness, device)
+    ranges, device, rows = training.augmentation, batch.sources.device, len(batch.sources)
+    mixes, stems = training.objective == "mixes", batch.stems[:, None]
+    drawn = augment.draw(ranges, rows, hardness, device)
+    own_bed = augment.draw(ranges, rows, hardness, device)
     frame_s = spectra.config.hop_samples / SAMPLE_RATE_HZ
-    spectrum = spectra.stft(sources)
-    centre = torch.full((batch,), spectrum.shape[2] / 2, device=device)
-    moved = centre + drawn.offset_s / frame_s
+    spectrum = spectra.stft(batch.sources)
+    centre = torch.full((rows,), spectrum.shape[2] / 2, device=device)
     one = torch.ones_like(centre)
-    plain = spectra.stretched(spectra.bands(spectrum), centre, one)
-    sample = spectra.stretched(spectra.bands(spectrum, drawn.semitones), moved, drawn.ratios)
-    sample = augment.coloured(sample, ranges, hardness, spectra.band_hz, frame_s)
 
-    mixes = training.objective == "mixes"
-    laid = spectrum.roll(1, 0) if rests is None else spectra.stft(rests.roll(1, 0) if mixes else rests)
-    bed_drawn = augment.draw(ranges, batch, hardness, device) if mixes or rests is None else drawn
-    # the bed of `mixes` is a sample too, so it too may start a little early or late, from its own middle
-    bed_centre = centre + bed_drawn.offset_s / frame_s
-    bed = spectra.stretched(spectra.bands(laid, bed_drawn.semitones), bed_centre, bed_drawn.ratios)
-    if rests is None or mixes:
-        mixed = augment.overlaid(sample, bed, drawn.bed_db)
+    def heard(of: Tensor, drawn: augment.Transform) -> Tensor:
+        pitched = spectra.bands(of, drawn.semitones)
+        return spectra.stretched(pitched, centre + drawn.offset_s / frame_s, drawn.ratios)
+
+    plain = spectra.stretched(spectra.bands(spectrum), centre, one)
+    sample = augment.coloured(heard(spectrum, drawn), ranges, hardness, spectra.band_hz, frame_s)
+    if not batch.stems.any():  # the usual case of plain recordings: one transform saved
+        laid = spectrum.roll(1, 0)
+    elif mixes:
+        laid = spectra.stft(torch.where(stems, batch.rests, batch.sources).roll(1, 0))
+        others = spectra.bands(spectra.stft(batch.rests))
+        plain = plain + spectra.stretched(others, centre, one) * batch.stems[:, None, None]
     else:
-        mixed = sample * 10 ** (drawn.gain_db / 10)[:, None, None] + bed
-    mixed = augment.lossy(mixed, 120 - (120 - ranges.codec_db) * hardness * torch.rand(batch, device=device))
-    if mixes and rests is not None:
-        plain = plain + spectra.stretched(spectra.bands(spectra.stft(rests)), centre, one)
+        laid = spectra.stft(torch.where(stems, batch.rests, batch.sources.roll(1, 0)))
+    bed = heard(laid, own_bed if mixes else drawn)
+    mixed = augment.overlaid(sample, bed, drawn.bed_db)
+    if not mixes:
+        as_arranged = sample * 10 ** (drawn.gain_db / 10)[:, None, None] + bed
+        mixed = torch.where(stems[:, None], as_arranged, mixed)
+    mixed = augment.lossy(mixed, 120 - (120 - ranges.codec_db) * hardness * torch.rand(rows, device=device))
     references = spectra.patches(plain)
     return Pairs(
         references,
         spectra.patches(mixed),
-        ambiguous_rows(references, track),
-        drawn.bed_db > -6 if mixes else None,
+        ambiguous_rows(references, batch.track),
+        drawn.bed_db > AUDIBLE_DB if mixes else None,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 
 from asid_core.config import Augmentation, Training, load
 from asid_core.learning import augment
-from asid_core.learning.pairs import ambiguous_rows, make_pairs
+from asid_core.learning.pairs import Batch, ambiguous_rows, make_pairs
 from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
 
@@ -43,6 +43,11 @@ def patches(spectra: Spectra, waveforms: torch.Tensor, semitones: float = 0.0, t
     return spectra.patches(spectra.stretched(bands, rows * (spectrum.shape[2] / 2), rows * tempo))
 
 
+def batch_of(sources: torch.Tensor, rests: torch.Tensor | None = None) -> Batch:
+    stems = torch.full((len(sources),), rests is not None)
+    return Batch(sources, torch.zeros_like(sources) if rests is None else rests, stems, torch.arange(len(sources)))
+
+
 def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
     a, b = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (a, b))
     return torch.cosine_similarity(a, b).min().item()
@@ -72,7 +77,7 @@ def test_an_untouched_window_is_the_models_own() -> None:
 
 def test_without_augmentation_both_sides_are_the_same(spectra: Spectra) -> None:
     training = Training(augmentation=replace(STILL, bed_db=(-200.0, -200.0)))
-    pairs = make_pairs(audio(spectra), None, torch.arange(4), spectra, training, hardness=1.0)
+    pairs = make_pairs(batch_of(audio(spectra)), spectra, training, hardness=1.0)
     assert cosine(pairs.references, pairs.queries) > 0.99
 
 
@@ -83,7 +88,7 @@ def test_queries_hold_their_references(spectra: Spectra, objective: str, stems: 
     training = Training(objective=objective, augmentation=replace(STILL, bed_db=(bed_db, bed_db)))  # type: ignore[arg-type]
     sources = audio(spectra)
     rests = torch.stack([notes(sources.shape[1], seed=10 + seed) for seed in range(4)]) if stems else None
-    pairs = make_pairs(sources, rests, torch.arange(4), spectra, training, hardness=1.0)
+    pairs = make_pairs(batch_of(sources, rests), spectra, training, hardness=1.0)
     flat_q, flat_r = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (pairs.queries, pairs.references))
     alike = torch.nn.functional.normalize(flat_q, dim=1) @ torch.nn.functional.normalize(flat_r, dim=1).T
     assert (alike.argmax(1) == torch.arange(4)).all() or objective == "mixes"

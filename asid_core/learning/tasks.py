@@ -1,0 +1,154 @@
+"""What is trained, the encoder or the reranker: its parameters, its loss, and what tells whether it got better."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asid_core.config import Training
+from asid_core.learning import losses
+from asid_core.learning.pairs import Pairs
+from asid_core.model.encoder import GnnEncoder
+from asid_core.model.fingerprinter import Fingerprinter
+
+NEGATIVES = 3  # a pair, the paper's
+VALIDATION_BATCH = 64
+
+
+class Task(Protocol):
+    """One thing to train."""
+
+    name: str
+    model: Fingerprinter
+    module: nn.Module  # what has the parameters that train; the loop may wrap it, so the loss is given it
+
+    def loss(
+        self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and scalars worth a curve."""
+
+    def validate(self, pairs: Pairs) -> dict[str, float]:
+        """Figures on pairs that are never trained on; `score` among them is the one that tells the best weights."""
+
+    def train(self) -> None:
+        """Put what trains in training mode, and nothing else."""
+
+
+class EncoderTask:
+    """Contrastive training of a GNN encoder."""
+
+    name = "encoder"
+
+    def __init__(self, model: Fingerprinter, training: Training) -> None:
+        """Raises ValueError for a model whose encoder has nothing to train by gradient."""
+        if not isinstance(model.encoder, GnnEncoder):
+            raise ValueError("a linear encoder is fitted, not trained")
+        self.model, self.training = model, training
+        self.module: nn.Module = model.encoder
+
+    def loss(
+        self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Both sides go through the module at once, so that batch norms see both."""
+        vectors, _ = module(torch.cat([pairs.references, pairs.queries]))
+        references, queries = vectors.chunk(2)
+        tau = self.training.tau
+        if pairs.second is None:
+            loss = losses.nt_xent(references, queries, tau, gather, rank, pairs.ambiguous)
+        else:
+            loss = losses.two_references(queries, references, pairs.second, tau, gather, rank, pairs.ambiguous)
+        return loss, {"accuracy": retrieval(queries, references, pairs.ambiguous)["hr1"]}
+
+    @torch.no_grad()
+    def validate(self, pairs: Pairs) -> dict[str, float]:
+        """HR@1 and mAP of each query's own reference among all, same-track repetitions left out."""
+        self.model.eval()
+        references, queries = (
+            torch.cat([self.model.encoder(some)[0] for some in side.split(VALIDATION_BATCH)])
+            for side in (pairs.references, pairs.queries)
+        )
+        found = {key: float(value) for key, value in retrieval(queries, references, pairs.ambiguous).items()}
+        return {**found, "score": found["map"]}
+
+    def train(self) -> None:
+        self.module.train()
+
+
+class RerankerTask:
+    """Training of the reranker on the nodes of a frozen encoder (arXiv:2506.14684 section 3.4)."""
+
+    name = "reranker"
+
+    def __init__(self, model: Fingerprinter) -> None:
+        """Raises ValueError for a model without a reranker."""
+        if model.reranker is None or not isinstance(model.encoder, GnnEncoder):
+            raise ValueError("the model has no reranker: set model.reranker.heads to 4")
+        self.model = model
+        self.reranker = model.reranker
+        self.module: nn.Module = _Logits(model.reranker)
+
+    def loss(
+        self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Binary cross-entropy of each pair and of its query with the hardest other references of this worker."""
+        logits, labels = self._judged(module, pairs)
+        # one positive for three negatives: weighted alike, so that 0.5 is where both are as likely
+        weights = torch.where(labels > 0, float(NEGATIVES), 1.0)
+        loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
+        return loss, {"accuracy": ((logits > 0) == (labels > 0)).float().mean()}
+
+    @torch.no_grad()
+    def validate(self, pairs: Pairs) -> dict[str, float]:
+        """Accuracy over both classes alike, AUC of pairs against hard negatives."""
+        self.model.eval()
+        logits, labels = self._judged(self.module.eval(), pairs)
+        positive, negative = logits[labels > 0], logits[labels == 0]
+        auc = (positive[:, None] > negative).float().mean() + (positive[:, None] == negative).float().mean() / 2
+        balanced = ((positive > 0).float().mean() + (negative <= 0).float().mean()) / 2
+        return {"auc": float(auc), "accuracy": float(balanced), "score": float(auc)}
+
+    def train(self) -> None:
+        self.model.eval()
+        self.module.train()
+
+    def _judged(self, module: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """(logits, labels) [B * 4]: the pairs, then each query with its hardest negatives."""
+        with torch.no_grad():
+            sides = []
+            for side in (pairs.references, pairs.queries):
+                parts = [self.model.encoder(some) for some in side.split(VALIDATION_BATCH)]
+                sides.append([torch.cat(column) for column in zip(*parts, strict=True)])
+            (reference_vectors, reference_nodes), (query_vectors, query_nodes) = sides
+            excluded = pairs.ambiguous
+            if pairs.second is not None:  # the other true reference is no negative either
+                excluded = excluded | torch.eye(len(pairs), device=excluded.device).roll(-1, 1).bool()
+            wrong = losses.hardest_negatives(query_vectors, reference_vectors, NEGATIVES, excluded)
+            queries = torch.cat([query_nodes, query_nodes.repeat_interleave(NEGATIVES, 0)])
+            references = torch.cat([reference_nodes, reference_nodes[wrong.flatten()]])
+        labels = torch.zeros(len(queries), device=queries.device)
+        labels[: len(pairs)] = 1
+        return module(queries.float(), references.float()).float(), labels
+
+
+class _Logits(nn.Module):
+    """The reranker before its sigmoid, as a module's forward: what DDP can wrap."""
+
+    def __init__(self, reranker: nn.Module) -> None:
+        super().__init__()
+        self.reranker = reranker
+
+    def forward(self, queries: Tensor, references: Tensor) -> Tensor:
+        logits: Tensor = self.reranker.logits(queries, references)  # type: ignore[operator]
+        return logits
+
+
+@torch.no_grad()
+def retrieval(queries: Tensor, references: Tensor, ambiguous: Tensor) -> dict[str, Tensor]:
+    """hr1 and map (one relevant reference a query, so the mean of 1 / rank), ties counted against."""
+    similarities = F.normalize(queries.float(), dim=1) @ F.normalize(references.float(), dim=1).T
+    own = similarities.diagonal().clone()[:, None]
+    ranks = (similarities.masked_fill(ambiguous, -2) >= own).sum(1).clamp(min=1)
+    return {"hr1": (ranks == 1).float().mean(), "map": (1 / ranks).mean()}

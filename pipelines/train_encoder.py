@@ -1,0 +1,56 @@
+"""stems -> an encoder. A GNN is trained by contrast on Ray Train; of a linear one only its projection is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from asid_core.config import Config
+from asid_core.learning.projection import fit_projection
+from asid_core.learning.spans import to_batch
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.linear import LinearEncoder
+from pipelines.stem_files import SPAN_SAMPLES, StemTables
+from pipelines.storage import Location
+from pipelines.training import Trained, train
+from pipelines.training_record import save_weights
+
+
+def train_encoder(
+    stems_uri: str, output_uri: str, config: Config, workers: int = 1, weights: str | None = None
+) -> Trained:
+    """Train the encoder of `config` (from `weights`, if given, else from scratch) on stems tables.
+
+    The global batch is workers * training.batch_pairs; needs a running Ray. Raises TrainingError.
+    """
+    training = config.training
+    return train("encoder", stems_uri, output_uri, config, training.steps, training.learning_rate, workers, weights)
+
+
+def fit_linear(stems_uri: str, output_uri: str, config: Config) -> int:
+    """Fit the projection of a `linear` config to the spans of training tables, here, without Ray.
+
+    Writes `best/`, what `Fingerprinter.from_pretrained` takes; returns how many windows it was fitted to.
+    """
+    tables = StemTables(stems_uri)
+    model = Fingerprinter(config).eval()
+    assert isinstance(model.encoder, LinearEncoder)
+    samples, windows = SPAN_SAMPLES, 0
+
+    def patches() -> Iterator[Tensor]:
+        nonlocal windows
+        generator = np.random.default_rng(config.training.seed)
+        for rows in tables.batches(tables.tracks):
+            if not rows.num_rows:
+                continue
+            batch = to_batch(rows, samples, generator)
+            for features in model.features(batch.sources + batch.rests):
+                found = model.patches(model.windows(features)[model.window_starts(features.shape[1])])
+                windows += len(found)
+                yield found
+
+    model.encoder.components.copy_(fit_projection(patches(), model.dim))
+    save_weights(model, Location(output_uri).join("best"))
+    return windows

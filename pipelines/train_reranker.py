@@ -1,0 +1,23 @@
+"""stems and a trained encoder -> its reranker, the encoder frozen, negatives the hardest of the batch."""
+
+from __future__ import annotations
+
+from asid_core.config import Config
+from pipelines.training import Trained, TrainingError, train
+
+
+def train_reranker(stems_uri: str, output_uri: str, config: Config, weights: str, workers: int = 1) -> Trained:
+    """Train the reranker of `config` on top of the encoder of `weights`; needs a running Ray. Raises TrainingError."""
+    if not config.model.reranker.heads:
+        raise TrainingError("the config has no reranker: set model.reranker.heads=4")
+    training = config.training
+    return train(
+        "reranker",
+        stems_uri,
+        output_uri,
+        config,
+        training.reranker_steps,
+        training.reranker_learning_rate,
+        workers,
+        weights,
+    )

@@ -1,0 +1,190 @@
+"""What each worker of a training runs: its shard of the spans, the loop, validation and checkpoints.
+
+The same for encoder and reranker; a worker that starts again goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from asid_core.config import Config, from_dict
+from asid_core.learning.growth import open_blocks, with_graph_blocks
+from asid_core.learning.loop import Loop, NotANumber, validation_pairs
+from asid_core.learning.pairs import Batch, Pairs
+from asid_core.learning.spans import to_batch
+from asid_core.learning.tasks import EncoderTask, RerankerTask, Task
+from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.storage import Location
+from pipelines.training_record import Record, load_weights
+
+log = logging.getLogger(__name__)
+
+VALIDATION_BATCHES = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is given; plain values, so that it travels."""
+
+    what: str  # encoder or reranker
+    config: dict[str, Any]
+    output: str
+    steps: int
+    learning_rate: float
+    start: str | None  # weights to start from: a directory or URI as `--weights` takes it
+    validation: pa.Table  # schema.stems
+
+
+class Feed:
+    """Batches of exactly `rows` rows from this worker's shard, for ever; they may reach over an epoch's end."""
+
+    def __init__(self, shard: Any, rows: int, samples: int, seed: int) -> None:
+        self.shard, self.rows, self.samples = shard, rows, samples
+        self.generator = np.random.default_rng(seed)
+
+    def __iter__(self) -> Iterator[Batch]:
+        held: pa.Table | None = None
+        while True:
+            got = 0
+            for table in self.shard.iter_batches(
+                batch_size=self.rows,
+                batch_format="pyarrow",
+                prefetch_batches=1,
+                local_shuffle_buffer_size=2 * self.rows,
+                local_shuffle_seed=int(self.generator.integers(2**31)),
+            ):
+                got += table.num_rows
+                held = table if held is None else pa.concat_tables([held, table])
+                while held.num_rows >= self.rows:
+                    yield to_batch(held.slice(0, self.rows), self.samples, self.generator)
+                    held = held.slice(self.rows)
+            if not got:
+                raise RuntimeError("a worker got no spans at all: use fewer workers or more music")
+
+
+def work(values: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import ray.train
+    import ray.train.torch
+
+    job: Job = values["job"]
+    config = from_dict(Config, job.config)
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    torch.manual_seed(1000 * config.training.seed + rank)
+    device = ray.train.torch.get_device()
+    stages = _Stages(job, config, device)
+    state = _last_checkpoint()
+    loop = stages.loop(state)
+    shard = ray.train.get_dataset_shard("train")
+    ranges = config.training.augmentation
+    samples = loop.spectra.cut_samples(max(1.0, *ranges.tempo_ratios), ranges.offset_s)
+    seed = 1000 * config.training.seed + rank + 17 * loop.step
+    batches = iter(Feed(shard, config.training.batch_pairs, samples, seed))
+    record = Record(Location(job.output), rank, job.what)
+    held_out = _held_out(job, loop, samples)
+    if loop.step == 0:
+        log.info("first step after %.0f s", time.time() - values["started"])
+    try:
+        while loop.step < job.steps:
+            until = min(job.steps, (loop.step // config.training.check_every + 1) * config.training.check_every)
+            for measured in loop.run(batches, min(until, stages.end(loop))):
+                record.step(measured)
+            if loop.step >= stages.end(loop) and loop.step < job.steps:
+                loop = stages.opened(loop, held_out.references)
+            _check(loop, held_out, record)
+    except NotANumber as error:
+        record.not_a_number(error)  # every worker is here: the run ends, and the driver says why
+    record.close()
+
+
+class _Stages:
+    """The encoder may train without its graph blocks first (training.blocks_from); then they are opened."""
+
+    def __init__(self, job: Job, config: Config, device: torch.device) -> None:
+        self.job, self.config, self.device = job, config, device
+        self.opening = round(config.training.blocks_from * job.steps) if job.what == "encoder" and not job.start else 0
+
+    def loop(self, state: dict[str, Any] | None) -> Loop:
+        """The loop where it was left, or at its start."""
+        step = int(state["step"]) if state else 0
+        closed = step < self.opening
+        torch.manual_seed(self.config.training.seed)  # the same first weights on every worker
+        if self.job.start is not None:
+            model = load_weights(self.job.start)
+            if self.job.what == "reranker":
+                model = _with_reranker(model, self.config)
+        else:
+            model = Fingerprinter(with_graph_blocks(self.config, False) if closed else self.config)
+        loop = self._around(model)
+        if state:
+            loop.restore(state)
+        return loop
+
+    def end(self, loop: Loop) -> int:
+        """The step at which this loop's model is done with."""
+        return self.opening if loop.step < self.opening else self.job.steps
+
+    def opened(self, loop: Loop, patches: torch.Tensor) -> Loop:
+        """The same model with graph blocks, its optimiser fresh."""
+        after = self._around(open_blocks(loop.task.model.eval(), patches))
+        after.step = loop.step
+        return after
+
+    def _around(self, model: Fingerprinter) -> Loop:
+        model = model.to(self.device)
+        task: Task = EncoderTask(model, self.config.training) if self.job.what == "encoder" else RerankerTask(model)
+        return Loop(task, self.config.training, self.job.steps, self.job.learning_rate)
+
+
+def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
+    """The encoder of `model` with a fresh reranker as `config` wants it."""
+    wanted = replace(model.config, model=replace(model.config.model, reranker=config.model.reranker))
+    fresh = Fingerprinter(wanted)
+    fresh.encoder.load_state_dict(model.encoder.state_dict())
+    return fresh.eval()
+
+
+def _held_out(job: Job, loop: Loop, samples: int) -> Pairs:
+    """Validation pairs, made once: the same rows, cuts and transforms in every run of this job."""
+    generator = np.random.default_rng(0)
+    size = loop.training.batch_pairs
+    rows = job.validation
+    tables = [rows.slice(at, size) for at in range(0, rows.num_rows, size)][:VALIDATION_BATCHES]
+    return validation_pairs([to_batch(table, samples, generator) for table in tables], loop)
+
+
+def _last_checkpoint() -> dict[str, Any] | None:
+    import ray.train
+
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as directory:
+        state: dict[str, Any] = torch.load(Path(directory) / "state.pt", map_location="cpu", weights_only=True)
+    return state
+
+
+def _check(loop: Loop, held_out: Pairs, record: Record) -> None:
+    """Validate, keep the weights, report to Ray; every worker takes part, the first does the work."""
+    import ray.train
+
+    if record.rank:
+        ray.train.report({"step": loop.step})
+        return
+    figures = loop.task.validate(held_out)
+    record.check(loop, figures)
+    with tempfile.TemporaryDirectory(prefix="asid-") as directory:
+        torch.save(loop.state(), Path(directory) / "state.pt")
+        metrics = {"step": loop.step, **figures}
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))
