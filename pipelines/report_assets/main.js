@@ -14,7 +14,7 @@
   };
 
   function route() {
-    const hash = decodeURIComponent(location.hash.slice(1)) || "samples";
+    const hash = location.hash.slice(1) || "samples";
     const number = /^d(\d+)$/.exec(hash);
     const view = number ? "detection" : { network: "network", exports: "exports" }[hash] || "list";
     const kind = hash === "duplicates" ? "duplicate" : "sample";
@@ -23,7 +23,7 @@
     if (view === "detection") asid.detection.show(Number(number[1]));
     else if (view === "network") asid.networkView.show();
     else if (view === "list") asid.table.show(kind);
-    const current = number ? (state.byNumber.get(Number(number[1])) || { kind }).kind + "s" : hash === "main" ? "samples" : hash;
+    const current = number ? (state.byNumber.get(Number(number[1])) || { kind }).kind + "s" : { list: kind + "s" }[view] || hash;
     for (const link of document.querySelectorAll("nav a[data-view]")) {
       if (link.dataset.view === current) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");

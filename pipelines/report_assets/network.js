@@ -68,19 +68,14 @@ asid.networkView = (() => {
     ];
   }
 
-  function layout() {
-    const years = shown.nodes.map((node) => node.year).filter(Boolean);
-    if (byId("network-layout").value === "year" && years.length) return byYear(Math.min(...years));
-    return byRelation();
-  }
-
   // d3-force: 2000 pairs take a second, cytoscape's own layouts half a minute
-  function byRelation() {
-    const points = shown.nodes.map((node) => ({ id: node.id, size: sizeOf(node) }));
-    const spread = shown.nodes.length > ROOM ? 1 : 2; // room for the names
+  function layout() {
+    const points = shown.nodes.map((node) => ({ id: node.id, size: sizeOf(node), year: node.year }));
     const links = shown.edges.map((edge) => ({ source: edge.from.id, target: edge.to.id }));
+    const spread = shown.nodes.length > ROOM ? 1 : 2; // room for the names
+    const byYear = byId("network-layout").value === "year" && fixYears(points);
     d3.forceSimulation(points).stop()
-      .force("link", d3.forceLink(links).id((point) => point.id).distance(70 * spread))
+      .force("link", d3.forceLink(links).id((point) => point.id).distance(70 * spread).strength(byYear ? 0.05 : 0.7))
       .force("charge", d3.forceManyBody().strength(-160 * spread).distanceMax(600))
       .force("collide", d3.forceCollide((point) => point.size / 2 + 14 * spread))
       .force("x", d3.forceX().strength(0.06))
@@ -89,15 +84,13 @@ asid.networkView = (() => {
     return { name: "preset", positions: Object.fromEntries(points.map(({ id, x, y }) => [id, { x, y }])), padding: 30 };
   }
 
-  function byYear(first) {
-    const rows = new Map(), positions = {};
-    for (const node of shown.nodes) {
-      const x = node.year ? node.year - first : -3; // years unknown stand to the left
-      const row = rows.get(x) || 0;
-      rows.set(x, row + 1);
-      positions[node.id] = { x: x * 90, y: (row % 2 ? -1 : 1) * Math.ceil(row / 2) * 70 + (x % 3) * 22 };
-    }
-    return { name: "preset", positions, padding: 30 };
+  // From left to right by year, those of unknown year before the rest; up and down is left to the forces.
+  function fixYears(points) {
+    const years = points.map((point) => point.year).filter(Boolean);
+    if (!years.length) return false;
+    const first = Math.min(...years), width = 200 * Math.sqrt(points.length), step = width / Math.max(1, Math.max(...years) - first);
+    for (const point of points) point.fx = point.year ? (point.year - first) * step : -0.15 * width;
+    return true;
   }
 
   function draw() {
@@ -133,8 +126,15 @@ asid.networkView = (() => {
     byId("network-side").replaceChildren(...(node ? describe(node) : overview()));
   }
 
-  function button(node, text) {
-    return el("li", {}, el("button", { type: "button", class: "plain", onclick: () => { choose(node); bring(node); } }, el("bdi", {}, short(node.name, 80))), text);
+  function button(node, ...after) {
+    return el("li", {}, el("button", { type: "button", class: "plain", onclick: () => { choose(node); bring(node); } }, el("bdi", {}, short(node.name, 80))), ...after);
+  }
+
+  // The best finding of a pair, where it has been loaded.
+  function finding(edge) {
+    const row = state.rows[asid.KINDS[edge.kind]].find((one) => one.query === edge.query && one.reference === edge.reference);
+    const score = format.score(edge.score);
+    return row ? el("a", { href: "#d" + row.number, "aria-label": `Open the finding, score ${score}` }, score) : score;
   }
 
   function bring(node) {
@@ -149,7 +149,7 @@ asid.networkView = (() => {
 
   function describe(node) {
     const list = (title, edges, other) => edges.length
-      ? [el("h3", {}, title), el("ul", {}, ...edges.slice().sort((a, b) => b.score - a.score).slice(0, 100).map((edge) => button(edge[other], ` ${format.score(edge.score)}${edge.kind ? ", near-duplicate" : ""}`)))] : [];
+      ? [el("h3", {}, title), el("ul", {}, ...edges.slice().sort((a, b) => b.score - a.score).slice(0, 100).map((edge) => button(edge[other], " ", finding(edge), edge.kind ? " near-duplicate" : "")))] : [];
     const finds = el("a", { class: "button", href: "#samples", onclick: () => asid.table.filterBy((node.track ? node.track.id : node.name).slice(0, 200)) }, "Show its samples in the list");
     return [el("button", { type: "button", onclick: () => { choose(null); graph.fit(undefined, 30); } }, "All"),
       el("h3", { class: "chosen" }, node.track ? asid.titleOf(node.track, true) : el("bdi", {}, node.name)),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -38,6 +41,11 @@ CONTRAST = """(() => {
 })()"""
 LISTEN = """window.heard = []; window.play ||= Audio.prototype.play;
 Audio.prototype.play = function () { heard.push(this); return play.call(this); }; 0"""
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -198,4 +206,31 @@ def test_many_findings_come_in_pages(chromium: Browser, tmp_path: Path) -> None:
     assert (
         chromium.run(f"{ROWS}[0].querySelector('.name').textContent") == "q50" and chromium.run(f"{ROWS}.length") == 50
     )
+    assert chromium.problems == []
+
+
+def test_served_from_a_bucket_or_server_it_is_the_same(chromium: Browser, page: str) -> None:
+    folder = str(Path(page.removeprefix("file://")).parent)
+    handler = functools.partial(QuietHandler, directory=folder)
+    chromium.problems.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        chromium.open(f"http://127.0.0.1:{server.server_port}/index.html#d0")
+        chromium.wait("document.querySelectorAll('canvas').length === 2")
+        chromium.run("[...document.querySelectorAll('.controls button')][0].click()")
+        chromium.wait("!document.querySelector('.query .playhead').hidden")
+        go(chromium, "network", "asid.networkView.graph()")
+        chromium.call("Page.navigate", url="about:blank")
+        server.shutdown()
+    assert chromium.problems == []
+
+
+def test_a_sweep_that_found_nothing_says_so(chromium: Browser, tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    add_sweep(catalogue, [], sweep_id="3")
+    report(catalogue, Location(str(tmp_path / "out")), Config())
+    chromium.problems.clear()
+    chromium.open((tmp_path / "out" / "index.html").as_uri())
+    assert chromium.run("document.getElementById('list-status').textContent") == "No samples were found."
+    go(chromium, "network", "document.getElementById('network-status').textContent === 'No pairs to show.'")
     assert chromium.problems == []
