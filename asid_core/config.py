@@ -141,6 +141,32 @@ class Search:
 
 
 @dataclass(frozen=True)
+class Verify:
+    """The matched filter that decides on a candidate by the audio itself. Frames are of the `features` section."""
+
+    features: LogFrequency = field(default_factory=LogFrequency)
+    excerpt_frames: int = 100  # 4 s of the reference
+    lag_frames: int = 25  # looked at on either side of where the coarse search points
+    pitch_steps: tuple[float, ...] = (-0.5, -0.25, 0.0, 0.25, 0.5)  # semitones around the candidate's
+    tempo_steps: tuple[float, ...] = (-0.03, -0.015, 0.0, 0.015, 0.03)  # parts of the candidate's ratio
+    reach_frames: int = 500  # a span grows at most so far from its excerpt, on either side
+    smooth_frames: int = 25
+    repeat_share: float = 0.6  # a repeat matches at least so well, as a share of the best occurrence
+    min_score: float = 0.2  # below it nothing is shared: spans stay the coarse search's, repeats are not sought
+
+
+@dataclass(frozen=True)
+class Score:
+    """Logistic model of the final score; fitted by `asid bench fit` on held-out music."""
+
+    intercept: float = -12.0
+    coarse: float = 0.6
+    verify: float = 12.0
+    rerank: float = 0.0
+    threshold: float = 0.5  # detections below it are not reported
+
+
+@dataclass(frozen=True)
 class Augmentation:
     """What may happen to a sample on its way into another track: the ends of ranges, drawn from uniformly."""
 
@@ -197,6 +223,8 @@ class Config:
     model: Model = field(default_factory=Model)
     probes: Probes = field(default_factory=Probes)
     search: Search = field(default_factory=Search)
+    verify: Verify = field(default_factory=Verify)
+    score: Score = field(default_factory=Score)
     training: Training = field(default_factory=Training)
     report: Report = field(default_factory=Report)
 

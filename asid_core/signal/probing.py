@@ -7,6 +7,7 @@ patch undoes both, so that it can be compared with the reference's own patches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -43,8 +44,7 @@ def probed_patches(
 ) -> Tensor:
     """Unit-norm patches of the probes (each of `semitones`, `tempo_ratio`): [len(semitones), n, 78, 25].
 
-    features [F, T]; centre_frames [n] (float). Silence gives the zero patch. Raises ValueError for a pitch that is
-    not a whole number of bins.
+    features [F, T]; centre_frames [n] (float). Silence gives the zero patch.
     """
     cut = stretched(features, centre_frames, tempo_ratio, config.window_frames, config.pool_frames)
     patches = torch.stack([pooled_bins(shifted(cut, pitch, config), config.pool_bins) for pitch in semitones])
@@ -52,14 +52,22 @@ def probed_patches(
 
 
 def shifted(cut: Tensor, semitones: float, config: LogFrequency) -> Tensor:
-    """Undo a shift up by `semitones`: bin b of the result is bin b + shift of `cut` [n, F, T], zero beyond."""
-    bins = semitones * config.bins_per_octave / 12
-    if abs(bins - round(bins)) > 1e-6:
-        raise ValueError(f"a probe of {semitones} semitones is not a whole number of bins ({bins})")
-    shift = round(bins)
-    if shift >= 0:
-        return F.pad(cut[:, shift:], (0, 0, 0, shift))
-    return F.pad(cut[:, :shift], (0, 0, -shift, 0))
+    """Undo a shift up by `semitones`: bin b of the result is bin b + shift of `cut` [n, F, T], zero beyond.
+
+    Between bins, the two neighbours are mixed.
+    """
+    shift = semitones * config.bins_per_octave / 12
+    whole = math.floor(shift + 1e-6)
+    part = shift - whole
+    if part < 1e-6:
+        return _moved(cut, whole)
+    return (1 - part) * _moved(cut, whole) + part * _moved(cut, whole + 1)
+
+
+def _moved(cut: Tensor, bins: int) -> Tensor:
+    if bins >= 0:
+        return F.pad(cut[:, bins:], (0, 0, 0, bins))
+    return F.pad(cut[:, :bins], (0, 0, -bins, 0))
 
 
 def pooled_bins(patches: Tensor, pool: int) -> Tensor:
