@@ -9,7 +9,20 @@ from collections.abc import Sequence
 
 from jobs.command import DONE, USAGE, Verb
 
-VERBS = ("segment", "fingerprint", "import-weights", "status", "rejects", "report")
+VERBS = (
+    "run",
+    "segment",
+    "embed",
+    "index",
+    "sweep",
+    "query",
+    "fingerprint",
+    "import-weights",
+    "status",
+    "rejects",
+    "report",
+    "demo",
+)
 
 
 def verb_named(name: str) -> Verb:

@@ -18,15 +18,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.query import query
-
     from pipelines.catalogue import Catalogue
+    from pipelines.query import query
     from pipelines.runtime import start_ray
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
-    found = query(args.files, catalogue, session.config, args.top)
+    found = query(args.files, catalogue, session.config, session.weights(), args.top)
     command.show(found, tables.DETECTION_COLUMNS, args.format)
     counts = f"{len(args.files)} files, {found.num_rows} detections"
     return Outcome(session.summary(counts), to_stderr=args.format != "table")

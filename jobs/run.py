@@ -11,10 +11,9 @@ from jobs import command, segment, sweep
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
-    from pipelines.sweep import SweepSummary
-
     from pipelines.catalogue import Catalogue
     from pipelines.segment import SegmentSummary
+    from pipelines.sweep import SweepSummary
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +48,7 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[Segme
     swept = sweeping.sweep(
         catalogue,
         config,
+        session.weights(),
         queries=args.queries,
         references=args.references,
         min_score=args.min_score,

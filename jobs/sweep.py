@@ -27,10 +27,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.sweep import sweep
-
     from pipelines.catalogue import Catalogue
     from pipelines.runtime import start_ray
+    from pipelines.sweep import sweep
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
@@ -38,6 +37,7 @@ def work(session: Session) -> Outcome:
     found = sweep(
         catalogue,
         session.config,
+        session.weights(),
         queries=args.queries,
         references=args.references,
         min_score=args.min_score,

@@ -40,20 +40,25 @@ class TrackFeatures:
 
 
 @functools.lru_cache(maxsize=1)
-def audio_front_end() -> LogFrequencyFrontEnd:
-    """The features of verification: the same whatever the model."""
-    return LogFrequencyFrontEnd(LogFrequency())
+def _front_end(config: LogFrequency) -> LogFrequencyFrontEnd:
+    return LogFrequencyFrontEnd(config)
 
 
-def features_of(pieces: Iterable[Piece], model: Fingerprinter) -> Iterator[TrackFeatures]:
-    """Whole tracks from their pieces, one track at a time, each track's pieces in order."""
-    own = model.front_end.config == audio_front_end().config  # then one spectrum serves both
+def audio_front_end(model: Fingerprinter, config: LogFrequency) -> FrontEnd:
+    """The front end of verification: the model's own where it is the same, then one spectrum serves both."""
+    return model.front_end if model.config.model.front_end == config else _front_end(config)
+
+
+def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFrequency) -> Iterator[TrackFeatures]:
+    """Whole tracks from their pieces, one track at a time, each track's pieces in order. config: of verification."""
+    front_end = audio_front_end(model, config)
+    own = front_end is model.front_end
     for track_id, some in itertools.groupby(pieces, key=lambda piece: piece.track_id):
         frames, audio, powers = [], [], []
         for piece in some:
             piece = at_least_a_window(piece, model)
             frames.append(frames_of(piece, model.front_end))
-            audio.append(frames[-1] if own else frames_of(piece, audio_front_end()))
+            audio.append(frames[-1] if own else frames_of(piece, front_end))
             powers.append(power_of(piece, model.hop_samples))
         joined = torch.cat(frames, 1)
         power = F.pad(torch.cat(powers).cumsum(0), (1, 0))

@@ -16,11 +16,11 @@ from asid_core.signal.pcm import cut, to_pcm
 from pipelines.catalogue import Catalogue
 from pipelines.segment_files import SegmentWriter
 
-# 40,960 samples: a multiple of 512 and 640; the margin of 31,360 is a multiple of neither hop
-CUT = Segmenting(core_s=2.56, margin_s=1.96, commit_tracks=2)
+# 40,960 samples: a multiple of 512 and 640; the margin of 41,760 is a multiple of neither hop
+CUT = Segmenting(core_s=2.56, margin_s=2.61, commit_tracks=2)
 LINEAR = Config(
     segment=CUT,
-    model=Model("small", LogFrequency(window_frames=20), Linear(dim=32)),
+    model=Model("small", LogFrequency(window_frames=40), Linear(dim=64)),
 )
 GNN = Config(
     segment=CUT,

@@ -1,0 +1,228 @@
+"""All tracks against all others: shards of query tracks are Ray tasks, each writes one part file."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import itertools
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from asid_core.config import Config, to_dict
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.schema import DETECTIONS
+from pipelines import detections, fingerprints
+from pipelines.audio import pieces_of_tracks
+from pipelines.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.identify import Identifier
+from pipelines.references import References
+from pipelines.runtime import Progress
+
+log = logging.getLogger(__name__)
+
+STAGE = "sweep"
+TASK_RETRIES = 2  # of a task whose Ray worker dies
+SHARDS = 16  # at least, where there are tracks enough: a small catalogue keeps every core busy as well
+SETTINGS = ("probes", "search", "verify", "score")  # the sections of the config that decide what is found
+TRACKS = ("track_id", "content_hash", "segment_files", "num_segments")
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """What a sweep found. `detections` (schema.DETECTIONS): the rows that score at least what was asked for."""
+
+    sweep_id: str
+    model_id: str
+    queries: int
+    references: int
+    shards: int  # done now; 0: this sweep had been finished before
+    detections: pa.Table
+    seconds: float
+
+    def __str__(self) -> str:
+        done = "" if self.shards else "nothing new to sweep: "
+        return (
+            f"{done}{self.queries:,} queries against {self.references:,} references, "
+            f"{self.detections.num_rows:,} detections (sweep {self.sweep_id})"
+        )
+
+
+def sweep(
+    catalogue: Catalogue,
+    config: Config,
+    weights: str,
+    queries: str | None = None,
+    references: str | None = None,
+    min_score: float | None = None,
+    progress: Progress | None = None,
+) -> SweepSummary:
+    """Find what the tracks that match the glob `queries` sample of those that match `references` (default: all).
+
+    Needs a running Ray. A sweep is named by what decides its result; one that was killed goes on where it stopped, one
+    that ended is only read. Every verified pair is kept; `min_score` (default: the config's threshold) chooses what
+    the summary holds. Raises CatalogueError where there are no fingerprints.
+    """
+    started = time.monotonic()
+    plan = _plan(catalogue, config, fingerprints.load_model(weights, config), queries, references)
+    place = detections.folder(catalogue, plan.sweep_id)
+    shards = 0
+    if not place.join(detections.HEAD).exists():
+        shards = _work(catalogue, config, plan, progress)
+        rows = sum(batch.num_rows for batch in detections.batches(catalogue, plan.sweep_id))
+        seconds = time.monotonic() - started
+        head = {"sweep_id": plan.sweep_id, "model_id": plan.references.model_id, "detections": rows, "seconds": seconds}
+        head |= {"queries": len(plan.queries), "references": plan.references.tracks.num_rows, "weights": weights}
+        head |= {"query_glob": queries, "reference_glob": references, "config": to_dict(config)}
+        place.join(detections.HEAD).write_bytes(json.dumps(head, indent=2).encode())
+        catalogue.record_run(new_run_id(STAGE), {"verb": STAGE, "outcome": "done", **head})
+    threshold = config.score.threshold if min_score is None else min_score
+    summary = SweepSummary(
+        plan.sweep_id,
+        plan.references.model_id,
+        len(plan.queries),
+        plan.references.tracks.num_rows,
+        shards,
+        detections.detections(catalogue, plan.sweep_id, threshold),
+        time.monotonic() - started,
+    )
+    log.info("sweep: %s", summary)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done: the rows of the query tracks (columns TRACKS), by id."""
+
+    sweep_id: str
+    model: Fingerprinter
+    references: References
+    queries: list[dict[str, Any]]
+
+    def shards(self, most: int) -> list[list[dict[str, Any]]]:
+        """Runs of query tracks, the same ones whenever and wherever the sweep is started again."""
+        size = max(1, min(most, -(-len(self.queries) // SHARDS)))
+        return [self.queries[i : i + size] for i in range(0, len(self.queries), size)]
+
+
+def _plan(
+    catalogue: Catalogue, config: Config, model: Fingerprinter, query_glob: str | None, reference_glob: str | None
+) -> _Plan:
+    tracks, references = find_references(catalogue, model, reference_glob)
+    queries = [row for row in tracks.to_pylist() if fnmatch.fnmatchcase(row["track_id"], query_glob or "*")]
+    values = to_dict(config)
+    decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
+    decisive |= {"globs": [query_glob, reference_glob], "version": metadata.version("asid")}
+    decisive |= {"model": model.model_id, "reranker": _reranker_id(model)}
+    decisive["tracks"] = [(row["track_id"], row["content_hash"]) for row in tracks.select(TRACKS[:2]).to_pylist()]
+    key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
+    names = {entry.name.split("/")[0] for entry in detections.folder(catalogue).list()}
+    begun = sorted(name for name in names if name.endswith("-" + key))
+    sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
+    return _Plan(sweep_id, model, references, queries)
+
+
+def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None = None) -> tuple[pa.Table, References]:
+    """The live tracks that have fingerprints (columns TRACKS, by id), and those of them that `glob` names.
+
+    Raises CatalogueError where there are none.
+    """
+    table = catalogue.table(fingerprints.table_name(model.model_id))
+    ready = set(fingerprints.embedded(table))
+    live = pa.Table.from_batches(catalogue.tracks(columns=TRACKS)) if catalogue.count_tracks() else None
+    if table is None or live is None or not ready:
+        raise CatalogueError(f"no fingerprints of model {model.model_id} in {catalogue.location}: run asid embed first")
+    ids, hashes = live["track_id"].to_pylist(), live["content_hash"].to_pylist()
+    tracks = live.filter(pa.array(pair in ready for pair in zip(ids, hashes, strict=True))).sort_by("track_id")
+    if missing := live.num_rows - tracks.num_rows:
+        log.warning("%d tracks have no fingerprints of model %s yet: asid embed makes them", missing, model.model_id)
+    named = pa.array(fnmatch.fnmatchcase(track_id, glob or "*") for track_id in tracks["track_id"].to_pylist())
+    chosen = tracks.filter(named).combine_chunks()
+    return tracks, References(model.model_id, table.version, chosen, model.window_s, model.hop_s)
+
+
+def _reranker_id(model: Fingerprinter) -> str | None:
+    """`model_id` leaves the reranker out: fingerprints do not change with it, detections do."""
+    if model.reranker is None:
+        return None
+    digest = hashlib.blake2b(digest_size=6)
+    for _, value in sorted(model.reranker.state_dict().items()):
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress | None) -> int:
+    """Do the shards that have no part file yet; returns how many. Raises the first error once the others are done."""
+    import ray
+
+    shards = plan.shards(config.search.shard_tracks)
+    there = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
+    todo = [number for number in range(len(shards)) if _part_name(number) not in there]
+    done = sum(map(len, shards)) - sum(len(shards[number]) for number in todo)
+    shared = [ray.put((plan.model, config, plan.references))]
+    task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES)(sweep_shard)
+
+    def start(number: int) -> Any:
+        return task.remote(catalogue.location.uri, plan.sweep_id, number, shards[number], shared)
+
+    at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # the next one waits where the last one ends
+    waiting = iter(todo)
+    running = {start(number): number for number in itertools.islice(waiting, at_once)}
+    errors: list[Exception] = []
+    while running:
+        (ended,), _ = ray.wait(list(running))
+        number = running.pop(ended)
+        try:
+            ray.get(ended)
+        except Exception as error:  # whatever it is, the other shards are worth finishing
+            log.error("shard %d failed: %s", number, error)
+            errors.append(error)
+        for following in itertools.islice(waiting, 1):
+            running[start(following)] = following
+        done += len(shards[number])
+        if progress is not None:
+            progress({"stage": STAGE, "done": done, "total": len(plan.queries)})
+    if errors:
+        raise errors[0]
+    return len(todo)
+
+
+def _part_name(shard: int) -> str:
+    return f"part-{shard:06d}.parquet"
+
+
+_kept: dict[str, Identifier] = {}  # of this worker's newest sweep
+
+
+def _identifier(uri: str, sweep_id: str, shared: Any) -> Identifier:
+    """One a worker and sweep: it keeps features of references."""
+    import ray
+
+    if sweep_id not in _kept:
+        torch.set_num_threads(1)  # a task a core
+        model, config, references = ray.get(shared)
+        _kept.clear()
+        _kept[sweep_id] = Identifier(Catalogue(uri), model, config, references)
+    return _kept[sweep_id]
+
+
+def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
+    """A Ray task: identify some query tracks (rows of TRACKS) and write their part, empty where nothing is found.
+
+    shared: one ObjectRef of (Fingerprinter, Config, References); in a list, or Ray would copy 80 MB for every shard.
+    """
+    identifier = _identifier(uri, sweep_id, shared[0])
+    catalogue = Catalogue(uri)
+    pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+    found = identifier.identify(pieces)
+    rows = [row | {"sweep_id": sweep_id} for _, some in found for row in some]
+    with detections.folder(catalogue, sweep_id).join(_part_name(shard)).writing() as stream:
+        pq.write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), stream)
