@@ -131,7 +131,8 @@ class Search:
     hits_a_window: int = 50
     verify_tracks: int = 30  # references a query track hands on to the later stages, and places in each
     places_a_track: int = 4
-    first_look_dims: int = 0  # choose groups by so many leading dimensions, score them by all; 0: all from the start
+    look_dims: int = 0  # the first look is at so many leading dimensions (0: all) of every look_stride-th window
+    look_stride: int = 1
     exact_below_rows: int = 2_000_000
     nprobes: int = 64  # partitions of the index that a query looks into
     refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
@@ -159,9 +160,9 @@ class Verify:
 class Score:
     """Logistic model of the final score; fitted by `asid bench fit` on held-out music."""
 
-    intercept: float = -12.0
-    coarse: float = 0.6
-    verify: float = 12.0
+    intercept: float = -15.5
+    coarse: float = 2.06
+    verify: float = 10.1
     rerank: float = 0.0
     threshold: float = 0.5  # detections below it are not reported
 

@@ -105,8 +105,8 @@ class ExactReferences:
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
         """Hits of each, whose rows are those of `row_track` and `row_centre_s`; own rows are never among them."""
-        look = self._config.first_look_dims or None
-        searches = [ExactSearch(query.vectors, self._config.hits_a_window, look) for query in queries]
+        keep, dims, stride = self._config.hits_a_window, self._config.look_dims, self._config.look_stride
+        searches = [ExactSearch(query.vectors, keep, dims, stride) for query in queries]
         for block in self._blocks:
             rows = slice(block.first_row, block.first_row + len(block.tracks))
             self.row_track[rows] = block.tracks

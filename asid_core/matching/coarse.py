@@ -17,6 +17,7 @@ GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
 _TILE_QUERIES, _TILE_ROWS = 2048, 1024
 _REFINE_WINDOWS = 16
+MIN_USUAL_GROUPS = 64
 # cosines spread by 0.05 to 0.1 over music; a catalogue of a few near-equal windows must not make a small gap look large
 MIN_DEVIATION = 0.03
 
@@ -38,15 +39,19 @@ class Hits:
 class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
-    def __init__(self, queries: Tensor, keep: int, first_look_dims: int | None = None) -> None:
-        """queries [P, n, dim]; `keep` groups a window; groups are chosen by the first `first_look_dims` dimensions (of
-        a projection ordered by variance) and then scored by all of them."""
+    def __init__(self, queries: Tensor, keep: int, look_dims: int = 0, look_stride: int = 1) -> None:
+        """queries [P, n, dim]; `keep` groups a window.
+
+        The first look chooses groups by the leading `look_dims` dimensions (of a projection ordered by variance; 0 for
+        all) of every `look_stride`-th row; what it chooses is scored in full.
+        """
         self.queries = queries
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
-        self.look = min(first_look_dims or self.dim, self.dim)
+        self.look = min(look_dims or self.dim, self.dim)
+        self.stride = look_stride
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
-        self._flat = queries.transpose(0, 1).reshape(-1, self.dim)[:, : self.look].contiguous()
+        self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
         self._cosine = torch.full((self.windows, keep), -1.0)
         self._row = torch.zeros((self.windows, keep), dtype=torch.int64)
         self._probe = torch.zeros((self.windows, keep), dtype=torch.int32)
@@ -58,30 +63,38 @@ class ExactSearch:
         """Search a block of rows [m, dim], which are rows first_row.. of the reference table."""
         if len(references) == 0:
             return
-        chosen = self._best_groups(references)
+        best = self._best_in_groups(references, self.look, self.stride)
+        if self.look < self.dim or self.stride > 1:
+            self._note_usual(self._best_in_groups(_spread(references), self.dim, 1))
+        else:
+            self._note_usual(best)
+        chosen = best.topk(min(self.keep, best.shape[1]), dim=1).indices
         for start in range(0, self.windows, _REFINE_WINDOWS):
             part = slice(start, start + _REFINE_WINDOWS)
             self._merge(part, *self._refine(part, references, chosen[part]), first_row)
 
-    def _best_groups(self, references: Tensor) -> Tensor:
-        """Groups of the block worth scoring in full: [n, <= keep]."""
-        rows = references[:, : self.look].contiguous()
-        groups = -(-len(rows) // GROUP)
+    def _best_in_groups(self, references: Tensor, dims: int, stride: int) -> Tensor:
+        """Best cosine of each window in each group of the block, by some dimensions of some rows: [n, groups]."""
+        rows, group = references[::stride, :dims].contiguous(), GROUP // stride
+        queries = self._flat[:, :dims].contiguous()
+        groups = -(-len(rows) // group)
         best = torch.empty(self.windows, groups)
         windows_a_tile = max(1, _TILE_QUERIES // self.probes)
         for w in range(0, self.windows, windows_a_tile):
-            query = self._flat[w * self.probes : (w + windows_a_tile) * self.probes]
+            query = queries[w * self.probes : (w + windows_a_tile) * self.probes]
             for r in range(0, len(rows), _TILE_ROWS):
                 scores = query @ rows[r : r + _TILE_ROWS].T
-                if ragged := -scores.shape[1] % GROUP:
+                if ragged := -scores.shape[1] % group:
                     scores = torch.nn.functional.pad(scores, (0, ragged), value=-1.0)
-                top = scores.unflatten(1, (-1, GROUP)).amax(2).unflatten(0, (-1, self.probes)).amax(1)
-                best[w : w + len(top), r // GROUP : r // GROUP + top.shape[1]] = top
+                top = scores.unflatten(1, (-1, group)).amax(2).unflatten(0, (-1, self.probes)).amax(1)
+                best[w : w + len(top), r // group : r // group + top.shape[1]] = top
+        return best
+
+    def _note_usual(self, best: Tensor) -> None:
         heard = best > 0  # a group of silence has the cosine 0
         self._groups += heard.sum(1)
         self._sum += (best * heard).double().sum(1)
         self._squares += (best * heard).double().square().sum(1)
-        return best.topk(min(self.keep, groups), dim=1).indices
 
     def _refine(self, part: slice, references: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Exact (cosine, row, probe) of the best pair in each of `groups` [w, g] for the windows of `part`."""
@@ -113,7 +126,16 @@ class ExactSearch:
         return Hits(*(column[found].numpy() for column in columns))
 
     def usual(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [n] of a window's best cosine in a group, over all groups."""
+        """Mean and standard deviation [n] of a window's best cosine in a group, over all groups or many of them."""
         mean = self._sum / self._groups.clamp(min=1)
         deviation = (self._squares / self._groups.clamp(min=1) - mean**2).clamp(min=0).sqrt()
         return mean.float(), deviation.float().clamp(min=MIN_DEVIATION)
+
+
+def _spread(references: Tensor) -> Tensor:
+    """Some whole groups from all over a block, enough to tell the usual: a share of them, at least MIN_USUAL_GROUPS."""
+    groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
+    if not len(groups):
+        return references
+    step = max(1, len(groups) // max(MIN_USUAL_GROUPS, len(groups) // 32))
+    return groups[step // 2 :: step].flatten(0, 1)
