@@ -37,11 +37,11 @@ def work(session: Session) -> Outcome:
         if args.what == "encoder":
             from pipelines.train_encoder import train_encoder
 
-            done = train_encoder(args.stems, args.output, config, args.workers, args.weights)
+            done = train_encoder(args.stems, args.output, config, args.workers, args.weights, session.progress)
         else:
             from pipelines.train_reranker import train_reranker
 
-            done = train_reranker(args.stems, args.output, config, args.weights, args.workers)
+            done = train_reranker(args.stems, args.output, config, args.weights, args.workers, session.progress)
     except TrainingError as error:
         raise command.Failure(str(error)) from error
     figures = ", ".join(f"{name} {value:.3f}" for name, value in done.best.items() if name not in ("step", "score"))

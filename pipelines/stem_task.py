@@ -21,6 +21,7 @@ from pipelines.render_midi import render
 from pipelines.stem_files import write_part
 from pipelines.storage import Location
 
+LEAST_SHARE = 0.8  # of the longest stem; a player who stops early often makes a shorter file
 MAX_TRACK_S = 3600.0  # a task holds a recording's stems whole: 115 MB an hour and stem
 
 # `uris` and `names` are of one length: the files of a track's stems. seed: which rendering of a MIDI file
@@ -95,7 +96,7 @@ def _audio(source: dict[str, Any], config: Segmenting) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise DecodeError("vanished", "the file is not there (any more)") from None
     lengths = {name: len(pcm) for name, pcm in read.items()}
-    if max(lengths.values()) - min(lengths.values()) > 2 * SAMPLE_RATE_HZ:
+    if min(lengths.values()) < LEAST_SHARE * max(lengths.values()):
         seconds = ", ".join(f"{name} {n / SAMPLE_RATE_HZ:.1f} s" for name, n in lengths.items())
         raise DecodeError("not_aligned", f"the stems are of different lengths, so they do not go together: {seconds}")
     return read

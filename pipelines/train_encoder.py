@@ -7,26 +7,34 @@ from collections.abc import Iterator
 import numpy as np
 from torch import Tensor
 
-from asid_core.config import Config
+from asid_core.config import Config, to_dict
 from asid_core.learning.projection import fit_projection
 from asid_core.learning.spans import to_batch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.linear import LinearEncoder
+from pipelines.runtime import Progress
 from pipelines.stem_files import SPAN_SAMPLES, StemTables
 from pipelines.storage import Location
 from pipelines.training import Trained, train
 from pipelines.training_record import save_weights
+from pipelines.training_worker import Job
 
 
 def train_encoder(
-    stems_uri: str, output_uri: str, config: Config, workers: int = 1, weights: str | None = None
+    stems_uri: str,
+    output_uri: str,
+    config: Config,
+    workers: int = 1,
+    weights: str | None = None,
+    progress: Progress | None = None,
 ) -> Trained:
     """Train the encoder of `config` (from `weights`, if given, else from scratch) on stems tables.
 
     The global batch is workers * training.batch_pairs; needs a running Ray. Raises TrainingError.
     """
     training = config.training
-    return train("encoder", stems_uri, output_uri, config, training.steps, training.learning_rate, workers, weights)
+    job = Job("encoder", to_dict(config), output_uri, training.steps, training.learning_rate, weights)
+    return train(job, stems_uri, config, workers, progress)
 
 
 def fit_linear(stems_uri: str, output_uri: str, config: Config) -> int:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from asid_core.config import Config
+from asid_core.config import Config, to_dict
+from pipelines.runtime import Progress
 from pipelines.training import Trained, TrainingError, train
+from pipelines.training_worker import Job
 
 
-def train_reranker(stems_uri: str, output_uri: str, config: Config, weights: str, workers: int = 1) -> Trained:
+def train_reranker(
+    stems_uri: str, output_uri: str, config: Config, weights: str, workers: int = 1, progress: Progress | None = None
+) -> Trained:
     """Train the reranker of `config` on top of the encoder of `weights`; needs a running Ray. Raises TrainingError."""
     if not config.model.reranker.heads:
         raise TrainingError("the config has no reranker: set model.reranker.heads=4")
     training = config.training
-    return train(
-        "reranker",
-        stems_uri,
-        output_uri,
-        config,
-        training.reranker_steps,
-        training.reranker_learning_rate,
-        workers,
-        weights,
+    job = Job(
+        "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights
     )
+    return train(job, stems_uri, config, workers, progress)

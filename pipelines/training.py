@@ -7,21 +7,25 @@ from the last of these, and does nothing where all steps are done.
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
+import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from asid_core.config import Config, to_dict
+from asid_core.config import Config
+from pipelines.runtime import Progress
 from pipelines.stems import StemTables
 from pipelines.storage import Location
-from pipelines.training_record import read_progress
+from pipelines.training_record import read_progress, write_progress
 from pipelines.training_worker import Job, work
 
 log = logging.getLogger(__name__)
 
 VALIDATION_ROWS = 256
+TELL_EVERY_S = 5.0
 WORKER_RESTARTS = 3  # a worker that is lost: all start again from the last checkpoint
 
 
@@ -39,44 +43,57 @@ class Trained:
     latest: dict[str, float]
 
 
-def train(
-    what: str, stems_uri: str, output_uri: str, config: Config, steps: int, rate: float, workers: int, start: str | None
-) -> Trained:
-    """Train `what` (encoder, reranker) to step `steps` on the tables at `stems_uri`, with a running Ray.
+def train(job: Job, stems_uri: str, config: Config, workers: int, progress: Progress | None = None) -> Trained:
+    """Do `job` (its validation rows are filled in here) on the tables at `stems_uri`, with a running Ray.
 
     Raises TrainingError where the output holds another training, the loss is no number or workers keep failing.
     """
-    output, tables = Location(output_uri), StemTables(stems_uri)
+    output, tables = Location(job.output), StemTables(stems_uri)
     found = read_progress(output)
-    _check_same(found, what, config, output)
-    if found.get("latest", {}).get("step", 0) >= steps and "stopped" not in found:
-        return Trained(steps, True, found.get("best", {}), found["latest"])
+    _check_same(found, job, output)
+    if found.get("latest", {}).get("step", 0) >= job.steps and "stopped" not in found:
+        return Trained(job.steps, True, found.get("best", {}), found["latest"])
     held_out, trained = tables.split(config.training.held_out)
-    log.info(
-        "%d spans of %d tracks to train on, %d tracks held out", tables.count(trained), len(trained), len(held_out)
-    )
-    mine = {"what": what, "config": to_dict(config)["training"], "model": to_dict(config)["model"]}
-    progress = {key: value for key, value in found.items() if key != "stopped"} | mine
-    output.join("progress.json").write_bytes(json.dumps(progress, indent=1).encode())
-    job = Job(what, to_dict(config), output.uri, steps, rate, start, tables.read(held_out, VALIDATION_ROWS))
-    _fit(job, tables, trained, output, workers)
+    log.info("%d tracks (%d spans) to train on, %d held out", len(trained), tables.count(trained), len(held_out))
+    mine = {"what": job.what, "model": job.config["model"], "training": job.config["training"]}
+    write_progress(output, {key: value for key, value in found.items() if key != "stopped"} | mine)
+    with _told(output, job, progress):
+        _fit(replace(job, validation=tables.read(held_out, VALIDATION_ROWS)), tables, trained, output, workers)
     after = read_progress(output)
     if "stopped" in after:
         raise TrainingError(
             f"{after['stopped']}; the batch is in {output}/not-a-number-*.pt. Lower training.learning_rate, and the "
             "same command goes on from the last checkpoint"
         )
-    return Trained(steps, False, after.get("best", {}), after.get("latest", {}))
+    return Trained(job.steps, False, after.get("best", {}), after.get("latest", {}))
 
 
-def _check_same(found: dict[str, Any], what: str, config: Config, output: Location) -> None:
-    """The output must be empty or hold this very training; the steps may differ."""
-    wanted = to_dict(config)
-    if not found:
-        return
-    same = found.get("what") == what and found.get("model") == wanted["model"]
-    if not same:
+def _check_same(found: dict[str, Any], job: Job, output: Location) -> None:
+    """The output must be empty or hold this very training; its settings may differ."""
+    if found and (found.get("what"), found.get("model")) != (job.what, job.config["model"]):
         raise TrainingError(f"{output} holds the training of another model ({found.get('what')}): use another --output")
+
+
+@contextlib.contextmanager
+def _told(output: Location, job: Job, progress: Progress | None) -> Iterator[None]:
+    """While the block runs, tell where the workers say they are."""
+    if progress is None:
+        yield
+        return
+    ended = threading.Event()
+
+    def tell() -> None:
+        while not ended.wait(TELL_EVERY_S):
+            now = read_progress(output).get("now", {})
+            progress({"stage": f"train {job.what}", "done": int(now.get("step", 0)), "total": job.steps})
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _fit(job: Job, tables: StemTables, tracks: list[str], output: Location, workers: int) -> None:
@@ -84,12 +101,17 @@ def _fit(job: Job, tables: StemTables, tracks: list[str], output: Location, work
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    gpu = ray.cluster_resources().get("GPU", 0) >= workers
+    resources = ray.cluster_resources()
+    gpu = resources.get("GPU", 0) >= workers
+    # reading the spans needs a CPU as well, and would wait for ever where the workers hold them all
+    cpus = min(1.0, 0.5 * resources.get("CPU", 1) / workers)
     filesystem, path = output.arrow()
     trainer = TorchTrainer(
         work,
         train_loop_config={"job": job, "started": time.time()},
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=gpu),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})}
+        ),
         datasets={"train": tables.dataset(tracks)},
         run_config=ray.train.RunConfig(
             name=f"ray-{job.what}",

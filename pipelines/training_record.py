@@ -65,6 +65,7 @@ class Record:
         if self.steps == 1 or now - self.told > LOG_EVERY_S:
             rate = self.steps / (now - self.started)
             self.told = now
+            write_progress(self.output, read_progress(self.output) | {"now": {"step": measured.step, "steps_s": rate}})
             log.info("step %d: loss %.3f, %s, %.2f steps/s", measured.step, measured.loss, measured.values, rate)
 
     def check(self, loop: Loop, figures: dict[str, float]) -> None:
@@ -79,7 +80,7 @@ class Record:
             self.best = figures["score"]
             save_weights(loop.task.model, self.output.join("best"))
             progress["best"] = progress["latest"]
-        self.output.join("progress.json").write_bytes(json.dumps(progress, indent=1).encode())
+        write_progress(self.output, progress)
         self._publish()
 
     def not_a_number(self, error: NotANumber) -> None:
@@ -89,7 +90,7 @@ class Record:
         torch.save({"step": error.step, "references": error.pairs.references, "queries": error.pairs.queries}, buffer)
         self.output.join(f"not-a-number-{error.step}.pt").write_bytes(buffer.getvalue())
         progress = read_progress(self.output) | {"stopped": str(error), "what": self.what}
-        self.output.join("progress.json").write_bytes(json.dumps(progress, indent=1).encode())
+        write_progress(self.output, progress)
 
     def _publish(self) -> None:
         self._board.flush()
@@ -110,3 +111,8 @@ def read_progress(output: Location) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return found
+
+
+def write_progress(output: Location, progress: dict[str, Any]) -> None:
+    """Replace progress.json."""
+    output.join("progress.json").write_bytes(json.dumps(progress, indent=1).encode())

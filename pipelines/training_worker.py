@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from asid_core.config import Config, from_dict
-from asid_core.learning.growth import open_blocks, with_graph_blocks
+from asid_core.config import Config, Gnn, from_dict
+from asid_core.learning.growth import has_graph_blocks, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.spans import to_batch
@@ -42,7 +42,7 @@ class Job:
     steps: int
     learning_rate: float
     start: str | None  # weights to start from: a directory or URI as `--weights` takes it
-    validation: pa.Table  # schema.stems
+    validation: pa.Table | None = None  # schema.stems; the driver fills it in
 
 
 class Feed:
@@ -100,7 +100,7 @@ def work(values: dict[str, Any]) -> None:
             until = min(job.steps, (loop.step // config.training.check_every + 1) * config.training.check_every)
             for measured in loop.run(batches, min(until, stages.end(loop))):
                 record.step(measured)
-            if loop.step >= stages.end(loop) and loop.step < job.steps:
+            if stages.is_closed(loop) and loop.step >= stages.opening:
                 loop = stages.opened(loop, held_out.references)
             _check(loop, held_out, record)
     except NotANumber as error:
@@ -113,13 +113,14 @@ class _Stages:
 
     def __init__(self, job: Job, config: Config, device: torch.device) -> None:
         self.job, self.config, self.device = job, config, device
-        self.opening = round(config.training.blocks_from * job.steps) if job.what == "encoder" and not job.start else 0
+        wanted = isinstance(config.model.encoder, Gnn) and config.model.encoder.graph_blocks
+        fresh = job.what == "encoder" and job.start is None
+        self.opening = round(config.training.blocks_from * job.steps) if wanted and fresh else 0
 
     def loop(self, state: dict[str, Any] | None) -> Loop:
         """The loop where it was left, or at its start."""
-        step = int(state["step"]) if state else 0
-        closed = step < self.opening
         torch.manual_seed(self.config.training.seed)  # the same first weights on every worker
+        closed = (not state["graph_blocks"]) if state else self.opening > 0
         if self.job.start is not None:
             model = load_weights(self.job.start)
             if self.job.what == "reranker":
@@ -133,7 +134,11 @@ class _Stages:
 
     def end(self, loop: Loop) -> int:
         """The step at which this loop's model is done with."""
-        return self.opening if loop.step < self.opening else self.job.steps
+        return self.opening if self.is_closed(loop) else self.job.steps
+
+    def is_closed(self, loop: Loop) -> bool:
+        """Whether this loop's model is yet to get its graph blocks."""
+        return self.opening > 0 and not has_graph_blocks(loop.task.model)
 
     def opened(self, loop: Loop, patches: torch.Tensor) -> Loop:
         """The same model with graph blocks, its optimiser fresh."""
@@ -160,6 +165,7 @@ def _held_out(job: Job, loop: Loop, samples: int) -> Pairs:
     generator = np.random.default_rng(0)
     size = loop.training.batch_pairs
     rows = job.validation
+    assert rows is not None
     tables = [rows.slice(at, size) for at in range(0, rows.num_rows, size)][:VALIDATION_BATCHES]
     return validation_pairs([to_batch(table, samples, generator) for table in tables], loop)
 
@@ -185,6 +191,7 @@ def _check(loop: Loop, held_out: Pairs, record: Record) -> None:
     figures = loop.task.validate(held_out)
     record.check(loop, figures)
     with tempfile.TemporaryDirectory(prefix="asid-") as directory:
-        torch.save(loop.state(), Path(directory) / "state.pt")
+        state = loop.state() | {"graph_blocks": has_graph_blocks(loop.task.model)}
+        torch.save(state, Path(directory) / "state.pt")
         metrics = {"step": loop.step, **figures}
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))

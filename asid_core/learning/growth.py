@@ -21,6 +21,12 @@ def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
     return replace(config, model=replace(config.model, encoder=replace(encoder, graph_blocks=graph_blocks)))
 
 
+def has_graph_blocks(model: Fingerprinter) -> bool:
+    """Whether the model's encoder is a GNN with its blocks on."""
+    encoder = model.config.model.encoder
+    return isinstance(encoder, Gnn) and encoder.graph_blocks
+
+
 @torch.no_grad()
 def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
     """A copy with graph blocks that computes what `closed` does, but for negative values of the stem.

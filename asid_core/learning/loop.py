@@ -52,7 +52,7 @@ class Loop:
         self.workers = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if self.workers > 1 else 0
         self.spectra = Spectra(task.model.front_end, training.augmentation.semitones).to(self.device)
-        self.half = bfloat16_pays(self.device)
+        self.half = task.half and bfloat16_pays(self.device)
         self.peak = learning_rate
         self.step = 0
         self.wrapped: nn.Module = task.module

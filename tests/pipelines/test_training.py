@@ -1,0 +1,67 @@
+"""Training on Ray Train: one fit of two workers, which costs 40 s; the loop itself is tested without Ray."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asid_core.config import Config, Gnn, Reranking, Training, load
+from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.stem_files import StemTables
+from pipelines.stems import stems
+from pipelines.train_encoder import fit_linear, train_encoder
+from pipelines.train_reranker import train_reranker
+from pipelines.training import TrainingError
+
+
+def tiny() -> Config:
+    config = load("gnn-paper")
+    encoder = Gnn(channels=(8, 16), blocks=(1, 1), pooled_dim=16, hidden_dim=16, dim=8)
+    training = Training(batch_pairs=4, steps=4, check_every=2, blocks_from=0.5, warmup_steps=1)
+    model = replace(config.model, name="tiny", encoder=encoder, reranker=Reranking(heads=0))
+    return replace(config, model=model, training=training)
+
+
+@pytest.fixture()
+def tables(ray_session: Any, tmp_path: Path, audio: Callable[..., Path]) -> str:
+    for seed in range(4):
+        audio(f"music/{seed}.wav", seconds=31.0, seed=seed)
+    output = str(tmp_path / "stems")
+    assert stems(str(tmp_path / "music"), "mix", output, Config()).tracks == 4
+    return output
+
+
+@pytest.mark.ray
+def test_two_workers_train_and_a_finished_run_does_nothing(tables: str, tmp_path: Path) -> None:
+    output = str(tmp_path / "trained")
+    done = train_encoder(tables, output, tiny(), workers=2)
+    assert done.steps == 4 and not done.already and done.latest["step"] == 4
+    assert 0 <= done.best["map"] <= 1 and done.best["score"] == done.best["map"]
+    model = Fingerprinter.from_pretrained(Path(output) / "latest")
+    assert model.config.model.encoder.graph_blocks  # type: ignore[union-attr]  # opened half-way
+    assert (Path(output) / "best" / "model.safetensors").is_file()
+    assert list((Path(output) / "tensorboard").iterdir())
+    states = sorted(Path(output).glob("ray-encoder/checkpoint_*/state.pt"))
+    assert states
+    before = json.loads((Path(output) / "progress.json").read_text())
+    assert train_encoder(tables, output, tiny(), workers=2).already
+    assert json.loads((Path(output) / "progress.json").read_text()) == before
+    with pytest.raises(TrainingError, match="another --output"):
+        train_encoder(tables, output, load("gnn-paper"))
+    with pytest.raises(TrainingError, match="reranker"):
+        train_reranker(tables, output, tiny(), weights=f"{output}/best")
+
+
+@pytest.mark.ray
+def test_linear_is_fitted_without_training(tables: str, tmp_path: Path) -> None:
+    config = load("linear", ["model.encoder.dim=16"])
+    windows = fit_linear(tables, str(tmp_path / "linear"), config)
+    assert windows > 16 * StemTables(tables).count(StemTables(tables).tracks) / 16
+    model = Fingerprinter.from_pretrained(tmp_path / "linear" / "best")
+    components = model.encoder.components
+    assert components.shape[0] == 16  # type: ignore[index,union-attr]
