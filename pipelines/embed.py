@@ -27,7 +27,7 @@ STAGE = "embed"
 WAVE_TRACKS = 20_000
 # A call of an actor; more tracks make larger fragments, fewer of them keep every actor busy to the end
 TRACKS_A_CALL, CALLS_AN_ACTOR = 16, 4
-ACTOR_RETRIES = 2  # of an actor that dies, and of its call; Ray's default is for ever
+CALL_RETRIES = 2  # of a call whose actor died; Ray's default is for ever
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class _Run:
         calls = [pa.Table.from_pylist(tracks[i : i + size], schema=TRACKS) for i in range(0, len(tracks), size)]
         actors = min(actors, len(calls))
         with warnings.catch_warnings():
-            # Ray 2.60 has no other place to say how often an actor may die; it warns that 2.64 will
+            # Ray 2.60 has no other place to say how often a call may be lost; it warns that 2.64 will
             warnings.simplefilter("ignore", DeprecationWarning)
             outcomes = ray.data.from_arrow(calls).map_batches(
                 Embedder,
@@ -128,8 +128,7 @@ class _Run:
                 compute=ray.data.ActorPoolStrategy(size=actors),
                 num_cpus=1,
                 num_gpus=1 if gpus else None,
-                max_restarts=ACTOR_RETRIES,
-                max_task_retries=ACTOR_RETRIES,
+                max_task_retries=CALL_RETRIES,
             )
         for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in batch.to_pylist():
