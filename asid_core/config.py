@@ -300,6 +300,8 @@ def read_values(name_or_file: str) -> dict[str, Any]:
         if not path.is_file():
             raise ConfigError(f"no config file {path}")
         text = path.read_text()
+        if path.suffix == ".json":  # YAML reads JSON's 8e-05 as a string
+            return typing.cast(dict[str, Any], json.loads(text))
     elif name_or_file in names():
         text = resources.files("asid_core.configs").joinpath(f"{name_or_file}.yaml").read_text()
     else:
