@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, Config, Score
+from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.matching.align import align
 from asid_core.matching.coarse import Hits
+from asid_core.matching.score import kind, probability
 from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.audio import Piece
@@ -108,27 +108,31 @@ class Identifier:
         verifier = Verifier(query.features.audio, self._reference_features, self._config.verify)
         # verification moves candidates and finds more of them, but they keep the window pairs they came from
         by_pairs = {id(candidate.window_pairs): score for candidate, score in zip(candidates, reranked, strict=True)}
-        found = [self._row(one, by_pairs[id(one.candidate.window_pairs)]) for one in verifier.verify(candidates)]
+        query_s = query.features.audio.shape[1] * verifier.frame_s
+        found = [
+            self._row(one, by_pairs[id(one.candidate.window_pairs)], query_s) for one in verifier.verify(candidates)
+        ]
         return query.features.track_id, self._ranked(query, found)
 
     def _reference_features(self, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         return self._spans.span(audio_front_end(self.model, self._config.verify.features), track, start_s, end_s)
 
-    def _row(self, found: Verified, rerank_score: float | None) -> dict[str, Any]:
+    def _row(self, found: Verified, rerank_score: float | None, query_s: float) -> dict[str, Any]:
+        reference_s = self._references.tracks["duration_s"][found.candidate.reference].as_py()
         return {
             "query_start_s": found.query_start_s,
             "query_end_s": found.query_end_s,
             "reference": found.candidate.reference,
             "reference_start_s": found.reference_start_s,
             "reference_end_s": found.reference_end_s,
-            "score": score(found, rerank_score, self._config.score),
+            "score": probability(found, rerank_score, self._config.score),
             "rerank_score": rerank_score,
             "coarse_score": found.candidate.coarse_score,
             "verify_score": found.verify_score,
             "tempo_ratio": found.tempo_ratio,
             "pitch_semitones": found.pitch_semitones,
             "num_windows": found.candidate.num_windows,
-            "kind": "sample",
+            "kind": kind(found, query_s, reference_s),
         }
 
     def _ranked(self, query: _Query, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -141,9 +145,3 @@ class Identifier:
             row["query_id"] = query.features.track_id
             row["model_id"] = self._references.model_id
         return rows
-
-
-def score(found: Verified, rerank_score: float | None, config: Score) -> float:
-    """Probability that a verified candidate is a sample."""
-    evidence = config.coarse * found.candidate.coarse_score + config.verify * found.verify_score
-    return 1 / (1 + math.exp(-(config.intercept + evidence + config.rerank * (rerank_score or 0.0))))

@@ -26,7 +26,7 @@ COLUMNS = ["track_id", "content_hash", "start_s", "level_db", "vector"]
 class References:
     """Which rows of a version of a fingerprint table count: those of these tracks and of this audio of theirs.
 
-    tracks: columns track_id, content_hash, segment_files, num_segments; a track is named by its row of it.
+    tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track is named by its row of it.
     """
 
     model_id: str

@@ -33,7 +33,7 @@ STAGE = "sweep"
 TASK_RETRIES = 2  # of a task whose Ray worker dies
 SHARDS = 16  # at least, where there are tracks enough: a small catalogue keeps every core busy as well
 SETTINGS = ("probes", "search", "verify", "score")  # the sections of the config that decide what is found
-TRACKS = ("track_id", "content_hash", "segment_files", "num_segments")
+TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,9 @@ CEILING = 1.0
 
 SHARP_TEMPO_STEPS = tuple(step / 200 for step in range(-5, 6))  # 2.5 % either way in halves
 SHARP_LAG_FRAMES = 8
-LONGEST_FRAMES = 300  # 12 s: half a percent of tempo is then 30 ms at its ends, less than a frame
+SHARP_FRAMES = 300  # 12 s: half a percent of tempo is then 30 ms at its ends, less than a frame
 
+LONGEST_REACH_FRAMES = 22_500  # 15 minutes either way: 14 MB a side
 MAX_REPEATS = 64  # of one sample in one query track
 
 Features = Callable[[int, float, float], tuple[Tensor, float]]
@@ -173,7 +174,7 @@ class Verifier:
         )
 
     def _sharpened(self, found: Verified) -> Verified:
-        """Tempo and place again, by the whole span (up to LONGEST_FRAMES): the longer, the better they are told."""
+        """Tempo and place again, by the whole span (up to SHARP_FRAMES): the longer, the better they are told."""
         middle_s = (found.query_start_s + found.query_end_s) / 2
         along_s = middle_s - found.candidate.query_centre_s
         width = round((found.reference_end_s - found.reference_start_s) / self.frame_s)
@@ -183,7 +184,7 @@ class Verifier:
             reference_centre_s=found.candidate.reference_centre_s + along_s * found.tempo_ratio,
         )
         ratios = [found.tempo_ratio * (1 + step) for step in SHARP_TEMPO_STEPS]
-        width = max(self.config.excerpt_frames, min(width, LONGEST_FRAMES))
+        width = max(self.config.excerpt_frames, min(width, SHARP_FRAMES))
         score, _, ratio, centre_s = self._best(candidate, [found.pitch_semitones], ratios, width, SHARP_LAG_FRAMES)
         if score < 0.8 * found.verify_score:  # the span reaches over something else
             return found
@@ -208,17 +209,16 @@ class Verifier:
     def _with_span(self, found: Verified) -> Verified:
         """Cut the span where the evidence starts and ends: where the running correlation falls to half its level."""
         config, candidate = self.config, found.candidate
-        frames = 2 * config.reach_frames
+        reach = self._reach(candidate)
         middle = round(candidate.reference_centre_s / self.frame_s)
         # the query's centre belongs to the middle frame exactly, whatever rounding did to it
-        query_centre_s = candidate.query_centre_s + (
-            (middle * self.frame_s - candidate.reference_centre_s) / found.tempo_ratio
-        )
-        query = self._undone(query_centre_s, found.pitch_semitones, found.tempo_ratio, frames)[0]
-        reference = self._reference(candidate.reference, middle - config.reach_frames, frames)
+        rounding_s = middle * self.frame_s - candidate.reference_centre_s
+        query_centre_s = candidate.query_centre_s + rounding_s / found.tempo_ratio
+        query = self._undone(query_centre_s, found.pitch_semitones, found.tempo_ratio, 2 * reach)[0]
+        reference = self._reference(candidate.reference, middle - reach, 2 * reach)
         profile = running_correlation(query, reference, config.smooth_frames)
-        start, end = grown(profile, config.reach_frames, config.excerpt_frames // 2, config.smooth_frames)
-        before_s, after_s = (start - config.reach_frames) * self.frame_s, (end - config.reach_frames) * self.frame_s
+        start, end = grown(profile, reach, config.excerpt_frames // 2, config.smooth_frames)
+        before_s, after_s = (start - reach) * self.frame_s, (end - reach) * self.frame_s
         return replace(
             found,
             query_start_s=max(0.0, query_centre_s + before_s / found.tempo_ratio),
@@ -226,6 +226,14 @@ class Verifier:
             reference_start_s=max(0.0, middle * self.frame_s + before_s),
             reference_end_s=middle * self.frame_s + after_s,
         )
+
+    def _reach(self, candidate: Candidate) -> int:
+        """How many frames a span may grow either way: `reach_frames` beyond what the coarse search saw, or LONGEST."""
+        seen_s = max(
+            candidate.reference_centre_s - candidate.reference_start_s,
+            candidate.reference_end_s - candidate.reference_centre_s,
+        )
+        return min(round(seen_s / self.frame_s) + self.config.reach_frames, LONGEST_REACH_FRAMES)
 
 
 def _within(candidate: Candidate, known: Verified) -> bool:

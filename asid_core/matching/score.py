@@ -1,0 +1,28 @@
+"""The final word on a candidate: how probable it is, and whether it is a sample or the same recording again."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from asid_core.config import Score
+from asid_core.matching.verify import Verified
+
+DUPLICATE_SHARE = 0.8  # of both tracks; encodings of one master differ by their silence at the ends
+DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
+
+
+def probability(found: Verified, rerank_score: float | None, config: Score) -> float:
+    """Probability that a verified candidate is real: a logistic model of the three stages' evidence."""
+    evidence = config.coarse * found.candidate.coarse_score + config.verify * found.verify_score
+    return 1 / (1 + math.exp(-(config.intercept + evidence + config.rerank * (rerank_score or 0.0))))
+
+
+def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:
+    """`duplicate` where nearly the whole of both tracks, of those durations, matches untransformed."""
+    untouched = abs(found.tempo_ratio - 1) <= DUPLICATE_TEMPO and abs(found.pitch_semitones) <= DUPLICATE_SEMITONES
+    share = min(
+        (found.query_end_s - found.query_start_s) / max(query_s, 1e-9),
+        (found.reference_end_s - found.reference_start_s) / max(reference_s, 1e-9),
+    )
+    return "duplicate" if untouched and share >= DUPLICATE_SHARE else "sample"
