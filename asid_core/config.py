@@ -162,9 +162,9 @@ class Verify:
 class Score:
     """Logistic model of the final score; fitted by `asid bench fit` on held-out music."""
 
-    intercept: float = -15.5
-    coarse: float = 2.06
-    verify: float = 10.1
+    intercept: float = -12.7
+    coarse: float = 1.31
+    verify: float = 10.8
     rerank: float = 0.0
     threshold: float = 0.5  # detections below it are not reported
 
