@@ -49,6 +49,11 @@ class SegmentSummary:
     audio_s: float = 0.0
     seconds: float = 0.0
 
+    def __str__(self) -> str:
+        known = f"{self.already + self.refreshed:,} known, {self.rejects + self.rejected_before:,} refused"
+        audio = f"{self.audio_s / 3600:.2f} h of audio in {self.seconds:.0f} s"
+        return f"{self.tracks:,} tracks segmented, {known}, {audio}"
+
     @property
     def listed(self) -> int:
         return self.tracks + self.already + self.refreshed + self.rejects + self.rejected_before
