@@ -1,0 +1,123 @@
+"""Hits planted on lines, among hits that lie anywhere."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asid_core.config import Search, load
+from asid_core.matching.align import CHANCE_STRENGTH, Candidate, align
+from asid_core.matching.coarse import Hits
+
+ROWS, HOP_S, WINDOW_S = 400, 0.16, 4.0  # 64 s a track
+TRACKS = 5
+ROW_TRACK = np.repeat(np.arange(TRACKS), ROWS)
+ROW_CENTRE_S = np.tile(WINDOW_S / 2 + np.arange(ROWS) * HOP_S, TRACKS)
+QUERY_CENTRES_S = WINDOW_S / 2 + np.arange(40.0)
+GRID = load("linear").probes
+PROBES = list(itertools.product(GRID.semitones, GRID.tempo_ratios))
+
+Hit = tuple[int, int, int, float]  # window, probe, row, strength
+
+
+def row_at(track: int, centre_s: float) -> int:
+    return track * ROWS + round((centre_s - WINDOW_S / 2) / HOP_S)
+
+
+def line(windows: range, track: int, start_s: float, ratio: float, probe: int, strength: float) -> list[Hit]:
+    """Hits on a line through (centre of the first window, start_s); the first is the strongest."""
+    centres = QUERY_CENTRES_S[list(windows)]
+    rows = [row_at(track, start_s + ratio * (centre - centres[0])) for centre in centres]
+    return [(w, probe, row, strength - 0.1 * i) for i, (w, row) in enumerate(zip(windows, rows, strict=True))]
+
+
+def noise(count: int, seed: int, probes: int, tracks: int = TRACKS) -> list[Hit]:
+    """Even all of them together are weaker than one true hit: 10 * 1.5 ** 2 < 5 ** 2."""
+    rng = np.random.default_rng(seed)
+    return [
+        (int(rng.integers(40)), int(rng.integers(probes)), int(rng.integers(tracks * ROWS)), float(rng.uniform(0, 1.5)))
+        for _ in range(count)
+    ]
+
+
+def aligned(hits: list[Hit], probes: list[tuple[float, float]], config: Search | None = None) -> list[Candidate]:
+    window, probe, row, strength = (np.array(column) for column in zip(*hits, strict=True))
+    table = Hits(window, probe, row, 0.1 * strength, strength)
+    return align(table, QUERY_CENTRES_S, probes, ROW_TRACK, ROW_CENTRE_S, WINDOW_S, config or Search())
+
+
+def assert_is(found: Candidate, planted: list[Hit], track: int, ratio: float) -> None:
+    assert found.reference == track
+    pairs = {tuple(pair) for pair in found.window_pairs.tolist()}
+    assert {(window, row) for window, _, row, _ in planted} <= pairs
+    window, _, row, _ = planted[0]
+    assert found.query_centre_s == QUERY_CENTRES_S[window] and found.reference_centre_s == ROW_CENTRE_S[row]
+    # half a second over the line's length, and the steps in which ratios are tried
+    length_s = QUERY_CENTRES_S[planted[-1][0]] - QUERY_CENTRES_S[window]
+    assert abs(found.tempo_ratio - ratio) <= 0.6 / length_s + 0.01
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    probe=st.integers(0, len(PROBES) - 1),
+    off=st.floats(0.97, 1.03),
+    track=st.integers(0, TRACKS - 1),
+    start_s=st.floats(3, 40),
+    first=st.integers(0, 30),
+    seed=st.integers(0, 2**16),
+)
+def test_a_line_among_noise_is_found_with_pitch_ratio_and_place(
+    probe: int, off: float, track: int, start_s: float, first: int, seed: int
+) -> None:
+    ratio = PROBES[probe][1] * off
+    planted = line(range(first, first + 8), track, start_s, ratio, probe, 6.0)
+    best = aligned(planted + noise(10, seed, len(PROBES)), PROBES)[0]
+    assert_is(best, planted, track, ratio)
+    assert best.pitch_semitones == PROBES[probe][0]
+    assert best.query_start_s < best.query_centre_s < best.query_end_s
+    assert best.coarse_score == pytest.approx(5.9)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    log_ratio=st.floats(np.log(0.52), np.log(1.92)),
+    start_s=st.floats(3, 40),
+    seed=st.integers(0, 2**16),
+)
+def test_without_probes_ratios_from_half_to_double_are_found(log_ratio: float, start_s: float, seed: int) -> None:
+    ratio = float(np.exp(log_ratio))
+    planted = line(range(5, 13), 2, start_s, ratio, 0, 6.0)
+    best = aligned(planted + noise(10, seed, 1), [(0.0, 1.0)])[0]
+    assert_is(best, planted, 2, ratio)
+
+
+def test_a_loop_is_two_candidates_of_one_pair() -> None:
+    first, second = line(range(2, 7), 1, 20.0, 1.0, 40, 7.0), line(range(20, 25), 1, 20.0, 1.0, 40, 6.0)
+    assert PROBES[40] == (0.0, 1.0)
+    found = aligned(first + second, PROBES)
+    assert len(found) == 2
+    assert_is(found[0], first, 1, 1.0)
+    assert_is(found[1], second, 1, 1.0)
+    assert [c.num_windows for c in found] == [5, 5]
+    assert len(aligned(first + second, PROBES, Search(places_a_track=1))) == 1
+
+
+def test_hits_of_another_pitch_are_not_of_the_line() -> None:
+    low, high = PROBES.index((-4.0, 1.0)), PROBES.index((3.0, 1.0))
+    found = aligned([(3, low, row_at(0, 20.0), 6.0), (4, high, row_at(0, 21.0), 5.0)], PROBES)
+    assert [(c.pitch_semitones, c.num_windows) for c in found] == [(-4.0, 1), (3.0, 1)]
+
+
+def test_a_lone_hit_is_worth_less_than_three_as_strong() -> None:
+    run = line(range(3, 6), 0, 20.0, 1.0, 40, 6.0)
+    found = aligned([*run, (20, 40, row_at(1, 30.0), 6.0)], PROBES)
+    assert [c.reference for c in found] == [0, 1]
+    assert found[1].coarse_score == pytest.approx((6.0 + 2 * CHANCE_STRENGTH) / 3)
+    assert found[1].tempo_ratio == pytest.approx(1.0)
+
+
+def test_only_the_best_references_are_kept() -> None:
+    hits = [hit for track in range(TRACKS) for hit in line(range(3, 8), track, 20.0, 1.0, 40, 5.0 + track)]
+    assert [c.reference for c in aligned(hits, PROBES, Search(verify_tracks=2))] == [4, 3]

@@ -1,0 +1,132 @@
+"""The coarse search against the plainest program that does the same."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from asid_core.matching.coarse import GROUP, MIN_DEVIATION, USUAL_SHARE, ExactSearch, Hits
+
+
+def unit(*shape: int, seed: int = 0) -> Tensor:
+    values = torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+    return torch.nn.functional.normalize(values, dim=-1)
+
+
+def search(queries: Tensor, blocks: list[Tensor], keep: int, order: list[int] | None = None, **look: int) -> Hits:
+    exact = ExactSearch(queries, keep, **look)
+    firsts = np.cumsum([0, *map(len, blocks)])
+    for index in order if order is not None else range(len(blocks)):
+        exact.add(blocks[index], int(firsts[index]))
+    return exact.hits()
+
+
+def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[int, int, int, float, float]]:
+    """(window, probe, row, cosine, strength): the best pair of each group, the best `keep` of each window."""
+    result = []
+    for window in range(queries.shape[1]):
+        best: list[tuple[float, int, int]] = []
+        heard: list[float] = []
+        first = 0
+        for block in blocks:
+            inside = []
+            for start in range(0, len(block), GROUP):
+                scores = (queries[:, window] @ block[start : start + GROUP].T).numpy()
+                probe, row = np.unravel_index(scores.argmax(), scores.shape)
+                inside.append((float(scores.max()), int(probe), first + start + int(row)))
+            cosines = np.array([cosine for cosine, _, _ in inside])
+            heard += np.minimum(cosines, np.quantile(cosines, USUAL_SHARE))[cosines > 0].tolist()
+            best += inside
+            first += len(block)
+        usual, spread = (np.mean(heard), max(np.std(heard), MIN_DEVIATION)) if heard else (0.0, 1.0)
+        chosen = [b for b in sorted(best, reverse=True)[:keep] if b[0] > 0]
+        result += [(window, probe, row, cosine, (cosine - usual) / spread) for cosine, probe, row in chosen]
+    return result
+
+
+def assert_same(hits: Hits, expected: list[tuple[int, int, int, float, float]]) -> None:
+    window, probe, row, cosine, strength = zip(*expected, strict=True) if expected else ((), (), (), (), ())
+    assert hits.window.tolist() == list(window)
+    assert hits.row.tolist() == list(row)
+    assert hits.probe.tolist() == list(probe)
+    np.testing.assert_allclose(hits.cosine, cosine, atol=1e-5)
+    np.testing.assert_allclose(hits.strength, strength, atol=1e-3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    sizes=st.lists(st.integers(1, 70), min_size=1, max_size=4),
+    windows=st.integers(1, 20),
+    probes=st.integers(1, 3),
+    keep=st.integers(1, 12),
+    seed=st.integers(0, 2**16),
+)
+def test_it_finds_what_brute_force_finds(sizes: list[int], windows: int, probes: int, keep: int, seed: int) -> None:
+    queries = unit(probes, windows, 8, seed=seed)
+    blocks = [unit(size, 8, seed=seed + 1 + i) for i, size in enumerate(sizes)]
+    assert_same(search(queries, blocks, keep), brute_force(queries, blocks, keep))
+
+
+def test_it_finds_what_brute_force_finds_over_several_tiles() -> None:
+    queries, block = unit(9, 300, 8), unit(2505, 8, seed=1)  # 2700 query vectors, 2505 rows: neither fills its tiles
+    assert_same(search(queries, [block], 5), brute_force(queries, [block], 5))
+
+
+@settings(deadline=None, max_examples=20)
+@given(order=st.permutations(range(4)), seed=st.integers(0, 2**16))
+def test_the_order_of_the_blocks_does_not_matter(order: list[int], seed: int) -> None:
+    queries, blocks = unit(2, 5, 8, seed=seed), list(unit(100, 8, seed=seed + 1).split([16, 40, 3, 41]))
+    one, other = search(queries, blocks, 6), search(queries, blocks, 6, order)
+    assert one.row.tolist() == other.row.tolist() and one.probe.tolist() == other.probe.tolist()
+    np.testing.assert_allclose(one.strength, other.strength, atol=1e-4)
+
+
+def test_strength_hardly_depends_on_how_rows_come_in_blocks() -> None:
+    queries, rows = unit(3, 7, 8), unit(200 * GROUP + 5, 8, seed=1)
+    one, many = search(queries, [rows], 6), search(queries, list(rows.split(40 * GROUP)), 6)
+    assert one.row.tolist() == many.row.tolist()
+    np.testing.assert_allclose(one.strength, many.strength, rtol=0.05)  # each block levels its own top
+
+
+def test_a_match_does_not_hide_itself_in_a_small_catalogue() -> None:
+    queries, rows = 0.5 * unit(1, 1, 8), 0.5 * unit(12 * GROUP, 8, seed=1)
+    without = search(queries, [rows], 1).strength[0]
+    rows[40] = 4 * queries[0, 0]  # a cosine of 1, four times the others' scale
+    assert search(queries, [rows], 1).strength[0] > 2 * without
+
+
+def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
+    queries, rows = unit(2, 4, 8), unit(60 * GROUP, 8, seed=1)
+    queries[:, 2] = 0
+    padded = torch.cat([torch.zeros(4 * GROUP, 8), rows, torch.zeros(20 * GROUP + 3, 8)])
+    with_silence, without = search(queries, [padded], 20), search(queries, [rows], 20)
+    assert len(without.row) and 2 not in without.window
+    assert with_silence.row.tolist() == (without.row + 4 * GROUP).tolist()
+    np.testing.assert_allclose(with_silence.strength, without.strength, rtol=0.1)
+
+
+def test_nothing_to_search_in_gives_no_hits() -> None:
+    exact = ExactSearch(unit(2, 4, 8), 3)
+    exact.add(torch.zeros(0, 8), 0)
+    hits = exact.hits()
+    assert len(hits.row) == len(hits.strength) == 0
+
+
+def neighbours(count: int, dim: int, seed: int) -> Tensor:
+    """Rows that drift as windows a hop apart do; the leading dimensions hold most, as those of a projection do."""
+    steps = torch.randn(count + 24, dim, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.avg_pool1d(steps.T[None], 25, 1)[0].T
+    return torch.nn.functional.normalize(smooth * torch.linspace(1, 0.3, dim), dim=-1)
+
+
+@settings(deadline=None, max_examples=30)
+@given(row=st.integers(0, 1999), seed=st.integers(0, 50))
+def test_a_cheap_first_look_still_finds_an_exact_row(row: int, seed: int) -> None:
+    rows = neighbours(2000, 64, seed)
+    queries = torch.stack([unit(1, 64, seed=1), rows[row : row + 1], unit(1, 64, seed=2)])
+    hits = search(queries, [rows[:1024], rows[1024:]], 3, look_dims=32, look_stride=2)
+    assert (hits.row[0], hits.probe[0]) == (row, 1)
+    assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
+    assert hits.strength[0] > 2

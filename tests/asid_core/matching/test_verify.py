@@ -1,0 +1,221 @@
+"""The matched filter on made spectrograms, whose pitch and tempo are exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from asid_core.config import Verify
+from asid_core.matching.align import Candidate
+from asid_core.matching.verify import Features, Verified, Verifier, centred, correlate, grown, running_correlation
+
+CONFIG = Verify()
+BINS, FRAME_S = CONFIG.features.bins, 0.04
+BINS_A_SEMITONE = CONFIG.features.bins_per_octave / 12
+REFERENCE_FRAMES, QUERY_FRAMES = 1500, 1000
+
+
+@dataclass(frozen=True)
+class Sounds:
+    """Notes, or drums where `width` is large: bin, onset and length in frames, loudness."""
+
+    bins: np.ndarray
+    onsets: np.ndarray
+    lengths: np.ndarray
+    loudness: np.ndarray
+    width: float = 0.8
+
+    def render(self, frames: int, semitones: float = 0.0, start: float = 0.0, ratio: float = 1.0) -> Tensor:
+        """Frame f sounds like frame `start + ratio * f` of the original, `semitones` higher: [BINS, frames]."""
+        places = np.arange(BINS)[:, None] - self.bins - semitones * BINS_A_SEMITONE
+        tones = np.exp(-0.5 * (places / self.width) ** 2) * self.loudness
+        since = (start + ratio * (np.arange(frames) + 0.5)) - self.onsets[:, None]
+        heard = (since >= 0) & (since < self.lengths[:, None])
+        return torch.from_numpy(tones @ np.where(heard, 1 - since / self.lengths[:, None], 0)).float()
+
+
+def notes(seed: int, frames: int = REFERENCE_FRAMES, a_frame: float = 0.5) -> Sounds:
+    rng = np.random.default_rng(seed)
+    count = int(frames * a_frame)
+    drawn = rng.uniform(10, BINS - 10, count), rng.uniform(0, frames, count), rng.uniform(8, 25, count)
+    return Sounds(*drawn, rng.uniform(0.4, 1, count))
+
+
+def drums(seed: int, frames: int = REFERENCE_FRAMES) -> Sounds:
+    """Strokes of low, middle and high drums: vertical lines."""
+    rng = np.random.default_rng(seed)
+    count = frames // 7
+    kinds = rng.choice([20.0, 80.0, 140.0], count)
+    return Sounds(kinds, rng.uniform(0, frames, count), np.full(count, 4.0), rng.uniform(0.5, 1, count), 15.0)
+
+
+def serving(*references: Tensor) -> Features:
+    def features(track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        first = int(start_s / FRAME_S + 1e-6)
+        return references[track][:, first : int(end_s / FRAME_S) + 1], first * FRAME_S
+
+    return features
+
+
+def pointing(query_s: float, reference_s: float, semitones: float = 0.0, ratio: float = 1.0) -> Candidate:
+    """A candidate around two centres, as the coarse search would say it."""
+    spans = query_s - 2, query_s + 2, reference_s - 2 * ratio, reference_s + 2 * ratio
+    pairs = np.array([[0, 0]])
+    return Candidate(0, semitones, ratio, query_s, reference_s, *spans, 5.0, 0.6, pairs)
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Seconds `at_s` .. `at_s + length_s` of the query are the reference from `from_s` on."""
+
+    semitones: float = 0.0
+    ratio: float = 1.0
+    from_s: float = 20.0
+    length_s: float = 8.0
+
+    def query(self, sounds: Sounds, *at_s: float, bed: float = 0.3) -> Tensor:
+        query = bed * notes(99).render(QUERY_FRAMES)
+        for start_s in at_s:
+            frames = round(self.length_s / FRAME_S)
+            first = round(start_s / FRAME_S)
+            part = sounds.render(frames, self.semitones, self.from_s / FRAME_S, self.ratio)
+            query[:, first : first + frames] += part
+        return query
+
+    def near(self, at_s: float, pitch_off: float = 0.0, ratio_off: float = 1.0, off_s: float = 0.0) -> Candidate:
+        middle_s = self.from_s + self.ratio * self.length_s / 2
+        query_s = at_s + self.length_s / 2
+        return pointing(query_s, middle_s + off_s, self.semitones + pitch_off, self.ratio * ratio_off)
+
+    def assert_found(self, found: Verified, at_s: float, within_s: float = 0.3) -> None:
+        assert found.pitch_semitones == pytest.approx(self.semitones, abs=0.1)
+        assert found.tempo_ratio == pytest.approx(self.ratio, rel=0.01)
+        spans = found.query_start_s, found.query_end_s, found.reference_start_s, found.reference_end_s
+        from_to = self.from_s, self.from_s + self.ratio * self.length_s
+        assert spans == pytest.approx((at_s, at_s + self.length_s, *from_to), abs=within_s)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    shape=st.tuples(st.integers(1, 4), st.integers(3, 12), st.integers(4, 15)),
+    more=st.integers(0, 30),
+    seed=st.integers(0, 2**16),
+)
+def test_correlate_equals_the_naive_centred_correlation(shape: tuple[int, int, int], more: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    templates = 3 * torch.rand(shape, generator=generator)
+    features = 3 * torch.rand(shape[1], shape[2] + more, generator=generator)
+    places = centred(features.unfold(1, shape[2], 1).transpose(0, 1)).flatten(1).double()
+    wanted = torch.nn.functional.cosine_similarity(
+        centred(templates).flatten(1).double()[:, None], places[None], dim=2
+    ).float()
+    torch.testing.assert_close(correlate(templates, features), wanted, atol=1e-4, rtol=0)
+
+
+def test_running_correlation_is_the_correlation_of_what_lies_around_a_frame() -> None:
+    query, reference = notes(1).render(200), notes(1).render(200) + notes(2).render(200)
+    profile = running_correlation(query, reference, 25)
+    wanted = correlate(query[None, :, 88:113], reference[:, 88:113])
+    assert float(profile[100]) == pytest.approx(float(wanted), abs=1e-4)
+    assert running_correlation(query, query, 25)[15:-15].min() == pytest.approx(1, abs=1e-4)
+
+
+def test_centring_takes_out_held_notes_and_beats_that_fill_all_bins() -> None:
+    patch = torch.rand(20, 1) + torch.rand(1, 30)
+    assert centred(patch[None]).abs().max() < 1e-5
+
+
+def test_a_run_grows_over_short_gaps_and_stops_at_long_ones() -> None:
+    profile = torch.zeros(200)
+    profile[50:100] = 1.0
+    profile[60:65] = 0.0
+    profile[130:150] = 1.0
+    assert grown(profile, 80, 15, 10) == (50, 100)
+    assert grown(profile, 80, 15, 40) == (50, 150)
+
+
+@pytest.mark.parametrize(
+    ("semitones", "ratio", "pitch_off", "ratio_off", "off_s"),
+    [
+        (0.0, 1.0, 0.0, 1.0, 0.0),
+        (0.0, 1.0, -0.4, 1.025, 0.5),
+        (4.0, 0.78, 0.4, 0.98, -0.6),
+        (-3.0, 1.3, 0.2, 1.02, 0.6),
+        (-1.25, 0.95, 0.25, 0.975, 0.3),
+        (2.0, 1.12, -0.3, 1.01, -0.3),
+    ],
+)
+def test_a_pitched_and_stretched_excerpt_is_refined(
+    semitones: float, ratio: float, pitch_off: float, ratio_off: float, off_s: float
+) -> None:
+    planted, sounds = Planted(semitones, ratio), notes(1)
+    verifier = Verifier(planted.query(sounds, 14.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    (found,) = verifier.verify([planted.near(14.0, pitch_off, ratio_off, off_s)])
+    assert found.verify_score > 0.6
+    planted.assert_found(found, 14.0)
+
+
+def test_repeats_are_found_and_what_says_them_again_is_dropped() -> None:
+    planted, sounds = Planted(2.0, 1.12, length_s=6.0), notes(1)
+    verifier = Verifier(planted.query(sounds, 3.0, 14.0, 30.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    found = verifier.verify([planted.near(14.0), planted.near(30.0)])
+    assert len(found) == 3
+    for one, at_s in zip(sorted(found, key=lambda v: v.query_start_s), (3.0, 14.0, 30.0), strict=True):
+        planted.assert_found(one, at_s)
+
+
+def test_unrelated_music_scores_about_nothing() -> None:
+    scores = []
+    for seed in range(5):
+        reference, query = notes(seed).render(REFERENCE_FRAMES), notes(50 + seed).render(QUERY_FRAMES)
+        (found,) = Verifier(query, serving(reference), CONFIG).verify([pointing(20.0, 30.0)])
+        scores.append(found.verify_score)
+        assert (found.query_start_s, found.query_end_s) == (18.0, 22.0)  # still the coarse search's
+    assert max(map(abs, scores)) < CONFIG.min_score  # the best of 25 transformations and 51 places, so above 0
+
+
+@pytest.mark.parametrize("silent", ["query", "reference", "both"])
+def test_silence_scores_nothing_and_is_never_nan(silent: str) -> None:
+    music, silence = notes(1).render(QUERY_FRAMES), torch.zeros(BINS, QUERY_FRAMES)
+    query = silence if silent in ("query", "both") else music
+    reference = silence if silent in ("reference", "both") else music
+    (found,) = Verifier(query, serving(reference), CONFIG).verify([pointing(20.0, 20.0)])
+    assert found.verify_score == 0.0
+    assert np.isfinite([found.pitch_semitones, found.tempo_ratio, found.query_start_s, found.reference_end_s]).all()
+
+
+def test_drums_alone_are_found() -> None:
+    planted, sounds = Planted(0.0, 1.06), drums(1)
+    verifier = Verifier(planted.query(sounds, 14.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    found = verifier.verify([planted.near(14.0, ratio_off=0.98, off_s=0.3)])[0]
+    assert found.verify_score > 0.5
+    assert found.tempo_ratio == pytest.approx(1.06, rel=0.01)
+    assert (found.query_start_s, found.reference_start_s) == pytest.approx((14.0, 20.0), abs=0.4)
+
+
+def test_other_drums_are_not() -> None:
+    query, reference = drums(2).render(QUERY_FRAMES), drums(1).render(REFERENCE_FRAMES)
+    found = Verifier(query, serving(reference), CONFIG).verify([pointing(20.0, 30.0)])
+    assert found[0].verify_score < 0.4
+
+
+def test_a_sample_without_its_upper_half_is_found() -> None:
+    planted, sounds = Planted(-1.0, 0.95), notes(1)
+    query = planted.query(sounds, 14.0, bed=0.0)
+    query[BINS // 2 :] = 0
+    found = Verifier(query, serving(sounds.render(REFERENCE_FRAMES)), CONFIG).verify([planted.near(14.0)])[0]
+    assert found.verify_score > 0.5
+    planted.assert_found(found, 14.0)
+
+
+def test_an_excerpt_at_the_very_edges_of_both_is_verified() -> None:
+    planted, sounds = Planted(from_s=0.0), notes(1)
+    verifier = Verifier(planted.query(sounds, 0.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    found = verifier.verify([pointing(1.0, 1.2)])[0]
+    assert found.verify_score > 0.5 and found.query_start_s == found.reference_start_s == 0.0
