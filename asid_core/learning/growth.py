@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from asid_core.config import Config, Gnn
-from asid_core.model.encoder import GnnEncoder, GraphBlock
+from asid_core.model.encoder import Downsample, GnnEncoder, GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter
 
 
@@ -29,11 +29,13 @@ def has_graph_blocks(model: Fingerprinter) -> bool:
 
 @torch.no_grad()
 def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
-    """A copy with graph blocks that computes what `closed` does, but for negative values of the stem.
+    """A copy with graph blocks that at first computes what `closed` does.
 
     Both branches of a block start at zero (their last batch norm's scale is 0), and its own batch norm starts as the
     identity: scale and shift are deviation and mean of its input over `patches` [B, F, W], a batch of training. The
-    graph-less network trains five to ten times as fast, and at full size this starts the GNN where it ended.
+    ReLU behind it would cut off what the stem leaves below zero (HR@1 fell from 0.38 to 0.30), so before the first
+    downsample everything is lifted above zero, and that convolution's bias takes the lift back, but at the padding.
+    The graph-less network trains twenty times as fast on a CPU, and this starts the GNN where it ended.
     """
     model = Fingerprinter(with_graph_blocks(closed.config, True)).to(closed.device)
     model.load_state_dict(closed.state_dict())
@@ -41,18 +43,27 @@ def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
     assert isinstance(encoder, GnnEncoder)
     encoder.eval()
     nodes = F.leaky_relu(encoder.stem(encoder.patches(patches)), 0.2)
+    lift = (-nodes.amin((0, 1))).clamp(min=0)
+    raised = torch.zeros_like(lift)
     for layer in encoder.layers:
         if isinstance(layer, GraphBlock):
-            _make_identity(layer, nodes)
+            _make_identity(layer, nodes, lift - raised)
+            raised = lift
+        elif isinstance(layer, Downsample) and raised.any():
+            assert layer.conv.bias is not None
+            layer.conv.bias -= layer.conv.weight.sum(2) @ raised
         nodes = layer(nodes)
+        if not isinstance(layer, GraphBlock):
+            lift = raised = torch.zeros(nodes.shape[2], device=nodes.device)
     return model
 
 
-def _make_identity(block: GraphBlock, nodes: Tensor) -> None:
+def _make_identity(block: GraphBlock, nodes: Tensor, lift: Tensor) -> None:
+    """Make the block return its input `nodes` [B, N, C] plus `lift` [C], where that is not negative."""
     variance, mean = torch.var_mean(nodes.flatten(0, 1), dim=0)
     block.norm.running_mean, block.norm.running_var = mean.clone(), variance.clone()
     block.norm.weight.copy_((variance + block.norm.eps).sqrt())
-    block.norm.bias.copy_(mean)
+    block.norm.bias.copy_(mean + lift)
     for branch in (block.leave.norm, block.narrow.norm):
         assert isinstance(branch, torch.nn.BatchNorm1d)
         branch.weight.zero_()

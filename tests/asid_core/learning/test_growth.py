@@ -22,6 +22,7 @@ def test_opened_blocks_change_nothing_at_first_and_then_learn() -> None:
     opened = open_blocks(closed, patches).eval()
     assert opened.config.model.encoder.graph_blocks  # type: ignore[union-attr]
     same = torch.cosine_similarity(opened.encoder(patches)[0], closed.encoder(patches)[0])
-    assert same.min() > 0.98
+    # but for the padding of the first downsample
+    assert same.min() > 0.98 and same.mean() > 0.99
     opened.train().encoder(patches)[0].square().sum().backward()
     assert all(p.grad is not None for p in opened.encoder.parameters())
