@@ -21,6 +21,8 @@ VERBS = (
     "status",
     "rejects",
     "report",
+    "bench",
+    "evaluate",
     "demo",
 )
 

@@ -1,0 +1,47 @@
+"""benchmarks/RESULTS.md: a section a benchmark, with the command that makes it again; a new run replaces it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import time
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+TITLE = "# Results\n\nEvery section is written by the command it names.\n"
+VERSIONS = ("asid", "torch", "ray", "lancedb", "pylance", "numpy")
+
+
+def machine() -> str:
+    """Processor, cores and memory, in a line."""
+    return f"{_proc('cpuinfo', 'model name') or platform.machine()}, {_cores()} cores, {_memory_gb()} GB of memory"
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gb() -> str:
+    found = _proc("meminfo", "MemTotal")
+    return f"{int(found.split()[0]) / 1024**2:.0f}" if found else "?"
+
+
+def _proc(name: str, key: str) -> str | None:
+    path = Path("/proc") / name
+    found = re.search(rf"^{key}\s*:\s*(.*)$", path.read_text(), re.M) if path.is_file() else None
+    return found[1].strip() if found else None
+
+
+def write_section(name: str, command: str, body: str, versions: Sequence[str] = VERSIONS, path: Path = RESULTS) -> None:
+    """Put a section `name` into the file, in the place of the one of that name, else at the end."""
+    used = ", ".join(f"{package} {metadata.version(package)}" for package in versions)
+    date = time.strftime("%Y-%m-%d", time.gmtime())
+    made_by = f"`{command}`, {date}\n\n{used}, Python {platform.python_version()}; {machine()}."
+    section = f"## {name}\n\n{made_by}\n\n{body.strip()}"
+    before = path.read_text() if path.exists() else TITLE
+    sections = re.split(r"^(?=## )", before, flags=re.M)
+    kept = {part.split("\n", 1)[0]: part.rstrip("\n") for part in sections} | {f"## {name}": section}
+    path.write_text("\n\n".join(kept.values()) + "\n")

@@ -1,0 +1,113 @@
+"""asid bench make|run|fit: music with known samples, how a model does on it, and the final score fitted to it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import yaml
+
+from asid_core.config import ConfigError
+from jobs import command
+from jobs.command import Failure, Outcome, Session, Verb
+
+NEEDS = {"make": ("corpus", "output"), "run": ("bench",), "fit": ("bench",)}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=tuple(NEEDS), help="make one; score a model on it; fit the final score to it")
+    parser.add_argument("--corpus", metavar="DIR", nargs="+", help="make: folders or files of music")
+    parser.add_argument(
+        "--beds", metavar="DIR", nargs="+", help="make: music to lay samples into (default: a third of the corpus)"
+    )
+    parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: how many (default 100)")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
+    parser.add_argument("--bench", metavar="DIR", help="run, fit: a folder that `asid bench make` made")
+    parser.add_argument(
+        "--output", metavar="DIR|F.json", help="make: a folder for the benchmark; run: a file for all figures"
+    )
+
+
+def work(session: Session) -> Outcome:
+    args = session.args
+    for name in NEEDS[args.what]:
+        if not getattr(args, name):
+            raise ConfigError(f"{args.what} needs --{name} (asid bench --help)")
+    try:
+        return {"make": _make, "run": _run, "fit": _fit}[args.what](session)
+    except ValueError as error:
+        raise Failure(str(error)) from error
+
+
+def _make(session: Session) -> Outcome:
+    from asid_core.evaluation.bench import make_bench
+
+    args = session.args
+    remote = [place for place in [*args.corpus, *(args.beds or ()), args.output] if place.startswith("s3://")]
+    if remote:
+        raise Failure(f"bench make reads and writes folders here, not {remote[0]}: copy the music first")
+    truth = make_bench(args.corpus, args.output, args.seed, args.queries, beds=args.beds)
+    counts = f"{len(truth.queries):,} queries, {len(truth.relations):,} of them sample one of"
+    return Outcome(session.summary(f"{counts} {len(truth.references):,} references, in {args.output}"))
+
+
+def _run(session: Session) -> Outcome:
+    from pipelines.catalogue import Catalogue
+    from pipelines.evaluate import comparison, evaluate_bench
+    from pipelines.runtime import start_ray
+    from pipelines.storage import Location
+
+    args, config = session.args, session.config
+    catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
+    start_ray(args.ray_address)
+    found = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
+    report = found.reports["all"]
+    print(report.to_markdown())
+    print(comparison(found.reports, "stage"))
+    if args.output:
+        Location(args.output).write_bytes(found.to_json(model=config.model.name))
+    return Outcome(session.summary(f"mAP {report.figures['map']} on {report.num_queries} queries"))
+
+
+def _fit(session: Session) -> Outcome:
+    from asid_core.evaluation.fitting import fit_score
+    from pipelines.catalogue import Catalogue
+    from pipelines.evaluate import sweep_bench
+    from pipelines.runtime import start_ray
+
+    args, config = session.args, session.config
+    catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
+    start_ray(args.ray_address)
+    truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
+    fit = fit_score(swept.detections, truth, config.score.threshold)
+    values = {name: float(f"{value:.3g}") for name, value in asdict(fit.score).items()}
+    print(yaml.safe_dump({"score": values}, sort_keys=False))
+    counts = f"fitted to {fit.pairs:,} pairs, {fit.right:,} of them right; log loss {fit.log_loss:.4f}"
+    return Outcome(session.summary(counts))
+
+
+def _catalogue_uri(session: Session) -> str:
+    """Beside the music: fingerprints of several models of one name live together."""
+    if not (Path(session.args.bench) / "truth.json").is_file():
+        raise Failure(f"{session.args.bench} is not a benchmark; make one with `asid bench make`")
+    return str(Path(session.args.bench) / f"catalogue-{session.config.model.name}")
+
+
+VERB = Verb(
+    "bench",
+    "Make a benchmark with exact truth from any music; score a model on it.",
+    "asid bench make --corpus ~/Music --output ~/bench && asid bench run --bench ~/bench --weights linear",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""asid evaluate: a catalogue against annotations of who samples whom (Sample100-ext)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from jobs import command
+from jobs.command import Failure, Outcome, Session, Verb
+
+NAMED = 20  # missing tracks
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--annotations", metavar="DIR", type=Path, required=True, help="samples.csv, tracks.csv and annotations/"
+    )
+    command.catalogue_option(parser)
+    parser.add_argument("--queries", metavar="GLOB", help="only tracks whose track_id matches, as queries")
+    parser.add_argument("--references", metavar="GLOB", help="only tracks whose track_id matches, as references")
+    parser.add_argument("--output", metavar="F.json", help="write all figures here")
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.catalogue import Catalogue
+    from pipelines.evaluate import comparison, evaluate_annotations
+    from pipelines.runtime import start_ray
+    from pipelines.storage import Location
+
+    args = session.args
+    catalogue = Catalogue(args.catalogue)
+    start_ray(args.ray_address)
+    try:
+        found = evaluate_annotations(
+            args.annotations,
+            catalogue,
+            session.config,
+            session.weights(),
+            args.queries,
+            args.references,
+            session.progress,
+        )
+    except ValueError as error:
+        raise Failure(str(error)) from error
+    print(found.reports["strict"].to_markdown())
+    print(comparison(found.reports, "protocol"))
+    if found.missing:
+        print(missing(found.missing))
+    if args.output:
+        Location(args.output).write_bytes(found.to_json(annotations=args.annotations.name))
+    figures = ", ".join(f"{name} mAP {report.figures['map']}" for name, report in found.reports.items())
+    return Outcome(session.summary(f"{figures}; {len(found.missing)} annotated tracks missing"))
+
+
+def missing(names: Sequence[str]) -> str:
+    """What is not in the catalogue, in a line."""
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return f"not in the catalogue, counted as not found: {', '.join(names[:NAMED])}{more}"
+
+
+VERB = Verb(
+    "evaluate",
+    "Score a catalogue by annotations (Sample100-ext), paper and strict protocols.",
+    "asid evaluate --annotations ~/sample100-ext --catalogue ~/sample100.asid",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

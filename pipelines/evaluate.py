@@ -1,0 +1,142 @@
+"""A benchmark, or an annotated data set, swept and scored."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from asid_core.config import Config
+from asid_core.evaluation.evaluate import evaluate
+from asid_core.evaluation.report import Report
+from asid_core.evaluation.sample100 import read_annotations
+from asid_core.evaluation.truth import Truth, read_truth, track_name
+from pipelines.catalogue import Catalogue
+from pipelines.embed import embed
+from pipelines.index import index
+from pipelines.runtime import Progress
+from pipelines.segment import segment
+from pipelines.sweep import SweepSummary, sweep
+
+log = logging.getLogger(__name__)
+
+QUERIES, REFERENCES = "queries/*", "references/*"  # of a benchmark's folder
+# one stage alone by its own column, and all of them; the rows are those of one sweep
+STAGES = {"coarse": "coarse_score", "rerank": "rerank_score", "verify": "verify_score", "all": "score"}
+VERSIONS = ("asid", "torch", "ray", "pylance", "lancedb")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a sweep is worth. `missing`: annotated tracks the catalogue lacks; they count as not found."""
+
+    sweep: SweepSummary
+    reports: dict[str, Report]
+    missing: tuple[str, ...] = ()
+
+    def to_json(self, **about: Any) -> bytes:
+        """Everything, with versions; `about` says what was evaluated."""
+        values = {
+            **about,
+            "sweep_id": self.sweep.sweep_id,
+            "model_id": self.sweep.model_id,
+            "seconds": self.sweep.seconds,
+            "versions": {name: metadata.version(name) for name in VERSIONS},
+            "missing": self.missing,
+            "reports": {name: report.to_dict() for name, report in self.reports.items()},
+        }
+        return json.dumps(values, indent=1).encode()
+
+
+def sweep_bench(
+    directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: Progress | None = None
+) -> tuple[Truth, SweepSummary]:
+    """Segment, embed and index a benchmark's folder, then sweep its queries over its references, low scores included.
+
+    Needs a running Ray. Does only what is left to do. Raises FileNotFoundError or ValueError for a folder that is no
+    benchmark.
+    """
+    truth = read_truth(directory / "truth.json")
+    segmented = segment(str(directory), catalogue, config, progress)
+    if segmented.rejects + segmented.rejected_before:
+        log.warning("tracks of the benchmark were refused and count as not found: asid rejects tells why")
+    embed(catalogue, config, weights, progress)
+    index(catalogue, config, progress)
+    return truth, sweep(catalogue, config, weights, QUERIES, REFERENCES, min_score=0.0, progress=progress)
+
+
+def evaluate_bench(
+    directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: Progress | None = None
+) -> Evaluated:
+    """`sweep_bench`, and the strict report of every stage of STAGES that the model has."""
+    truth, swept = sweep_bench(directory, catalogue, config, weights, progress)
+    references = [f"references/{name}" for name in truth.references]
+    reports = {
+        stage: evaluate(_scored_by(swept.detections, column), truth, "strict", config.score.threshold, references)
+        for stage, column in STAGES.items()
+        if swept.detections.column(column).null_count < max(1, swept.detections.num_rows)
+    }
+    return Evaluated(swept, reports)
+
+
+def _scored_by(detections: pa.Table, column: str) -> pa.Table:
+    """The detections with another column as their score; a row without it comes last."""
+    values = detections.column(column)
+    lowest = pc.min(values).as_py() or 0.0
+    index = detections.schema.get_field_index("score")
+    return detections.set_column(index, detections.schema.field("score"), pc.fill_null(values, lowest))
+
+
+def evaluate_annotations(
+    directory: Path,
+    catalogue: Catalogue,
+    config: Config,
+    weights: str,
+    queries: str | None = None,
+    references: str | None = None,
+    progress: Progress | None = None,
+) -> Evaluated:
+    """Sweep a catalogue that is embedded already and score it by annotations in the layout of Sample100-ext.
+
+    `queries`, `references`: globs of the tracks to sweep; the rest of the catalogue's references are noise. Reports
+    `strict` and `paper`, of whole tracks. Raises AnnotationError; ValueError where no annotated query is there.
+    """
+    annotations = read_annotations(directory)
+    durations_s = _durations_s(catalogue)
+    missing = annotations.missing(durations_s)
+    if not set(annotations.queries) - set(missing):
+        raise ValueError(
+            f"none of the {len(annotations.queries)} annotated queries ({annotations.queries[0]}, ...) is in "
+            f"{catalogue.location.uri}: its files must be named after the track ids of samples.csv"
+        )
+    swept = sweep(catalogue, config, weights, queries, references, min_score=0.0, progress=progress)
+    truth = annotations.truth({track_name(track_id): seconds for track_id, seconds in durations_s.items()})
+    there = [track_id for track_id in durations_s if fnmatch.fnmatchcase(track_id, references or "*")]
+    threshold = config.score.threshold
+    reports = {
+        "strict": evaluate(swept.detections, truth, "strict", threshold, there),
+        "paper": evaluate(swept.detections, truth, "paper", threshold, there),
+    }
+    return Evaluated(swept, reports, tuple(missing))
+
+
+def _durations_s(catalogue: Catalogue) -> dict[str, float]:
+    batches = catalogue.tracks(columns=("track_id", "duration_s"))
+    return {row["track_id"]: row["duration_s"] for batch in batches for row in batch.to_pylist()}
+
+
+def comparison(reports: Mapping[str, Report], title: str) -> str:
+    """A Markdown table, a report a row."""
+    lines = [f"| {title} | mAP | HR@1 | AUROC |", "|---|---|---|---|"]
+    for name, report in reports.items():
+        figures = " | ".join(str(report.figures[measure]) for measure in ("map", "hit_at_1", "auroc"))
+        lines.append(f"| {name} | {figures} |")
+    return "\n".join(lines) + "\n"

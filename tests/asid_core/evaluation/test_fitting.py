@@ -1,0 +1,81 @@
+"""The final score's coefficients: against another implementation, and what they are fitted to."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asid_core import schema
+from asid_core.evaluation.fitting import best_rows, fit_score, logistic
+from asid_core.evaluation.truth import Query, Relation, Truth
+
+TRUTH = Truth(tuple(Query(f"q{i}") for i in range(40)), ("r0", "r1"), tuple(Relation(f"q{i}", "r0") for i in range(20)))
+
+
+def table(rows: list[tuple[str, str, float, float, float]]) -> pa.Table:
+    """Rows of query, reference, score, coarse_score, verify_score; no reranker."""
+    fill = dict.fromkeys(("query_start_s", "query_end_s", "reference_start_s", "reference_end_s"), 0.0)
+    more = {"tempo_ratio": 1.0, "num_windows": 1, "kind": "sample", "rank": 1, "sweep_id": "s", "model_id": "m"}
+    values = [
+        {"query_id": q, "reference_id": r, "score": s, "coarse_score": c, "verify_score": v, **fill, **more}
+        for q, r, s, c, v in rows
+    ]
+    return pa.Table.from_pylist(values, schema=schema.DETECTIONS)
+
+
+def overlapping() -> pa.Table:
+    """Every query with r0, which the first twenty sample and which scores higher for them, mostly."""
+    rng = np.random.default_rng(0)
+    return table(
+        [
+            (f"queries/q{i}.flac", "references/r0.flac", 0.5, rng.normal(5 if i < 20 else 3), rng.normal(0.4, 0.2))
+            for i in range(40)
+        ]
+    )
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 2**16), gap=st.floats(0, 6), scale=st.floats(0.1, 20))
+def test_it_is_the_penalised_logistic_regression_of_scikit_learn(seed: int, gap: float, scale: float) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(seed)
+    right = np.arange(80) < 30
+    evidence = rng.standard_normal((80, 2)) + gap * right[:, None]
+    evidence = (evidence - evidence.mean(0)) / evidence.std(0)
+    other = LogisticRegression(C=1.0, tol=1e-10, max_iter=1000).fit(evidence, right)
+    wanted = [*other.coef_[0], other.intercept_[0]]
+    np.testing.assert_allclose(logistic(evidence, right), wanted, atol=1e-3)
+    # the scale and origin of the evidence change nothing
+    moved = logistic(scale * evidence + 3, right)
+    np.testing.assert_allclose(
+        (scale * evidence + 3) @ moved[:-1] + moved[-1], evidence @ wanted[:-1] + wanted[-1], atol=1e-2
+    )
+
+
+def test_what_tells_gets_weight_and_what_does_not_little() -> None:
+    fit = fit_score(overlapping(), TRUTH, threshold=0.6)
+    assert (fit.pairs, fit.right) == (40, 20)
+    assert fit.score.coarse > 1 and abs(0.2 * fit.score.verify) < 0.3 * fit.score.coarse  # by their spreads
+    assert fit.score.rerank == 0 and fit.score.threshold == 0.6
+    assert 0 < fit.log_loss < np.log(2)
+
+
+def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> None:
+    rows = [
+        ("q0", "r0", 0.9, 7.0, 0.8),
+        ("q0", "r0", 0.95, 6.0, 0.9),
+        ("q0", "q1", 0.9, 9.0, 0.9),  # another query
+        ("elsewhere", "r0", 0.9, 9.0, 0.9),  # no query of the truth
+        ("q30", "r1", 0.1, 3.0, 0.1),
+    ]
+    evidence, right = best_rows(table(rows), TRUTH)
+    np.testing.assert_allclose(evidence, [[6.0, 0.9, 0.0], [3.0, 0.1, 0.0]], atol=1e-6)
+    assert right.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("queries", [["q0", "q1"], ["q30"], []])
+def test_a_fit_needs_right_and_wrong_pairs(queries: list[str]) -> None:
+    with pytest.raises(ValueError, match="larger benchmark"):
+        fit_score(table([(q, "r0", 0.5, 1.0, 0.5) for q in queries]), TRUTH, 0.5)

@@ -1,0 +1,110 @@
+"""`asid bench` and `asid evaluate` on a benchmark of a few seconds."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from asid_core.evaluation.truth import read_truth
+from jobs import cli
+from jobs.command import DONE, FAILED, USAGE
+from tests.conftest import write_audio
+from tests.pipelines.catalogues import LINEAR, melody, save_model
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A benchmark of three references and five queries: hard, exact, hard, mild, and one that samples nothing."""
+    folder = tmp_path_factory.mktemp("bench")
+    for number in range(3):
+        write_audio(folder / "music" / f"{'abc'[number]}.wav", melody(14.0, number)[:, None], 16_000)
+    for number in range(2):
+        write_audio(folder / "beds" / f"{'xy'[number]}.wav", melody(32.0, 10 + number)[:, None], 16_000)
+    argv = ["bench", "make", "--corpus", str(folder / "music"), "--beds", str(folder / "beds"), "--queries", "5"]
+    assert cli.main([*argv, "--output", str(folder / "b")]) == DONE
+    return folder / "b"
+
+
+def test_make_writes_a_benchmark_and_never_over_one(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth = read_truth(made / "truth.json")
+    assert (len(truth.queries), len(truth.references), len(truth.relations)) == (5, 3, 4)
+    argv = ["bench", "make", "--corpus", str(made.parent / "music"), "--output", str(made)]
+    assert cli.main(argv) == FAILED
+    assert "holds a benchmark already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "said"),
+    [
+        (["make", "--output", "x"], USAGE, "make needs --corpus"),
+        (["run"], USAGE, "run needs --bench"),
+        (["run", "--bench", "nowhere"], FAILED, "make one with `asid bench make`"),
+        (["fit", "--bench", "nowhere"], FAILED, "make one with `asid bench make`"),
+        (["make", "--corpus", "s3://music", "--output", "x"], FAILED, "copy the music first"),
+        (["make", "--corpus", "nowhere", "--output", "x"], FAILED, "too little music"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_a_line(
+    argv: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["bench", *argv]) == code
+    error = capsys.readouterr().err
+    assert said in error and "Traceback" not in error
+
+
+@pytest.mark.ray
+def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = ["--weights", save_model(LINEAR, tmp_path / "w")]
+    figures = tmp_path / "figures.json"
+    assert cli.main(["bench", "run", "--bench", str(made), *weights, "--output", str(figures)]) == DONE
+    printed = capsys.readouterr().out
+    assert "| tier | n | mAP" in printed and "| stage | mAP |" in printed
+    found = json.loads(figures.read_text())
+    assert set(found["reports"]) == {"coarse", "verify", "all"}  # the model has no reranker
+    assert all(r["num_references"] == 3 and r["num_queries"] == 5 for r in found["reports"].values())
+    assert found["reports"]["all"]["per_query"]["map"]["q0001"] == 1.0  # the untouched one
+    assert found["model"] == "small" and "torch" in found["versions"]
+
+    assert cli.main(["bench", "fit", "--bench", str(made), *weights]) == DONE
+    printed = capsys.readouterr().out
+    values = yaml.safe_load(printed[: printed.index("fitted to")])["score"]
+    assert set(values) == {"intercept", "coarse", "verify", "rerank", "threshold"} and values["verify"] > 0
+    assert values["threshold"] == LINEAR.score.threshold
+
+    _evaluate(made, weights, found["reports"]["all"]["figures"]["map"]["value"], tmp_path, capsys)
+
+
+def _evaluate(
+    made: Path, weights: list[str], wanted_map: float, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The benchmark's annotations are in the layout of Sample100-ext: the same sweep, the same mAP."""
+    output = folder / "annotated.json"
+    argv = ["evaluate", "--catalogue", str(made / "catalogue-small"), *weights, "--output", str(output)]
+    argv += ["--queries", "queries/*", "--references", "references/*", "--annotations"]
+    assert cli.main([*argv, str(made)]) == DONE
+    strict = json.loads(output.read_text())["reports"]["strict"]
+    assert strict["figures"]["map"]["value"] == pytest.approx(wanted_map)
+    assert "; 0 annotated tracks missing" in capsys.readouterr().out
+
+    rows = list(csv.DictReader((made / "samples.csv").open()))
+    _annotate(folder / "more", [*rows, rows[0] | {"sample_id": "S99", "query_track_id": "ghost"}])
+    assert cli.main([*argv, str(folder / "more")]) == DONE
+    assert "not in the catalogue, counted as not found: ghost\n" in capsys.readouterr().out
+    with_ghost = json.loads(output.read_text())["reports"]["strict"]["per_query"]["map"]
+    assert with_ghost["ghost"] == 0 and np.mean(list(with_ghost.values())) < wanted_map
+
+    _annotate(folder / "none", [row | {"query_track_id": "ghost"} for row in rows])
+    assert cli.main([*argv, str(folder / "none")]) == FAILED
+    assert "none of the 1 annotated queries (ghost, ...)" in capsys.readouterr().err
+
+
+def _annotate(folder: Path, rows: list[dict[str, str]]) -> None:
+    folder.mkdir()
+    with (folder / "samples.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
