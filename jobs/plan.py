@@ -1,0 +1,124 @@
+"""asid plan: what a corpus of a given size costs. Arithmetic; touches no data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from asid_core.config import SAMPLE_RATE_HZ, Config
+from jobs import command
+from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    from pipelines.plan import Plan, Shape
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tracks", metavar="N", type=count, required=True, help="recordings, such as 100000 or 1e6")
+    parser.add_argument("--mean-minutes", metavar="M", type=positive, default=4.0, help="of a recording (default 4)")
+    parser.add_argument("--gpus", metavar="G", type=count, help="how many GPUs share what GPUs do")
+
+
+def count(text: str) -> int:
+    """A whole number above 0, also written 1e6, for argparse."""
+    value = float(text)
+    if not (value >= 1 and value == int(value)):
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(value)
+
+
+def positive(text: str) -> float:
+    """A number above 0, for argparse."""
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.plan import plan, read_rates
+
+    args, rates = session.args, read_rates()
+    found = plan(args.tracks, args.mean_minutes, shape(session.config), rates)
+    for name, value in lines(found, args.gpus):
+        print(f"{name:<34}{value:>16}")
+    print(f"rates measured on {rates['machine']}, {rates['date']}; a sweep of new tracks only costs their share")
+    return Outcome(session.summary(f"{found.tracks:,} tracks, {found.audio_h:,.0f} h of audio planned"))
+
+
+def shape(config: Config) -> Shape:
+    """What of a configuration decides sizes and work."""
+    from pipelines.index import FLAT_BELOW_ROWS
+    from pipelines.plan import Shape
+
+    front, search = config.model.front_end, config.search
+    hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ
+    return Shape(
+        core_s=config.segment.core_s,
+        margin_s=config.segment.margin_s,
+        windows_a_second=1 / hop_s,
+        dim=config.model.encoder.dim,
+        probes=len(config.probes.semitones) * len(config.probes.tempo_ratios),
+        query_hop_s=config.probes.query_hop_s or hop_s,
+        look_dims=search.look_dims or config.model.encoder.dim,
+        look_stride=search.look_stride,
+        exact_below_rows=search.exact_below_rows,
+        flat_below_rows=FLAT_BELOW_ROWS,
+        verify_tracks=search.verify_tracks,
+    )
+
+
+def lines(found: Plan, gpus: int | None) -> list[tuple[str, str]]:
+    """What is printed: a name and a value with its unit."""
+    table = [
+        ("audio", f"{found.audio_h:,.0f} h"),
+        ("tracks table", size(found.tracks_bytes)),
+        ("segment tables", size(found.segments_bytes)),
+        (f"fingerprints ({found.rows:,} rows)", size(found.fingerprints_bytes)),
+        (f"index in memory ({found.search})", size(found.index_bytes)),
+        ("segment, core hours", hours(found.segment_core_h)),
+        ("embed, core hours", hours(found.embed_core_h)),
+        ("embed, GPU hours", hours(found.embed_gpu_h)),
+        ("full sweep, features, core hours", hours(found.sweep_features_core_h)),
+        ("full sweep, exact, core hours", hours(found.sweep_exact_core_h)),
+        ("full sweep, exact, GPU hours", hours(found.sweep_exact_gpu_h)),
+        ("full sweep, index, core hours", hours(found.sweep_index_core_h)),
+        ("full sweep, verify, core hours", hours(found.sweep_verify_core_h)),
+    ]
+    if gpus:
+        embed = None if found.embed_gpu_h is None else found.embed_gpu_h / gpus
+        table.append((f"embed on {gpus:,} GPUs, hours", hours(embed)))
+    return table
+
+
+def size(number: int) -> str:
+    """Bytes in the largest decimal unit that leaves at least 1."""
+    value = float(number)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000:
+            return f"{value:,.1f} {unit}"
+        value /= 1000
+    return f"{value:,.1f} PB"
+
+
+def hours(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,.1f}"
+
+
+VERB = Verb(
+    "plan",
+    "What a corpus of some size costs: storage, hours, and which search it needs.",
+    "asid plan --tracks 1e6 --mean-minutes 4 --gpus 8",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

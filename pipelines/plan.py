@@ -1,0 +1,97 @@
+"""What a corpus of some size costs: arithmetic on the geometry of the tables and on measured rates, nothing else."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+PCM_BYTES_S = 16_000 * 2
+TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
+FLOAT_BYTES, ROW_ID_BYTES = 4, 8
+DIMS_A_CODE = 16  # IVF_PQ keeps a byte for so many dimensions
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What of the configuration decides sizes and work."""
+
+    core_s: float
+    margin_s: float
+    windows_a_second: float
+    dim: int
+    probes: int
+    query_hop_s: float
+    look_dims: int  # that the first look of the exact search compares
+    look_stride: int
+    exact_below_rows: int
+    flat_below_rows: int
+    verify_tracks: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Bytes, and hours of one core or one GPU; None where the rate behind it was not measured."""
+
+    tracks: int
+    audio_h: float
+    rows: int  # of the fingerprint table
+    search: str  # 'exact', 'IVF_FLAT' or 'IVF_PQ': what asid index chooses at this size
+    tracks_bytes: int
+    segments_bytes: int
+    fingerprints_bytes: int
+    index_bytes: int  # kept in the memory of a worker that searches
+    query_vectors: int  # of a full sweep
+    segment_core_h: float | None
+    embed_core_h: float | None
+    embed_gpu_h: float | None
+    sweep_features_core_h: float | None
+    sweep_exact_core_h: float | None
+    sweep_exact_gpu_h: float | None
+    sweep_index_core_h: float | None
+    sweep_verify_core_h: float | None
+
+
+def read_rates() -> dict[str, Any]:
+    """pipelines/rates.json: the one place of what was measured, with the machine and the date."""
+    rates: dict[str, Any] = json.loads(resources.files("pipelines").joinpath("rates.json").read_text())
+    return rates
+
+
+def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) -> Plan:
+    """The cost of `tracks` recordings of `mean_minutes` each. Vectors are counted, not their ids (a tenth more)."""
+    track_s = mean_minutes * 60
+    audio_s = tracks * track_s
+    segments = max(1, math.ceil(track_s / shape.core_s))
+    rows = round(audio_s * shape.windows_a_second)
+    vector_bytes = shape.dim * FLOAT_BYTES
+    search = "exact" if rows < shape.exact_below_rows else "IVF_FLAT" if rows < shape.flat_below_rows else "IVF_PQ"
+    index_row = {"exact": 0, "IVF_FLAT": vector_bytes + ROW_ID_BYTES, "IVF_PQ": shape.dim // DIMS_A_CODE + ROW_ID_BYTES}
+    query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
+    multiply_adds = query_vectors * rows * shape.look_dims / shape.look_stride
+
+    def hours(work: float, rate: str) -> float | None:
+        return None if rates[rate] is None else work / rates[rate] / 3600
+
+    return Plan(
+        tracks=tracks,
+        audio_h=audio_s / 3600,
+        rows=rows,
+        search=search,
+        tracks_bytes=tracks * TRACK_ROW_BYTES,
+        # every inner cut is stored with the margin of both its sides
+        segments_bytes=round(tracks * (track_s + 2 * shape.margin_s * (segments - 1)) * PCM_BYTES_S),
+        fingerprints_bytes=rows * vector_bytes,
+        index_bytes=rows * index_row[search],
+        query_vectors=query_vectors,
+        segment_core_h=hours(audio_s, "segment_x_realtime"),
+        embed_core_h=hours(audio_s, "embed_x_realtime"),
+        embed_gpu_h=hours(audio_s, "embed_x_realtime_gpu"),
+        sweep_features_core_h=hours(audio_s, "query_x_realtime"),
+        sweep_exact_core_h=hours(multiply_adds, "exact_multiply_adds_s"),
+        sweep_exact_gpu_h=hours(multiply_adds, "exact_multiply_adds_s_gpu"),
+        sweep_index_core_h=hours(query_vectors, "index_queries_s"),
+        sweep_verify_core_h=hours(tracks * min(shape.verify_tracks, tracks - 1), "verify_pairs_s"),
+    )
