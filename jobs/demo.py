@@ -33,7 +33,7 @@ COLUMNS = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", metavar="DIR", type=Path, help="keep music and catalogue here (default: temporary)")
-    parser.set_defaults(queries=None, references=None)
+    parser.set_defaults(queries=None, references=None, new_only=False)
     command.score_option(parser)
 
 

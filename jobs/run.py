@@ -24,12 +24,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
 
     args = session.args
     catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
     start_ray(args.ray_address)
-    segmented, swept = main_job(session, args.corpus, catalogue)
+    with Lease(catalogue, "run"):
+        segmented, swept = main_job(session, args.corpus, catalogue)
     sweep.show(swept.detections, args.export)
     counts = f"{segment.counts(segmented)}, {swept.detections.num_rows:,} detections"
     return Outcome(session.summary(counts, segmented.audio_s), segment.exit_code(session, segmented))
@@ -53,6 +55,7 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[Segme
         references=args.references,
         min_score=args.min_score,
         progress=session.progress,
+        new_only=args.new_only,
     )
     return segmented, swept
 

@@ -20,6 +20,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
     parser.add_argument("--queries", metavar="GLOB", help="only tracks whose track_id matches, as queries")
     parser.add_argument("--references", metavar="GLOB", help="only tracks whose track_id matches, as references")
+    parser.add_argument(
+        "--new-only",
+        action="store_true",
+        help="take over what the last sweep found of unchanged tracks; only pairs with a new or changed one are swept",
+    )
     command.score_option(parser)
     parser.add_argument(
         "--export", metavar="F", type=tables.export_path, help="write the detections to a .csv, .json or .parquet"
@@ -42,6 +47,7 @@ def work(session: Session) -> Outcome:
         references=args.references,
         min_score=args.min_score,
         progress=session.progress,
+        new_only=args.new_only,
     )
     show(found.detections, args.export)
     return Outcome(session.summary(f"sweep {found.sweep_id}: {found.detections.num_rows:,} detections"))

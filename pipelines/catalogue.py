@@ -46,7 +46,8 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _is_one_of(column: str, values: Sequence[str]) -> str:
+def is_one_of(column: str, values: Sequence[str]) -> str:
+    """The SQL filter of rows whose `column` is one of `values`."""
     return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
@@ -127,7 +128,7 @@ class Catalogue:
         if table is None:
             return
         for start in range(0, len(values), IDS_A_FILTER):
-            table.delete(_is_one_of(column, values[start : start + IDS_A_FILTER]))
+            table.delete(is_one_of(column, values[start : start + IDS_A_FILTER]))
 
     # tracks
 
@@ -145,7 +146,7 @@ class Catalogue:
         """The live tracks among `track_ids`."""
         batches: list[pa.RecordBatch] = []
         for start in range(0, len(track_ids), IDS_A_FILTER):
-            batches += self.tracks(filter=_is_one_of("track_id", track_ids[start : start + IDS_A_FILTER]))
+            batches += self.tracks(filter=is_one_of("track_id", track_ids[start : start + IDS_A_FILTER]))
         return pa.Table.from_batches(batches, schema=TRACKS)
 
     def live(self) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -36,6 +36,13 @@ def latest_sweep(catalogue: Catalogue) -> str | None:
     return ended[-1]["sweep_id"] if ended else None
 
 
+def ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of one query by falling score, references numbered by their best."""
+    ranks: dict[str, int] = {}
+    ordered = sorted(rows, key=lambda row: -row["score"])
+    return [row | {"rank": ranks.setdefault(row["reference_id"], len(ranks) + 1)} for row in ordered]
+
+
 def parts(catalogue: Catalogue, sweep_id: str) -> list[Location]:
     """A sweep's part files, in order of shards."""
     place = folder(catalogue, sweep_id)
@@ -53,4 +60,5 @@ def batches(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> Iter
 
 def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> pa.Table:
     """`batches` as one table: some 200 bytes a row."""
-    return pa.Table.from_batches(batches(catalogue, sweep_id, min_score)).cast(DETECTIONS)
+    found = list(batches(catalogue, sweep_id, min_score))
+    return pa.Table.from_batches(found).cast(DETECTIONS) if found else DETECTIONS.empty_table()

@@ -17,6 +17,7 @@ from asid_core.matching.coarse import Hits
 from asid_core.matching.score import kind, probability
 from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
+from pipelines import detections
 from pipelines.audio import Piece
 from pipelines.catalogue import Catalogue
 from pipelines.indexed import IndexedReferences
@@ -51,6 +52,12 @@ class Identifier:
         self._search: ExactReferences | IndexedReferences = exact
         if len(exact.row_track) >= config.search.exact_below_rows:
             self._search = IndexedReferences(catalogue, references, config.search)
+        self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config.search, True)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether anything is to be looked for: an incremental sweep without new tracks only takes over."""
+        return self._references.fresh is None or len(self._references.fresh) > 0
 
     def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """(track_id, rows of schema.DETECTIONS without sweep_id) of each track, best reference first.
@@ -89,17 +96,25 @@ class Identifier:
         return self.model.probe(features.model[:, start : int(centres[-1]) + reach], centres - start, self._probes)
 
     def _look_up(self, together: Sequence[tuple[_Query, int, Tensor]]) -> None:
-        queries = [Queries(vectors, self._own.get(query.features.track_id)) for query, _, vectors in together]
-        for (query, start, vectors), hits in zip(together, self._search.search(queries), strict=True):
-            query.hits.append(dataclasses.replace(hits, window=hits.window + start))
-            query.searched += vectors.shape[1]
+        for search in {self._searching(query) for query, _, _ in together}:
+            some = [item for item in together if self._searching(item[0]) is search]
+            queries = [Queries(vectors, self._own.get(query.features.track_id)) for query, _, vectors in some]
+            for (query, start, vectors), hits in zip(some, search.search(queries), strict=True):
+                query.hits.append(dataclasses.replace(hits, window=hits.window + start))
+                query.searched += vectors.shape[1]
+
+    def _searching(self, query: _Query) -> ExactReferences | IndexedReferences:
+        """Where its hits are sought: everywhere, or for a track that was swept before in those that came since."""
+        fresh = self._references.fresh
+        return self._search if self._fresh is None or query.features.track_id in (fresh or ()) else self._fresh
 
     def _finished(self, query: _Query) -> tuple[str, list[dict[str, Any]]]:
         """Align, rerank, verify and score the hits of a track."""
         if not query.hits:
             return query.features.track_id, []
         hits = Hits(*(np.concatenate([getattr(part, f.name) for part in query.hits]) for f in dataclasses.fields(Hits)))
-        rows = (self._search.row_track, self._search.row_centre_s)
+        search = self._searching(query)
+        rows = (search.row_track, search.row_centre_s)
         centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
         candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search)
         reranked = rerank(
@@ -137,11 +152,9 @@ class Identifier:
 
     def _ranked(self, query: _Query, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """Rows by falling score, references numbered by their best."""
-        rows = sorted(found, key=lambda row: -row["score"])
-        ranks: dict[int, int] = {}
+        rows = list(found)
         for row in rows:
-            row["rank"] = ranks.setdefault(row["reference"], len(ranks) + 1)
             row["reference_id"] = self._references.tracks["track_id"][row.pop("reference")].as_py()
             row["query_id"] = query.features.track_id
             row["model_id"] = self._references.model_id
-        return rows
+        return detections.ranked(rows)

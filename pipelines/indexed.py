@@ -14,10 +14,9 @@ from asid_core.config import Search
 from asid_core.matching.coarse import GROUP, ExactSearch, Hits
 from pipelines import fingerprints
 from pipelines.catalogue import Catalogue, quoted
-from pipelines.references import Blocks, Queries, References
+from pipelines.references import COHORT_BLOCKS, Blocks, Queries, References
 
 INDEX_QUERIES = 1024  # vectors a call of LanceDB: more only takes memory
-COHORT_BLOCKS = 32
 HIT_TYPES = (np.int32, np.int32, np.int64, np.float32, np.float32)
 OVER_FETCH = 4  # neighbours of a hit and rows that do not count
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,11 @@ from torch import Tensor
 from asid_core.config import Search
 from asid_core.matching.coarse import ExactSearch, Hits
 from pipelines import fingerprints
-from pipelines.catalogue import Catalogue
+from pipelines.catalogue import IDS_A_FILTER, Catalogue, is_one_of
 
 BLOCK_ROWS = 65_536  # 64 MB of 256 dimensions
 SAMPLE_ROWS = 1024  # a block of a sample
+COHORT_BLOCKS = 32
 COLUMNS = ["track_id", "content_hash", "start_s", "level_db", "vector"]
 
 
@@ -27,6 +28,7 @@ class References:
     """Which rows of a version of a fingerprint table count: those of these tracks and of this audio of theirs.
 
     tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track is named by its row of it.
+    fresh: tracks that came since an earlier sweep; the others are searched for in these only. None: no such sweep.
     """
 
     model_id: str
@@ -34,6 +36,7 @@ class References:
     tracks: pa.Table
     window_s: float
     hop_s: float
+    fresh: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,19 @@ class Block:
 class Blocks:
     """The table as it was when the sweep began, in order of fragments: a track's windows are neighbours, in order."""
 
-    def __init__(self, catalogue: Catalogue, references: References, silence_db: float) -> None:
+    def __init__(
+        self, catalogue: Catalogue, references: References, silence_db: float, fresh_only: bool = False
+    ) -> None:
         newest: Any = catalogue.table(fingerprints.table_name(references.model_id))
         self._table = newest.checkout_version(references.version)
         self._ids = references.tracks["track_id"].combine_chunks()
         self._hashes = references.tracks["content_hash"].combine_chunks()
         self._silence_db = silence_db
-        self.num_rows = int(self._table.count_rows())
+        fresh = sorted(references.fresh or ())
+        self._fresh = pa.array(fresh, pa.string()) if fresh_only else None
+        few = fresh_only and 0 < len(fresh) <= IDS_A_FILTER
+        self._filter = is_one_of("track_id", fresh) if few else None
+        self.num_rows = int(self._table.count_rows(self._filter))
 
     def which(self, rows: pa.RecordBatch) -> np.ndarray:
         """Index int32 [m] of each row's reference track, -1 for one that does not count."""
@@ -71,11 +80,14 @@ class Blocks:
         same = pc.equal(self._hashes.take(found), rows.column("content_hash"))
         loud = pc.greater_equal(rows.column("level_db"), self._silence_db)
         counts = pc.fill_null(pc.and_(same, loud), False)
+        if self._fresh is not None:
+            counts = pc.and_(counts, pc.is_in(rows.column("track_id"), value_set=self._fresh))
         return np.asarray(pc.if_else(counts, found, -1).to_numpy(zero_copy_only=False), np.int32)
 
     def __iter__(self) -> Iterator[Block]:
         row = 0
-        for batch in self._table.to_batches(columns=COLUMNS, batch_size=BLOCK_ROWS, batch_readahead=1):
+        batches = self._table.to_batches(columns=COLUMNS, filter=self._filter, batch_size=BLOCK_ROWS, batch_readahead=1)
+        for batch in batches:
             yield self._block(batch, row)
             row += batch.num_rows
 
@@ -95,10 +107,19 @@ class Blocks:
 
 
 class ExactReferences:
-    """Every row is looked at; the table is read once for all the queries given together."""
+    """Every row is looked at; the table is read once for all the queries given together.
 
-    def __init__(self, catalogue: Catalogue, references: References, config: Search) -> None:
-        self._blocks = Blocks(catalogue, references, config.silence_db)
+    fresh_only: every row of the fresh tracks. How strong a hit is, is then told against rows from all over the table,
+    or a score would say what came last.
+    """
+
+    def __init__(self, catalogue: Catalogue, references: References, config: Search, fresh_only: bool = False) -> None:
+        self._blocks = Blocks(catalogue, references, config.silence_db, fresh_only)
+        self._cohort: list[Block] | None = None
+        if fresh_only:
+            everything = Blocks(catalogue, references, config.silence_db)
+            small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
+            self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
         self._config, self._window_s = config, references.window_s
         self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
         self.row_centre_s = np.zeros(self._blocks.num_rows)
@@ -108,13 +129,25 @@ class ExactReferences:
         keep, dims, stride = self._config.hits_a_window, self._config.look_dims, self._config.look_stride
         searches = [ExactSearch(query.vectors, keep, dims, stride) for query in queries]
         for block in self._blocks:
+            if self._cohort is not None and (block.tracks < 0).all():
+                continue
             rows = slice(block.first_row, block.first_row + len(block.tracks))
             self.row_track[rows] = block.tracks
             self.row_centre_s[rows] = block.start_s + self._window_s / 2
             for query, exact in zip(queries, searches, strict=True):
                 for start, stop in runs_without(block.tracks, query.own):
                     exact.add(block.vectors[start:stop], block.first_row + start)
-        return [exact.hits() for exact in searches]
+        return [self._strong(exact.hits(), query) for query, exact in zip(queries, searches, strict=True)]
+
+    def _strong(self, hits: Hits, query: Queries) -> Hits:
+        if self._cohort is None:
+            return hits
+        usual = ExactSearch(query.vectors, 1)
+        for block in self._cohort:
+            for start, stop in runs_without(block.tracks, query.own):
+                usual.add(block.vectors[start:stop], 0)
+        mean, deviation = (values.numpy() for values in usual.usual())
+        return replace(hits, strength=(hits.cosine - mean[hits.window]) / deviation[hits.window])
 
 
 def runs_without(tracks: np.ndarray, own: int | None) -> list[tuple[int, int]]:

@@ -192,6 +192,35 @@ class Location:
         with self.writing() as stream:
             stream.write(data)
 
+    def write_if(self, data: bytes, version: str | None) -> str | None:
+        """Write the file if it still is of `version` (None: if it is not there); its new version, None if it is not."""
+        if not self.is_s3:
+            return self._write_if_local(data, version)
+        from botocore.exceptions import ClientError
+
+        condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": f'"{version}"'}
+        with _s3_errors(self.uri):
+            try:
+                return str(_s3().put_object(**self._bucket_key(), Body=data, **condition)["ETag"]).strip('"')
+            except ClientError as error:
+                # 409: another conditional write is under way; 404: the file to be replaced is gone
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+                    return None
+                raise
+
+    def _write_if_local(self, data: bytes, version: str | None) -> str | None:
+        import fcntl
+
+        folder = os.open(os.path.dirname(self.uri), os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)  # until the folder is closed
+            if (self.stat().version if self.exists() else None) != version:
+                return None
+            self.write_bytes(data)
+            return self.stat().version
+        finally:
+            os.close(folder)
+
     @contextlib.contextmanager
     def writing(self) -> Iterator[pa.NativeFile]:
         """A stream whose bytes appear under this name only when the block ends well."""

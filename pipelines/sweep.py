@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -20,10 +20,11 @@ import torch
 from asid_core.config import Config, to_dict
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
-from pipelines import detections, fingerprints
+from pipelines import detections, fingerprints, incremental
 from pipelines.audio import pieces_of_tracks
 from pipelines.catalogue import Catalogue, CatalogueError, new_run_id
 from pipelines.identify import Identifier
+from pipelines.incremental import Base
 from pipelines.references import References
 from pipelines.runtime import Progress
 
@@ -64,24 +65,30 @@ def sweep(
     references: str | None = None,
     min_score: float | None = None,
     progress: Progress | None = None,
+    new_only: bool = False,
 ) -> SweepSummary:
     """Find what the tracks that match the glob `queries` sample of those that match `references` (default: all).
 
     Needs a running Ray. A sweep is named by what decides its result; one that was killed goes on where it stopped, one
     that ended is only read. Every verified pair is kept; `min_score` (default: the config's threshold) chooses what
     the summary holds. Raises CatalogueError where there are no fingerprints.
+
+    new_only: detections of pairs of tracks that are both as the newest sweep of the same settings knew them are taken
+    over from it, and only the other pairs are looked at; all of them where there is no such sweep.
     """
     started = time.monotonic()
-    plan = _plan(catalogue, config, fingerprints.load_model(weights, config), queries, references)
+    plan = _plan(catalogue, config, fingerprints.load_model(weights, config), queries, references, new_only)
     place = detections.folder(catalogue, plan.sweep_id)
     shards = 0
     if not place.join(detections.HEAD).exists():
         shards = _work(catalogue, config, plan, progress)
+        incremental.write_tracks(catalogue, plan.sweep_id, plan.known)
         rows = sum(batch.num_rows for batch in detections.batches(catalogue, plan.sweep_id))
         seconds = time.monotonic() - started
         head = {"sweep_id": plan.sweep_id, "model_id": plan.references.model_id, "detections": rows, "seconds": seconds}
         head |= {"queries": len(plan.queries), "references": plan.references.tracks.num_rows, "weights": weights}
         head |= {"query_glob": queries, "reference_glob": references, "config": to_dict(config)}
+        head |= {"settings": plan.settings, "base": plan.base.sweep_id if plan.base else None}
         place.join(detections.HEAD).write_bytes(json.dumps(head, indent=2).encode())
         catalogue.record_run(new_run_id(STAGE), {"verb": STAGE, "outcome": "done", **head})
     threshold = config.score.threshold if min_score is None else min_score
@@ -106,6 +113,9 @@ class _Plan:
     model: Fingerprinter
     references: References
     queries: list[dict[str, Any]]
+    known: pa.Table  # track_id, content_hash of everything that has fingerprints
+    settings: str  # digest of what decides the result but the tracks
+    base: Base | None  # what detections are taken over from
 
     def shards(self, most: int) -> list[list[dict[str, Any]]]:
         """Runs of query tracks, the same ones whenever and wherever the sweep is started again."""
@@ -114,7 +124,12 @@ class _Plan:
 
 
 def _plan(
-    catalogue: Catalogue, config: Config, model: Fingerprinter, query_glob: str | None, reference_glob: str | None
+    catalogue: Catalogue,
+    config: Config,
+    model: Fingerprinter,
+    query_glob: str | None,
+    reference_glob: str | None,
+    new_only: bool,
 ) -> _Plan:
     tracks, references = find_references(catalogue, model, reference_glob)
     queries = [row for row in tracks.to_pylist() if fnmatch.fnmatchcase(row["track_id"], query_glob or "*")]
@@ -122,12 +137,27 @@ def _plan(
     decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
     decisive |= {"globs": [query_glob, reference_glob], "version": metadata.version("asid")}
     decisive |= {"model": model.model_id, "reranker": _reranker_id(model)}
-    decisive["tracks"] = [(row["track_id"], row["content_hash"]) for row in tracks.select(TRACKS[:2]).to_pylist()]
-    key = hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=6).hexdigest()
+    settings = _digest(decisive)
+    known = tracks.select(TRACKS[:2])
+    key = _digest(decisive | {"tracks": [(row["track_id"], row["content_hash"]) for row in known.to_pylist()]})
     names = {entry.name.split("/")[0] for entry in detections.folder(catalogue).list()}
-    begun = sorted(name for name in names if name.endswith("-" + key))
+    same = sorted(name for name in names if f"-{key}" in name)
+    ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
+    base = None
+    if new_only and not ended:
+        base = incremental.find_base(catalogue, settings, known, renames=query_glob is None and reference_glob is None)
+    if base is not None:  # its shards hold other rows than those of a full sweep: they must not be mixed
+        key = f"{key}-{_digest(base.sweep_id)}"
+        fresh = frozenset(known["track_id"].to_pylist()) - base.was.keys()
+        references = replace(references, fresh=fresh)
+        log.info("sweep: %d tracks are new since sweep %s", len(fresh), base.sweep_id)
+    begun = ended or [name for name in same if name.endswith("-" + key)]
     sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
-    return _Plan(sweep_id, model, references, queries)
+    return _Plan(sweep_id, model, references, queries, known, settings, base)
+
+
+def _digest(values: Any) -> str:
+    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6).hexdigest()
 
 
 def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None = None) -> tuple[pa.Table, References]:
@@ -167,7 +197,7 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     there = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
     todo = [number for number in range(len(shards)) if _part_name(number) not in there]
     done = sum(map(len, shards)) - sum(len(shards[number]) for number in todo)
-    shared = [ray.put((plan.model, config, plan.references))]
+    shared = [ray.put((plan.model, config, plan.references, plan.base))]
     task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES)(sweep_shard)
 
     def start(number: int) -> Any:
@@ -199,30 +229,38 @@ def _part_name(shard: int) -> str:
     return f"part-{shard:06d}.parquet"
 
 
-_kept: dict[str, Identifier] = {}  # of this worker's newest sweep
+_kept: dict[str, tuple[Identifier, Base | None]] = {}  # of this worker's newest sweep
 
 
-def _identifier(uri: str, sweep_id: str, shared: Any) -> Identifier:
+def _identifier(uri: str, sweep_id: str, shared: Any) -> tuple[Identifier, Base | None]:
     """One a worker and sweep: it keeps features of references."""
     import ray
 
     if sweep_id not in _kept:
         torch.set_num_threads(1)  # a task a core
-        model, config, references = ray.get(shared)
+        model, config, references, base = ray.get(shared)
         _kept.clear()
-        _kept[sweep_id] = Identifier(Catalogue(uri), model, config, references)
+        _kept[sweep_id] = Identifier(Catalogue(uri), model, config, references), base
     return _kept[sweep_id]
 
 
 def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
     """A Ray task: identify some query tracks (rows of TRACKS) and write their part, empty where nothing is found.
 
-    shared: one ObjectRef of (Fingerprinter, Config, References); in a list, or Ray would copy 80 MB for every shard.
+    shared: one ObjectRef of (Fingerprinter, Config, References, Base | None); in a list, or Ray
+    would copy 80 MB for every shard.
     """
-    identifier = _identifier(uri, sweep_id, shared[0])
+    identifier, base = _identifier(uri, sweep_id, shared[0])
     catalogue = Catalogue(uri)
-    pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
-    found = identifier.identify(pieces)
-    rows = [row | {"sweep_id": sweep_id} for _, some in found for row in some]
+    found: dict[str, list[dict[str, Any]]] = {}
+    if base is not None:
+        found = incremental.carried(catalogue, base, [row["track_id"] for row in queries])
+    if identifier.has_work:
+        pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+        for track_id, some in identifier.identify(pieces):
+            found[track_id] = detections.ranked(found.get(track_id, []) + some)
+    else:
+        found = {track_id: detections.ranked(some) for track_id, some in found.items()}
+    rows = [row | {"sweep_id": sweep_id} for some in found.values() for row in some]
     with detections.folder(catalogue, sweep_id).join(_part_name(shard)).writing() as stream:
         pq.write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), stream)

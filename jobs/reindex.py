@@ -1,0 +1,65 @@
+"""asid reindex: brings a catalogue up to date with its corpus. Safe to schedule."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from jobs import command, segment, sweep, tables
+from jobs.command import Outcome, Session, Verb
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    command.corpus_option(parser)
+    command.catalogue_option(parser)
+    command.rejects_option(parser)
+    parser.add_argument(
+        "--max-removed",
+        metavar="SHARE",
+        type=command.share,
+        default=0.5,
+        help="share of the tracks that may be gone from the corpus; more looks like a disk that is not there "
+        "(default 0.5)",
+    )
+    parser.add_argument(
+        "--export", metavar="F", type=tables.export_path, help="write the detections to a .csv, .json or .parquet"
+    )
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.catalogue import Catalogue
+    from pipelines.reindex import reindex
+    from pipelines.runtime import start_ray
+
+    args = session.args
+    catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
+    start_ray(args.ray_address)
+    found = reindex(
+        args.corpus,
+        catalogue,
+        session.config,
+        session.weights(),
+        max_removed=args.max_removed,
+        progress=session.progress,
+    )
+    if found.swept is not None:
+        sweep.show(found.swept.detections, args.export)
+    return Outcome(session.summary(str(found), found.segmented.audio_s), segment.exit_code(session, found.segmented))
+
+
+VERB = Verb(
+    "reindex",
+    "Bring a catalogue up to date: new, changed, removed and renamed files, and a sweep of what is new.",
+    "asid reindex --corpus s3://music/all --catalogue s3://music/catalogue",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""A corpus that changed -> a catalogue in step with it: tracks, fingerprints, index, and a sweep of what is new."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from asid_core.config import Config, to_dict
+from pipelines import upkeep
+from pipelines.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.corpus import Corpus, Refusal
+from pipelines.embed import embed
+from pipelines.index import index
+from pipelines.lease import Lease
+from pipelines.runtime import Progress
+from pipelines.segment import SegmentSummary, segment
+from pipelines.sweep import SweepSummary, sweep
+
+log = logging.getLogger(__name__)
+
+STAGE = "reindex"
+GRACE_S = 24 * 3600.0  # old table versions and orphaned files are kept so long for who still reads or writes them
+MAX_REMOVED = 0.5
+
+
+@dataclass(frozen=True)
+class ReindexSummary:
+    """Counts of one run. `swept` is None where no track is left."""
+
+    segmented: SegmentSummary
+    swept: SweepSummary | None
+    new: int = 0
+    changed: int = 0
+    removed: int = 0
+    renamed: int = 0
+    embedded: int = 0
+    collected_parts: int = 0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        counts = {name: getattr(self, name) for name in ("new", "changed", "removed", "renamed")}
+        some = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        return f"{some or 'nothing new'}; {self.swept or 'no tracks left'}"
+
+
+def reindex(
+    corpus_uri: str,
+    catalogue: Catalogue,
+    config: Config,
+    weights: str,
+    max_removed: float = MAX_REMOVED,
+    grace_s: float = GRACE_S,
+    progress: Progress | None = None,
+) -> ReindexSummary:
+    """Bring a catalogue up to date with a corpus; what is unchanged is not looked at again.
+
+    Needs a running Ray. A run that was killed is simply started again. A renamed file (same bytes) is read again, for
+    its segments bear its name, but keeps its fingerprints and detections. Other weights than before fill a table of
+    their own; the sweep that ends this run is the first to use it. Raises LeaseError where another run holds the
+    catalogue, CatalogueError where more than the share `max_removed` of the tracks would go, CorpusError.
+    """
+    started = time.monotonic()
+    with Lease(catalogue, STAGE) as lease:
+        before = catalogue.live()
+        gone = _gone(Corpus(corpus_uri), before, catalogue.rejects()["track_id"].to_pylist())
+        removed = sorted(gone & before.keys())
+        if len(removed) > max_removed * len(before):
+            raise CatalogueError(
+                f"{len(removed):,} of {len(before):,} tracks are no longer in {corpus_uri}: is all of it there? "
+                "If they are really gone, --max-removed 1 takes them out"
+            )
+        segmented = segment(corpus_uri, catalogue, config, progress)
+        lease.check()
+        run_id = new_run_id(STAGE)
+        catalogue.delete_tracks(removed)
+        catalogue.withdraw_rejects(run_id, sorted(gone - before.keys()))
+        renamed = upkeep.follow(catalogue)
+        lease.check()
+        after = catalogue.live()
+        embedded, swept = 0, None
+        if after:
+            embedded = embed(catalogue, config, weights, progress).tracks
+            lease.check()
+            index(catalogue, config, progress)
+            swept = sweep(catalogue, config, weights, progress=progress, new_only=True)
+            lease.check()
+        upkeep.clean_versions(catalogue, grace_s)
+        parts, _ = upkeep.collect(catalogue, grace_s)
+        moved = {old for new, old in renamed.items() if old not in after and new not in before}
+        summary = ReindexSummary(
+            segmented,
+            swept,
+            new=len(after.keys() - before.keys()) - len(moved),
+            changed=sum(before.get(track_id, content_hash) != content_hash for track_id, content_hash in after.items()),
+            removed=len(before.keys() - after.keys() - moved),
+            renamed=len(moved),
+            embedded=embedded,
+            collected_parts=parts,
+            seconds=time.monotonic() - started,
+        )
+        _record(catalogue, run_id, config, summary)
+    log.info("reindex: %s", summary)
+    return summary
+
+
+def _gone(corpus: Corpus, live: dict[str, str], rejected: Iterable[str]) -> set[str]:
+    """Ids of tracks and rejects that the corpus no longer has; what lies in an unreadable folder is not gone."""
+    gone = {*live, *rejected}
+    for item in corpus:
+        gone.discard(item.track_id)
+        if isinstance(item, Refusal) and item.error_type == "unreadable":
+            below = "" if item.track_id == "." else item.track_id + "/"
+            gone = {track_id for track_id in gone if not track_id.startswith(below)}
+    return gone
+
+
+def _record(catalogue: Catalogue, run_id: str, config: Config, summary: ReindexSummary) -> None:
+    counts = {name: value for name, value in vars(summary).items() if name not in ("segmented", "swept")} | {
+        "segmented": dataclasses.asdict(summary.segmented)
+    }
+    if summary.swept is not None:
+        counts["sweep_id"] = summary.swept.sweep_id
+    changes = summary.new + summary.changed + summary.removed + summary.renamed + summary.embedded
+    if changes or summary.collected_parts:
+        catalogue.record_run(run_id, {"verb": STAGE, "outcome": "done", "config": to_dict(config), "counts": counts})

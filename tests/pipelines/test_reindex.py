@@ -1,0 +1,191 @@
+"""A corpus that changes under a catalogue; the incremental sweep finds what a full one finds."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from asid_core.config import Probes, Score, Search
+from pipelines import detections, fingerprints, upkeep
+from pipelines.catalogue import Catalogue, CatalogueError
+from pipelines.lease import Lease, LeaseError
+from pipelines.reindex import ReindexSummary, reindex
+from pipelines.sweep import sweep
+from tests.conftest import write_audio
+from tests.pipelines.catalogues import LINEAR, melody, save_model
+from tests.pipelines.test_segment import snapshot
+
+pytestmark = pytest.mark.ray
+# every hit and every reference is kept, so that a full sweep's limits leave nothing out
+CONFIG = replace(
+    LINEAR,
+    probes=Probes((0.0,), (1.0,), 0.4),
+    search=Search(hits_a_window=200, shard_tracks=2),
+    score=Score(threshold=0.0),
+)
+
+
+# 48 windows: a multiple of what ExactSearch takes together, so the order of tracks in the table does not matter
+SECONDS = 227 * 640 / 16_000
+
+
+def write(folder: Path, name: str, waveform: np.ndarray) -> None:
+    write_audio(folder / f"{name}.flac", waveform[:, None], 16_000)
+
+
+def user_of(source: np.ndarray, seed: int) -> np.ndarray:
+    """Plays seconds 2 to 7 of `source` from its second 1 on."""
+    waveform = melody(SECONDS, seed)
+    waveform[16_000:96_000] = 0.2 * waveform[16_000:96_000] + source[32_000:112_000]
+    return waveform
+
+
+class Case:
+    """A corpus of four tracks, its catalogue made by a first reindex."""
+
+    def __init__(self, folder: Path) -> None:
+        self.corpus, self.uri = folder / "corpus", str(folder / "c")
+        self.weights = save_model(LINEAR, folder / "w")
+        self.sources = {"source": melody(SECONDS, 1), "later": melody(SECONDS, 2)}
+        write(self.corpus, "source", self.sources["source"])
+        write(self.corpus, "user", user_of(self.sources["source"], 3))
+        write(self.corpus, "other", melody(SECONDS, 4))
+        write(self.corpus, "old", melody(SECONDS, 5))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return Catalogue(self.uri, create=True, geometry=LINEAR.segment)
+
+    def reindex(self, **more: Any) -> ReindexSummary:
+        return reindex(str(self.corpus), self.catalogue, CONFIG, self.weights, **more)
+
+    def counts(self, **more: Any) -> tuple[int, int, int, int, int]:
+        found = self.reindex(**more)
+        return found.new, found.changed, found.removed, found.renamed, found.embedded
+
+    def found(self, sweep_id: str) -> dict[tuple[str, str], dict[str, Any]]:
+        """The best detection of each pair that shares audio."""
+        rows = detections.detections(self.catalogue, sweep_id).to_pylist()
+        rows.sort(key=lambda row: row["score"])
+        return {(r["query_id"], r["reference_id"]): r for r in rows if r["verify_score"] > 0.3}
+
+    def fingerprinted(self) -> set[tuple[str, str]]:
+        (name,) = fingerprints.tables(self.catalogue)
+        return set(fingerprints.embedded(self.catalogue.table(name)))
+
+
+@pytest.fixture(scope="module")
+def first(ray_session: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reindex")
+    assert Case(folder).counts() == (4, 0, 0, 0, 4)
+    return folder
+
+
+@pytest.fixture()
+def case(first: Path, tmp_path: Path) -> Case:
+    shutil.copytree(first, tmp_path / "t", copy_function=shutil.copy2)
+    again = Case.__new__(Case)
+    again.__dict__.update(vars(Case(tmp_path / "fresh")) | {"corpus": first / "corpus", "uri": str(tmp_path / "t/c")})
+    shutil.rmtree(tmp_path / "fresh")
+    again.weights = str(tmp_path / "t/w")
+    shutil.copytree(first / "corpus", tmp_path / "corpus", copy_function=shutil.copy2)
+    again.corpus = tmp_path / "corpus"
+    return again
+
+
+def assert_agree(some: dict[tuple[str, str], Any], others: dict[tuple[str, str], Any], fresh: set[str]) -> None:
+    """The same pairs; to the digit where one is fresh. What was taken over was found among other tracks."""
+    assert some.keys() == others.keys()
+    spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
+    for pair, row in some.items():
+        other = others[pair]
+        if fresh & set(pair):
+            same = (*spans, "score", "verify_score", "coarse_score", "tempo_ratio")
+            assert [row[k] for k in same] == pytest.approx([other[k] for k in same], abs=1e-3), pair
+        else:
+            assert row["query_start_s"] < other["query_end_s"] and other["query_start_s"] < row["query_end_s"]
+
+
+def test_what_comes_and_goes_and_its_sweep_equals_a_full_one(case: Case) -> None:
+    (case.corpus / "other.flac").unlink()
+    (case.corpus / "source.flac").rename(case.corpus / "moved.flac")
+    write(case.corpus, "old", user_of(case.sources["later"], 6))  # changed
+    write(case.corpus, "later", case.sources["later"])
+    write(case.corpus, "newest", user_of(case.sources["source"], 7))
+    (case.corpus / "broken.mp3").write_bytes(b"no music" * 100)
+    found = case.reindex()
+    assert (found.new, found.changed, found.removed, found.renamed, found.embedded) == (2, 1, 1, 1, 3)
+    assert found.segmented.rejects == 1
+    live = case.catalogue.live()
+    assert {name.removesuffix(".flac") for name in live} == {"moved", "user", "old", "later", "newest"}
+    assert case.fingerprinted() == set(live.items())
+    assert found.swept is not None
+    incremental = case.found(found.swept.sweep_id)
+    wanted = {("user", "moved"), ("newest", "moved"), ("old", "later")}
+    assert {tuple(name.removesuffix(".flac") for name in pair) for pair in incremental} >= wanted
+    shutil.rmtree(Path(case.uri) / "detections")
+    full = sweep(case.catalogue, CONFIG, case.weights)
+    assert_agree(incremental, case.found(full.sweep_id), {"later.flac", "newest.flac", "old.flac"})
+
+
+def test_nothing_new_writes_nothing(case: Case) -> None:
+    case.reindex()
+    before = snapshot(Path(case.uri))
+    assert case.counts() == (0, 0, 0, 0, 0)
+    assert snapshot(Path(case.uri)) == before
+
+
+def test_a_corpus_that_is_not_there_takes_nothing_away(case: Case) -> None:
+    for file in sorted(case.corpus.iterdir())[:3]:
+        file.unlink()
+    before = case.catalogue.live()
+    with pytest.raises(CatalogueError, match="3 of 4 tracks are no longer in .*--max-removed 1"):
+        case.reindex()
+    assert case.catalogue.live() == before
+    assert case.counts(max_removed=1.0) == (0, 0, 3, 0, 0)
+
+
+def test_two_runs_are_kept_apart(case: Case) -> None:
+    with Lease(case.catalogue, "run"), pytest.raises(LeaseError, match="asid run"):
+        case.reindex()
+
+
+def test_orphans_go_after_a_grace_time_and_what_is_named_stays(case: Case) -> None:
+    (case.corpus / "broken.mp3").write_bytes(b"no music" * 100)
+    write(case.corpus, "other", melody(7.0, 9))
+    case.reindex()
+    named = set(p for batch in case.catalogue.tracks(columns=["segment_files"]) for p in batch[0].flatten().to_pylist())
+    root = Path(case.uri)
+    orphan = root / "segments/dead-run/part-x.parquet"
+    orphan.parent.mkdir()
+    shutil.copy(root / min(named), orphan)
+    (case.corpus / "broken.mp3").unlink()
+    case.reindex()
+    assert case.catalogue.rejects().num_rows == 0 and list(root.glob("rejects/*/*.parquet"))
+    for path in [*root.glob("rejects/*/*"), *root.glob("segments/*/*")]:
+        os.utime(path, (0, 0))
+    assert upkeep.collect(case.catalogue, 1e12) == (0, 0)
+    case.reindex()
+    assert not orphan.exists() and not list(root.glob("rejects/*/*.parquet"))
+    assert {str(p.relative_to(root)) for p in root.glob("segments/*/*.parquet")} == named
+
+
+def test_a_withdrawal_stays_as_long_as_what_it_withdraws(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "c"), create=True)
+    row = {"uri": "u", "stage": "segment", "error_type": "empty", "error": "e"}
+    catalogue.write_rejects("1", [{"track_id": "a", **row}, {"track_id": "b", **row}])
+    catalogue.withdraw_rejects("2", ["a"])
+    for path in (tmp_path / "c/rejects").glob("*/*"):
+        os.utime(path, (0, 0))
+    assert upkeep.collect(catalogue, 60) == (0, 0)
+    assert catalogue.rejects()["track_id"].to_pylist() == ["b"]
+    catalogue.withdraw_rejects("3", ["b"])
+    for path in (tmp_path / "c/rejects").glob("*/*"):
+        os.utime(path, (0, 0))
+    assert upkeep.collect(catalogue, 60) == (0, 3)
