@@ -103,7 +103,7 @@ class Planted:
 
 @settings(deadline=None, max_examples=40)
 @given(
-    shape=st.tuples(st.integers(1, 4), st.integers(3, 12), st.integers(4, 15)),
+    shape=st.tuples(st.integers(1, 4), st.integers(8, 16), st.integers(8, 16)),
     more=st.integers(0, 30),
     seed=st.integers(0, 2**16),
 )
