@@ -25,6 +25,8 @@ VERBS = (
     "plan",
     "bench",
     "evaluate",
+    "stems",
+    "train",
     "demo",
 )
 
