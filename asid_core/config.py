@@ -155,7 +155,7 @@ class Verify:
     reach_frames: int = 500  # a span grows at most so far from its excerpt, on either side
     smooth_frames: int = 25
     repeat_share: float = 0.6  # a repeat matches at least so well, as a share of the best occurrence
-    min_score: float = 0.2  # below it nothing is shared: spans stay the coarse search's, repeats are not sought
+    min_score: float = 0.3  # below it nothing is shared: spans stay the coarse search's, repeats are not sought
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,8 @@ class ExactSearch:
     def _note_usual(self, best: Tensor) -> None:
         heard = best > 0  # a group of silence has the cosine 0
         # what truly matches is not usual: in a catalogue of a few minutes it would hide itself. The top is levelled
-        usual = torch.minimum(best, best.quantile(USUAL_SHARE, dim=1, keepdim=True)) * heard
+        level = best.masked_fill(~heard, torch.nan).nanquantile(USUAL_SHARE, dim=1, keepdim=True)
+        usual = torch.where(heard, torch.minimum(best, level), 0.0)
         self._groups += heard.sum(1)
         self._sum += usual.double().sum(1)
         self._squares += usual.double().square().sum(1)
@@ -137,6 +138,7 @@ class ExactSearch:
 def _spread(references: Tensor) -> Tensor:
     """Some whole groups from all over a block, enough to tell the usual: a share of them, at least MIN_USUAL_GROUPS."""
     groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
+    groups = groups[(groups != 0).any(2).any(1)]  # rows that do not count tell nothing
     if not len(groups):
         return references
     step = max(1, len(groups) // max(MIN_USUAL_GROUPS, len(groups) // 32))

@@ -29,6 +29,8 @@ SHARP_LAG_FRAMES = 8
 SHARP_FRAMES = 300  # 12 s: half a percent of tempo is then 30 ms at its ends, less than a frame
 
 LONGEST_REACH_FRAMES = 22_500  # 15 minutes either way: 14 MB a side
+PLACES_A_PART = 8192  # 11 minutes of a query: 3 MB a template frame's row
+
 MAX_REPEATS = 64  # of one sample in one query track
 
 Features = Callable[[int, float, float], tuple[Tensor, float]]
@@ -60,7 +62,7 @@ def correlate(templates: Tensor, features: Tensor) -> Tensor:
     """
     bins, width = templates.shape[1:]
     filters = centred(templates)
-    products = F.conv1d(features[None], filters)[0]
+    products = _slide(filters, features)
     energy = _sums(features.square().sum(0), width)
     rows = _sums(features, width).square().sum(0) / width
     columns = _sums(features.sum(0).square(), width) / bins
@@ -69,6 +71,24 @@ def correlate(templates: Tensor, features: Tensor) -> Tensor:
     norms = filters.flatten(1).norm(dim=1)[:, None] * places
     # a place with next to nothing in it would divide rounding errors: 1 is 0.2 % of a usual norm squared
     return torch.where(norms > 1.0, products / norms.clamp(min=1.0), 0.0)
+
+
+def _slide(filters: Tensor, features: Tensor) -> Tensor:
+    """Sums of products of filters [n, F, W] with every place of features [F, T]: [n, T - W + 1].
+
+    One matrix product over frequency, then sums along its diagonals: 4 times as fast as conv1d, which is made for many
+    small filters.
+    """
+    count, bins, width = filters.shape
+    rows = filters.transpose(1, 2).reshape(count * width, bins)
+    places = features.shape[1] - width + 1
+    parts = []
+    for start in range(0, places, PLACES_A_PART):
+        product = (rows @ features[:, start : start + PLACES_A_PART + width - 1]).unflatten(0, (count, width))
+        along, down, _ = product.stride()
+        size = (count, width, min(PLACES_A_PART, places - start))
+        parts.append(product.as_strided(size, (along, down + 1, 1)).sum(1))
+    return torch.cat(parts, 1)
 
 
 def _sums(values: Tensor, width: int) -> Tensor:
@@ -249,19 +269,18 @@ def _within(candidate: Candidate, known: Verified) -> bool:
 
 def running_correlation(query: Tensor, reference: Tensor, width: int) -> Tensor:
     """Centred correlation of query and reference [F, T], frame against frame, over `width` frames around each: [T]."""
-    bins = query.shape[0]
-
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        a_sum, b_sum = a.sum(0), b.sum(0)
-        whole = _sums((a * b).sum(0), width)
-        rows = (_sums(a, width) * _sums(b, width)).sum(0) / width
-        columns = _sums(a_sum * b_sum, width) / bins
-        both = _sums(a_sum, width) * _sums(b_sum, width) / (bins * width)
-        return whole - rows - columns + both
-
     query, reference = (F.pad(x, (width // 2, width - 1 - width // 2)) for x in (query, reference))
-    norms = (product(query, query).clamp(min=0) * product(reference, reference).clamp(min=0)).sqrt()
-    return torch.where(norms > 1.0, product(query, reference) / norms.clamp(min=1.0), 0.0)
+    rows = _sums(query, width), _sums(reference, width)
+    columns = query.sum(0), reference.sum(0)
+    wholes = _sums(columns[0], width), _sums(columns[1], width)
+
+    def product(a: int, b: int) -> Tensor:
+        frames = (query, reference)
+        means = (rows[a] * rows[b]).sum(0) / width + _sums(columns[a] * columns[b], width) / len(query)
+        return _sums((frames[a] * frames[b]).sum(0), width) - means + wholes[a] * wholes[b] / (len(query) * width)
+
+    norms = (product(0, 0).clamp(min=0) * product(1, 1).clamp(min=0)).sqrt()
+    return torch.where(norms > 1.0, product(0, 1) / norms.clamp(min=1.0), 0.0)
 
 
 def grown(profile: Tensor, centre: int, half_excerpt: int, gap: int) -> tuple[int, int]:

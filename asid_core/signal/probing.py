@@ -27,14 +27,17 @@ def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frame
     features [F, T]; centre_frames [n] in query frames, fractions allowed. Exact averages over fractional intervals,
     from a running sum; zero outside the recording.
     """
-    bins, total = features.shape
-    running = F.pad(features.double().cumsum(1), (1, 0))  # float32 sums lose 1e-3 after some minutes
+    total = features.shape[1]
     columns = frames // pool_frames
     offsets = (torch.arange(columns + 1, device=features.device) * pool_frames - frames / 2) / tempo_ratio
     edges = centre_frames.to(features.device, torch.float64)[:, None] + offsets  # [n, columns + 1]
     edges = edges.clamp(0, total)
-    below = edges.floor().clamp(max=total - 1).long()
+    first = int(edges.min())
+    # float32 sums lose 1e-3 after some minutes; and only the frames asked for are summed
+    running = F.pad(features[:, first : math.ceil(edges.max()) + 1].double().cumsum(1), (1, 1))
+    below = edges.floor().long()
     part = (edges - below)[None]
+    below -= first
     at = running[:, below] * (1 - part) + running[:, below + 1] * part  # [F, n, columns + 1]
     return (at.diff(dim=2) * (tempo_ratio / pool_frames)).float().transpose(0, 1)
 

@@ -37,7 +37,8 @@ def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[
                 probe, row = np.unravel_index(scores.argmax(), scores.shape)
                 inside.append((float(scores.max()), int(probe), first + start + int(row)))
             cosines = np.array([cosine for cosine, _, _ in inside])
-            heard += np.minimum(cosines, np.quantile(cosines, USUAL_SHARE))[cosines > 0].tolist()
+            loud = cosines[cosines > 0]
+            heard += np.minimum(loud, np.quantile(loud, USUAL_SHARE)).tolist() if len(loud) else []
             best += inside
             first += len(block)
         usual, spread = (np.mean(heard), max(np.std(heard), MIN_DEVIATION)) if heard else (0.0, 1.0)
@@ -107,16 +108,13 @@ def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
     np.testing.assert_allclose(with_silence.strength, without.strength, rtol=0.1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the level of the usual is taken over silent groups too: strength 2.5 becomes 19"
-)
 @pytest.mark.parametrize("look", [{}, {"look_dims": 16, "look_stride": 2}])
 def test_strength_is_the_same_where_most_rows_do_not_count(look: dict[str, int]) -> None:
     """As with `--references GLOB`: rows of other tracks are zero vectors."""
     queries, rows = unit(2, 4, 32), unit(40 * GROUP, 32, seed=1)
     padded = torch.cat([torch.zeros(1000 * GROUP, 32), rows])
     few, many = search(queries, [rows], 5, **look), search(queries, [padded], 5, **look)
-    assert many.strength.max() == pytest.approx(few.strength.max(), rel=0.3)
+    assert many.strength.max() == pytest.approx(few.strength.max(), rel=0.05)
 
 
 def test_nothing_to_search_in_gives_no_hits() -> None:
