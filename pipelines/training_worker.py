@@ -22,7 +22,7 @@ from asid_core.learning.growth import has_graph_blocks, open_blocks, with_graph_
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.spans import to_batch
-from asid_core.learning.tasks import EncoderTask, RerankerTask, Task
+from asid_core.learning.tasks import EncoderTask, RerankerTask, Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.storage import Location
 from pipelines.training_record import Record, load_weights
@@ -157,6 +157,8 @@ def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
     wanted = replace(model.config, model=replace(model.config.model, reranker=config.model.reranker))
     fresh = Fingerprinter(wanted)
     fresh.encoder.load_state_dict(model.encoder.state_dict())
+    assert fresh.reranker is not None
+    attend_to_likeness(fresh.reranker)
     return fresh.eval()
 
 

@@ -14,7 +14,7 @@ import torch.multiprocessing as mp
 from asid_core.config import Config, Gnn, Reranking, load
 from asid_core.learning.loop import Loop, NotANumber
 from asid_core.learning.pairs import Pairs
-from asid_core.learning.tasks import EncoderTask, RerankerTask
+from asid_core.learning.tasks import EncoderTask, RerankerTask, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
 
 PAIRS = 8
@@ -127,6 +127,8 @@ def test_the_reranker_learns_on_a_frozen_encoder() -> None:
     first.task.train()
     for _ in range(30):
         first.take(pairs())
+    assert model.reranker is not None
+    attend_to_likeness(model.reranker)
     loop = Loop(RerankerTask(model), model.config.training, 150, 1e-2)
     encoder = {name: value.clone() for name, value in model.encoder.state_dict().items()}
     loop.task.train()
