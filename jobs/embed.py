@@ -15,9 +15,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.embed import embed
-
     from pipelines.catalogue import Catalogue
+    from pipelines.embed import embed
     from pipelines.runtime import start_ray
 
     catalogue = Catalogue(session.args.catalogue)

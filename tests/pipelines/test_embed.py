@@ -43,9 +43,7 @@ def table(catalogue: Catalogue, weights: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("config", [LINEAR, GNN], ids=["linear", "gnn"])
-def test_fingerprints_are_those_of_whole_tracks_and_made_once(
-    ray_session: Any, tmp_path: Path, config: Config
-) -> None:
+def test_fingerprints_are_those_of_whole_tracks_and_made_once(ray_session: Any, tmp_path: Path, config: Config) -> None:
     weights = save_model(config, tmp_path / "w")
     waveforms = waves() | {"quiet": np.zeros(64_000, np.float32)}
     catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
