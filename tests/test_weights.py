@@ -1,0 +1,30 @@
+"""The weights we ship."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+
+import pytest
+import torch
+
+from asid_core import config
+from asid_core.model.fingerprinter import Fingerprinter
+
+SHIPPED = ["gnn-paper", "linear"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_their_config_is_the_named_one(name: str) -> None:
+    stored = resources.files("asid_core.weights").joinpath(name, "config.json").read_text()
+    assert json.loads(stored) == config.to_dict(config.load(name)), "write config.json again after a change of config"
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_they_fingerprint_noise_and_silence(name: str) -> None:
+    model = Fingerprinter.from_pretrained(name)
+    noise = torch.randn(6 * 16_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    vectors = model.fingerprint(noise).vectors
+    assert len(vectors) > 1
+    assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-3)
+    assert model.fingerprint(torch.zeros(6 * 16_000)).vectors.isfinite().all()
