@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-from importlib import resources
 
 import pytest
 import torch
 
 from asid_core import config
-from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.fingerprinter import Fingerprinter, weights_directory
 
 SHIPPED = ["gnn-paper", "linear"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_their_config_is_the_named_one(name: str) -> None:
-    stored = resources.files("asid_core.weights").joinpath(name, "config.json").read_text()
+    stored = weights_directory(name).joinpath("config.json").read_text()
     assert json.loads(stored) == config.to_dict(config.load(name)), "write config.json again after a change of config"
 
 
