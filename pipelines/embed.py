@@ -16,7 +16,7 @@ import pyarrow as pa
 from asid_core.config import Config, to_dict
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines import fingerprints
-from pipelines.catalogue import Catalogue, new_run_id
+from pipelines.catalogue import IDS_A_FILTER, Catalogue, new_run_id
 from pipelines.embed_actor import TRACKS, Embedder
 from pipelines.runtime import Progress
 
@@ -99,11 +99,17 @@ class _Run:
         self._waiting: list[str] = []
 
     def todo(self) -> Iterator[dict[str, Any]]:
-        """Live tracks (rows of TRACKS) without fingerprints, and those whose audio has changed since."""
-        for batch in self._catalogue.tracks(columns=TRACKS.names):
-            for row in batch.to_pylist():
+        """Live tracks (rows of TRACKS) without fingerprints, and those whose audio has changed since, by id.
+
+        Rows get into the table in this order, however often a run is killed: what is near in the table is searched
+        together, so another order is another sweep, by a candidate in two hundred.
+        """
+        wanted = sorted(self._live.keys() - self._done)
+        for start in range(0, len(wanted), IDS_A_FILTER):
+            rows = self._catalogue.tracks_of(wanted[start : start + IDS_A_FILTER]).select(TRACKS.names)
+            for row in rows.sort_by("track_id").to_pylist():
                 # one whose audio changed after `live` was read is left to the next run
-                if row["track_id"] not in self._done and self._live.get(row["track_id"]) == row["content_hash"]:
+                if self._live[row["track_id"]] == row["content_hash"]:
                     yield row
 
     def work(self, tracks: list[dict[str, Any]]) -> None:
@@ -120,7 +126,9 @@ class _Run:
         with warnings.catch_warnings():
             # Ray 2.60 has no other place to say how often a call may be lost; it warns that 2.64 will
             warnings.simplefilter("ignore", DeprecationWarning)
-            outcomes = ray.data.from_arrow(calls).map_batches(
+            data = ray.data.from_arrow(calls)
+            data.context.execution_options.preserve_order = True
+            outcomes = data.map_batches(
                 Embedder,
                 batch_size=None,  # a block is a call's tracks
                 batch_format="pyarrow",
