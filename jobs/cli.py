@@ -9,26 +9,17 @@ from collections.abc import Sequence
 
 from jobs.command import DONE, USAGE, Verb
 
-VERBS = (
-    "run",
-    "segment",
-    "embed",
-    "index",
-    "sweep",
-    "query",
-    "reindex",
-    "fingerprint",
-    "import-weights",
-    "status",
-    "rejects",
-    "report",
-    "plan",
-    "bench",
-    "evaluate",
-    "stems",
-    "train",
-    "demo",
+GROUPS = {
+    "find samples": ("run", "query", "report", "reindex", "status", "rejects"),
+    "the steps of run": ("segment", "embed", "index", "sweep"),
+    "models and measurements": ("bench", "evaluate", "stems", "train", "import-weights", "fingerprint"),
+    "before and around": ("demo", "plan", "completion"),
+}
+TOUR = (
+    "asid run --corpus ~/Music --catalogue ~/music.asid",
+    "asid report --catalogue ~/music.asid --output ~/samples",
 )
+VERBS = tuple(name for names in GROUPS.values() for name in names)
 
 
 def verb_named(name: str) -> Verb:
@@ -38,9 +29,11 @@ def verb_named(name: str) -> Verb:
 
 
 def usage() -> str:
-    lines = ["usage: asid VERB ...", "", "Finds every sample in a music catalogue.", "", "verbs:"]
-    lines += [f"  {name:<16}{verb_named(name).summary}" for name in VERBS]
-    return "\n".join([*lines, "", "asid VERB --help tells more. Start with: asid demo"])
+    lines = ["usage: asid VERB ...", "", "Finds every sample in a music catalogue."]
+    for title, names in GROUPS.items():
+        lines += ["", f"{title}:", *(f"  {name:<16}{verb_named(name).summary}" for name in names)]
+    lines += ["", "examples:", "  asid demo", *(f"  {line}" for line in TOUR), "", "asid VERB --help tells more."]
+    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

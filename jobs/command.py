@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DONE, FAILED, USAGE = 0, 1, 2
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # 128 + SIGINT, as shells have it
 
 
 class Failure(Exception):
@@ -30,7 +32,7 @@ class Failure(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a verb ends with: its last line and its exit code."""
+    """What a verb ends with: its last line (none where it is empty) and its exit code."""
 
     summary: str
     code: int = DONE
@@ -60,7 +62,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb of the command line. `options` adds its own arguments, `work` does it."""
+    """One verb of the command line. `options` adds its own arguments, `work` does it; `example`: a command a line."""
 
     name: str
     summary: str
@@ -122,8 +124,7 @@ def share(text: str) -> float:
     return value
 
 
-def _common(verb: Verb) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(add_help=False)
+def _add_common(parser: argparse.ArgumentParser, verb: Verb) -> None:
     group = parser.add_argument_group("options of every verb")
     shipped = ", ".join(configs.names())
     group.add_argument("--config", metavar="NAME|FILE.yaml", help=f"{shipped} (default {verb.config}) or a file")
@@ -133,7 +134,6 @@ def _common(verb: Verb) -> argparse.ArgumentParser:
     group.add_argument("--ray-address", metavar="ADDRESS", help="a Ray cluster (default: a Ray of its own, here)")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     group.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings only")
-    return parser
 
 
 def build_parser(verb: Verb) -> argparse.ArgumentParser:
@@ -141,11 +141,11 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"asid {verb.name}",
         description=verb.summary,
-        epilog=f"example:\n  {verb.example}",
+        epilog="\n  ".join(["examples:", *verb.example.splitlines()]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        parents=[_common(verb)],
     )
     verb.options(parser)
+    _add_common(parser, verb)
     parser.set_defaults(verb=verb.name)
     return parser
 
@@ -181,7 +181,9 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
         if "--print-config" in argv:  # needs none of the verb's own arguments
-            args, _ = _common(verb).parse_known_args(argv)
+            only_common = argparse.ArgumentParser(add_help=False)
+            _add_common(only_common, verb)
+            args, _ = only_common.parse_known_args(argv)
             print(yaml.safe_dump(configs.to_dict(resolve_config(verb, args)), sort_keys=False), end="")
             return DONE
         args = build_parser(verb).parse_args(argv)
@@ -190,18 +192,19 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
     except configs.ConfigError as error:
         return _complain(verb, error, USAGE)
     _set_up_logging(args)
-    return _guarded(verb, args)
+    return _guarded(verb, args, argv)
 
 
-def _guarded(verb: Verb, args: argparse.Namespace) -> int:
+def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     progress = Progress(sys.stderr, quiet=args.quiet)
     ray_was_up = _ray_is_up()
     try:
         outcome = verb.work(Session(args, resolve_config(verb, args), progress))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ray is taken down in order, which takes seconds
         progress.close()
-        print(f"asid {verb.name}: stopped. What was committed is kept; the same command goes on.", file=sys.stderr)
-        return FAILED
+        print(_how_to_go_on(verb, args, argv), file=sys.stderr, flush=True)
+        return INTERRUPTED
     except configs.ConfigError as error:
         progress.close()
         return _complain(verb, error, USAGE)
@@ -214,8 +217,19 @@ def _guarded(verb: Verb, args: argparse.Namespace) -> int:
         if not ray_was_up and _ray_is_up():
             sys.modules["ray"].shutdown()  # leave no processes behind
     progress.close()
-    print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout, flush=True)
+    if outcome.summary:
+        print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout, flush=True)
     return outcome.code
+
+
+def _how_to_go_on(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> str:
+    """What the user who pressed Ctrl-C wants to know: what is safe, and the command that goes on from there."""
+    lines = [f"asid {verb.name}: stopped."]
+    if getattr(args, "catalogue", None):
+        from jobs import status
+
+        lines.append(f"Committed and kept in {args.catalogue}: {status.committed(args.catalogue)}.")
+    return "\n".join([*lines, f"To go on: {shlex.join(['asid', verb.name, *argv])}"])
 
 
 def _complain(verb: Verb, error: Exception, code: int) -> int:

@@ -101,7 +101,7 @@ def verdict(alarms: Sequence[FalseAlarm]) -> str:
 VERB = Verb(
     "demo",
     "Make a small catalogue with known samples, run the main job, compare with the truth.",
-    "asid demo",
+    "asid demo\nasid demo --output ~/asid-demo      # keeps music and catalogue: look at it with asid report",
     options,
     work,
 )

@@ -28,7 +28,7 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "embed",
     "Turn segments into fingerprints; tracks that have theirs are left alone.",
-    "asid embed --catalogue ~/music.asid",
+    "asid embed --catalogue ~/music.asid\nasid embed --catalogue ~/music.asid --config gnn-paper",
     options,
     work,
 )

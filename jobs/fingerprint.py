@@ -94,7 +94,7 @@ def npz(arrays: dict[str, np.ndarray]) -> bytes:
 VERB = Verb(
     "fingerprint",
     "Write the fingerprints of files as numpy arrays.",
-    "asid fingerprint song.mp3 --output song.npz",
+    "asid fingerprint song.mp3 --output song.npz\nasid fingerprint *.wav --output all.npz --config gnn-paper --nodes",
     options,
     work,
 )

@@ -110,7 +110,7 @@ def hours(value: float | None) -> str:
 VERB = Verb(
     "plan",
     "What a corpus of some size costs: storage, hours, and which search it needs.",
-    "asid plan --tracks 1e6 --mean-minutes 4 --gpus 8",
+    "asid plan --tracks 20000\nasid plan --tracks 1e6 --mean-minutes 4 --gpus 8",
     options,
     work,
 )

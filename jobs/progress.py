@@ -68,7 +68,7 @@ class Progress:
         if audio_s:
             parts.append(f"{audio_s / 3600:.2f} h audio")
             if elapsed_s > 0.5:
-                parts.append(f"{(audio_s - (self.first.get('audio_s') or 0)) / elapsed_s:.0f} x real time")
+                parts.append(f"{(audio_s - (self.first.get('audio_s') or 0)) / elapsed_s:,.0f} h an hour")
         worked = done - self.first.get("done", 0)
         if total and worked > 0 and done < total:
             parts.append(f"{clock(elapsed_s / worked * (total - done))} left")

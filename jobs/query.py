@@ -34,7 +34,8 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "query",
     "Identify the samples in files that need not be in the catalogue.",
-    "asid query beat.wav --catalogue ~/music.asid --format json",
+    "asid query beat.wav --catalogue ~/music.asid\n"
+    "asid query *.mp3 --catalogue ~/music.asid --format json > found.json",
     options,
     work,
 )

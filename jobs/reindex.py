@@ -51,7 +51,8 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "reindex",
     "Bring a catalogue up to date: new, changed, removed and renamed files, and a sweep of what is new.",
-    "asid reindex --corpus s3://music/all --catalogue s3://music/catalogue",
+    "asid reindex --corpus ~/Music --catalogue ~/music.asid\n"
+    "asid reindex --corpus s3://music/all --catalogue s3://music/catalogue --max-removed 0.1",
     options,
     work,
 )

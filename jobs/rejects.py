@@ -33,7 +33,7 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "rejects",
     "What could not be read, and why.",
-    "asid rejects --catalogue ~/music.asid --format csv > rejects.csv",
+    "asid rejects --catalogue ~/music.asid\nasid rejects --catalogue ~/music.asid --format csv > rejects.csv",
     options,
     work,
 )

@@ -33,7 +33,8 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "report",
     "A page of the findings to look at and listen to, and exports for other tools.",
-    "asid report --catalogue ~/music.asid --output ~/samples",
+    "asid report --catalogue ~/music.asid --output ~/samples      # then open ~/samples/index.html\n"
+    "asid report --catalogue ~/music.asid --output ~/samples --min-score 0.8 --set report.snippets=1000",
     options,
     work,
 )

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    sweep.options(parser)
     command.corpus_option(parser)
+    sweep.options(parser)
     command.rejects_option(parser)
 
 
@@ -63,7 +63,9 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[Segme
 VERB = Verb(
     "run",
     "The main job: segment, embed, index and sweep a corpus.",
-    "asid run --corpus ~/Music --catalogue ~/music.asid --export samples.csv",
+    "asid run --corpus ~/Music --catalogue ~/music.asid --export samples.csv\n"
+    "asid run --corpus tracks.csv --catalogue ~/music.asid      # a manifest: uri, and title, artist, year\n"
+    "asid run --corpus s3://music/all --catalogue s3://music/catalogue --ray-address auto",
     options,
     work,
 )

@@ -61,7 +61,8 @@ def exit_code(session: Session, found: SegmentSummary) -> int:
 VERB = Verb(
     "segment",
     "Read a corpus into segment tables; what cannot be read becomes a reject.",
-    "asid segment --corpus ~/Music --catalogue ~/music.asid",
+    "asid segment --corpus ~/Music --catalogue ~/music.asid\n"
+    "asid segment --corpus tracks.csv --catalogue ~/music.asid --max-rejects 0.2",
     options,
     work,
 )

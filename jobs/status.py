@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ def lines(found: Status) -> list[tuple[str, str]]:
     """Name and value of each line."""
     result = [
         ("tracks", f"{found.tracks:,} ({found.audio_s / 3600:.2f} h audio, {found.segments:,} segments)"),
-        ("rejects", f"{found.rejects:,}"),
+        ("rejects", f"{found.rejects:,}" + (" (asid rejects tells why)" if found.rejects else "")),
     ]
     for model in found.models:
         text = f"model {model.model_id}: {model.fingerprints:,} of {model.tracks:,} tracks"
@@ -47,27 +48,57 @@ def lines(found: Status) -> list[tuple[str, str]]:
         text += f", {model.stale:,} tracks out of date" if model.stale else ""
         result.append(("fingerprints", text))
     for sweep in found.sweeps:
-        result.append(("sweep", f"{sweep['sweep_id']}: {sweep.get('detections', '?')} detections"))
+        text = f"{sweep['sweep_id']}: {sweep.get('detections', 0):,} pairs verified"
+        if sweep is found.sweeps[-1]:
+            shown = [f"{n:,} {kind}{'' if n == 1 else 's'}" for kind, n in sorted(found.found.items(), reverse=True)]
+            text += f", reported: {', '.join(shown) or 'none'}"
+            text += f"; {found.unswept:,} tracks not swept yet" if found.unswept else ""
+        result.append(("sweep", text))
+    for sweep_id, parts in found.unfinished.items():
+        result.append(("unfinished", f"sweep {sweep_id}: {parts:,} parts done; the command that began it goes on"))
     if found.last_run:
         result.append(("last run", f"{found.last_run['run_id']}: {found.last_run.get('outcome', '?')}"))
+    if found.at_work:
+        held = found.at_work
+        result.append(("at work", f"asid {held['verb']}, process {held['pid']} on {held['host']}"))
     return result
+
+
+def committed(uri: str) -> str:
+    """What a run that was stopped has left in a catalogue, on one line."""
+    from pipelines.catalogue import Catalogue, CatalogueError
+    from pipelines.status import status
+
+    try:
+        found = status(Catalogue(uri))
+    except CatalogueError:
+        return "nothing yet"
+    parts = [f"{found.tracks:,} tracks ({found.audio_s / 3600:.2f} h audio)"]
+    parts += [f"fingerprints of {model.tracks:,} (model {model.model_id})" for model in found.models]
+    parts += [f"{len(found.sweeps):,} finished sweep{'s' if len(found.sweeps) > 1 else ''}"] if found.sweeps else []
+    parts += [f"{parts_done:,} parts of sweep {sweep_id}" for sweep_id, parts_done in found.unfinished.items()]
+    return ", ".join(parts)
 
 
 def next_step(found: Status, uri: str) -> str:
     """The command that brings the catalogue further."""
+    at = f"--catalogue {shlex.quote(uri)}"
     if not found.tracks:
-        return f"asid segment --corpus URI --catalogue {uri}"
-    if not found.models or any(model.to_do or model.stale for model in found.models):
-        return f"asid embed --catalogue {uri}"
+        return f"asid run --corpus URI {at}"
+    # of several models the one that is furthest: an earlier one may have been given up
+    if not found.models or min(model.to_do + model.stale for model in found.models):
+        return f"asid embed {at}"
     if not found.sweeps:
-        return f"asid sweep --catalogue {uri}"
-    return f"asid query FILE --catalogue {uri}"
+        return f"asid sweep {at}"
+    if found.unswept:
+        return f"asid sweep {at} --new-only"
+    return f"asid report {at} --output DIR"
 
 
 VERB = Verb(
     "status",
     "What is in a catalogue, and what is left to do.",
-    "asid status --catalogue ~/music.asid",
+    "asid status --catalogue ~/music.asid\nasid status --catalogue s3://music/catalogue --format json",
     options,
     work,
 )

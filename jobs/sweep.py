@@ -68,7 +68,8 @@ def show(detections: pa.Table, export: str | None) -> None:
 VERB = Verb(
     "sweep",
     "Find every sample: each track against all the others.",
-    "asid sweep --catalogue ~/music.asid --export samples.csv",
+    "asid sweep --catalogue ~/music.asid --export samples.csv\n"
+    'asid sweep --catalogue ~/music.asid --queries "new/*" --references "archive/*"',
     options,
     work,
 )

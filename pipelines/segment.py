@@ -108,6 +108,7 @@ class _Run:
         self._corpus, self._catalogue, self._config = corpus, catalogue, config
         self._progress, self._reader = progress, reader
         self._started = time.monotonic()
+        self._total: int | None = None  # known once the last wave has been listed
         self._counts = {"tracks": 0, "already": 0, "refreshed": 0, "rejects": 0, "rejected_before": 0}
         self._audio_s = 0.0
         self._live: dict[str, tuple[str, bytes]] = {}
@@ -140,6 +141,7 @@ class _Run:
         """Run one wave through Ray Data; results come as tasks end."""
         import ray.data
 
+        self._total = sum(self._counts.values()) + len(files) if len(files) < WAVE_FILES else None
         size = self._config.segment.files_a_task
         tables = [pa.Table.from_pylist(files[i : i + size], schema=FILES) for i in range(0, len(files), size)]
         options = {"catalogue_uri": self._catalogue.location.uri, "run_id": self.run_id, "reader": self._reader}
@@ -197,7 +199,8 @@ class _Run:
         if self._progress is not None:
             done = sum(self._counts.values())
             rejects = self._counts["rejects"] + self._counts["rejected_before"]
-            self._progress({"stage": STAGE, "done": done, "total": None, "rejects": rejects, "audio_s": self._audio_s})
+            event = {"stage": STAGE, "done": done, "total": self._total, "rejects": rejects}
+            self._progress(event | {"audio_s": self._audio_s})
 
     def summary(self) -> SegmentSummary:
         seconds = time.monotonic() - self._started

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.fs
+import pyarrow.parquet as pq
 
+from pipelines import detections, incremental, lease
 from pipelines.catalogue import Catalogue
 from pipelines.storage import Location
 
@@ -29,7 +32,12 @@ class ModelStatus:
 
 @dataclass(frozen=True)
 class Status:
-    """Counts of a catalogue. `sweeps`: each sweep.json, oldest first; `last_run`: the newest record of runs/."""
+    """Counts of a catalogue. `last_run`: the newest record of runs/.
+
+    sweeps: each sweep.json, oldest first. unfinished: sweeps under way or killed, with their parts so far.
+    found: detections of the newest sweep from its threshold on, by kind. unswept: live tracks that it did not know.
+    at_work: the lease of a run that holds the catalogue now.
+    """
 
     tracks: int
     audio_s: float
@@ -37,7 +45,11 @@ class Status:
     rejects: int
     models: list[ModelStatus]
     sweeps: list[dict[str, Any]]
+    unfinished: dict[str, int]
+    found: dict[str, int]
+    unswept: int
     last_run: dict[str, Any] | None
+    at_work: dict[str, Any] | None
 
 
 def status(catalogue: Catalogue) -> Status:
@@ -49,14 +61,19 @@ def status(catalogue: Catalogue) -> Status:
     live = catalogue.live()
     tables = [name for name in _folders(catalogue.location) if name.startswith(FINGERPRINTS)]
     runs = catalogue.runs()
+    sweeps, unfinished = _sweeps(catalogue)
     return Status(
         tracks=len(live),
         audio_s=audio_s,
         segments=segments,
         rejects=catalogue.rejects().num_rows,
         models=[_model(catalogue, name.removesuffix(".lance"), live) for name in tables],
-        sweeps=_sweeps(catalogue.location.join("detections")),
+        sweeps=sweeps,
+        unfinished=unfinished,
+        found=_found(catalogue, sweeps[-1]) if sweeps else {},
+        unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else len(live),
         last_run=runs[-1] if runs else None,
+        at_work=_at_work(catalogue.location.join(lease.NAME)),
     )
 
 
@@ -82,7 +99,43 @@ def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus
     )
 
 
-def _sweeps(place: Location) -> list[dict[str, Any]]:
-    """The sweeps that ended: one without its sweep.json is under way, or was killed."""
-    heads = {name: place.join(name, "sweep.json") for name in _folders(place)}
-    return [{"sweep_id": name, **json.loads(head.read_bytes())} for name, head in heads.items() if head.exists()]
+def _sweeps(catalogue: Catalogue) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    """The heads of the sweeps that ended; the parts of those without one: they are under way, or were killed."""
+    ended, unfinished = [], {}
+    for name in _folders(detections.folder(catalogue)):
+        head = detections.folder(catalogue, name).join(detections.HEAD)
+        if head.exists():
+            ended.append({"sweep_id": name, **json.loads(head.read_bytes())})
+        else:
+            unfinished[name] = len(detections.parts(catalogue, name))
+    return ended, unfinished
+
+
+def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
+    """Detections of a sweep by kind, of what it reports: its tables hold every verified pair."""
+    least = head.get("config", {}).get("score", {}).get("threshold", 0.0)
+    counts: dict[str, int] = {}
+    for part in detections.parts(catalogue, head["sweep_id"]):
+        filesystem, path = part.arrow()
+        rows = pq.read_table(path, filesystem=filesystem, columns=["kind", "score"], partitioning=None)
+        for value in pc.value_counts(rows.filter(pc.field("score") >= least).column("kind")).to_pylist():
+            counts[value["values"]] = counts.get(value["values"], 0) + value["counts"]
+    return counts
+
+
+def _unswept(catalogue: Catalogue, sweep_id: str, live: dict[str, str]) -> int:
+    """Live tracks that a sweep did not know, or knew with other audio."""
+    known = detections.folder(catalogue, sweep_id).join(incremental.TRACKS_FILE)
+    if not known.exists():
+        return 0
+    table = pa.ipc.open_file(pa.py_buffer(known.read_bytes())).read_all()
+    pairs = (table.column(name).to_pylist() for name in incremental.KNOWN)
+    return len(set(live.items()) - set(zip(*pairs, strict=True)))
+
+
+def _at_work(file: Location) -> dict[str, Any] | None:
+    """The lease in `file`, None where there is none or its run died long ago."""
+    if not file.exists():
+        return None
+    held: dict[str, Any] = json.loads(file.read_bytes())
+    return held if held["expires"] > time.time() else None

@@ -196,7 +196,10 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     shards = plan.shards(config.search.shard_tracks)
     there = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
     todo = [number for number in range(len(shards)) if _part_name(number) not in there]
-    done = sum(map(len, shards)) - sum(len(shards[number]) for number in todo)
+    lengths_s = [sum(row["duration_s"] for row in shard) for shard in shards]
+    waits = set(todo)
+    done = sum(len(shard) for number, shard in enumerate(shards) if number not in waits)
+    audio_s = sum(length_s for number, length_s in enumerate(lengths_s) if number not in waits)
     shared = [ray.put((plan.model, config, plan.references, plan.base))]
     task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES)(sweep_shard)
 
@@ -217,9 +220,9 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
             errors.append(error)
         for following in itertools.islice(waiting, 1):
             running[start(following)] = following
-        done += len(shards[number])
+        done, audio_s = done + len(shards[number]), audio_s + lengths_s[number]
         if progress is not None:
-            progress({"stage": STAGE, "done": done, "total": len(plan.queries)})
+            progress({"stage": STAGE, "done": done, "total": len(plan.queries), "audio_s": audio_s})
     if errors:
         raise errors[0]
     return len(todo)

@@ -11,7 +11,12 @@ import pytest
 
 from asid_core import schema
 from jobs import cli
+from pipelines import incremental
 from pipelines.catalogue import Catalogue
+from pipelines.lease import Lease
+from tests.pipelines.fake_sweep import add_sweep, detection
+
+SCORES = [(0.9, "sample"), (0.5, "sample"), (0.4, "sample"), (0.99, "duplicate")]
 
 
 def _track(track_id: str, content_hash: str) -> dict[str, Any]:
@@ -47,7 +52,7 @@ def _last(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
 def test_status_of_an_empty_catalogue_says_how_to_fill_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Catalogue(str(tmp_path / "cat"), create=True)
     assert cli.main(["status", "--catalogue", str(tmp_path / "cat")]) == 0
-    assert "next: asid segment --corpus" in _last(capsys)[1]
+    assert "next: asid run --corpus" in _last(capsys)[1]
 
 
 def test_no_catalogue_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,11 +82,30 @@ def test_status_counts_what_is_there_and_what_is_to_do(
     assert cli.main(argv) == 0
     assert "next: asid sweep" in _last(capsys)[1]
 
-    catalogue.location.join("detections", "s1", "sweep.json").write_bytes(json.dumps({"detections": 7}).encode())
+
+def test_status_of_sweeps(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [_fingerprint("a.wav", "a1", 0), _fingerprint("b.wav", "b2", 0)]
+    catalogue.upsert("fingerprints-m1", pa.Table.from_pylist(rows, schema=schema.fingerprints(2)), "fingerprint_id")
+    rows = [_fingerprint("a.wav", "a1", 0)]  # a model that was tried and given up asks for nothing
+    catalogue.upsert("fingerprints-m2", pa.Table.from_pylist(rows, schema=schema.fingerprints(2)), "fingerprint_id")
+    pairs = [detection("a.wav", "b.wav", score, kind=kind) for score, kind in SCORES]
+    add_sweep(catalogue, pairs, sweep_id="s1", detections=4, config={"score": {"threshold": 0.5}})
+    incremental.write_tracks(catalogue, "s1", catalogue.tracks_of(["a.wav", "b.wav"]))
     catalogue.location.join("detections", "s2-killed", "part-0.parquet").write_bytes(b"")
+    argv = ["status", "--catalogue", str(catalogue.location)]
     assert cli.main(argv) == 0
     out, last = _last(capsys)
-    assert "s1: 7 detections" in out and "s2" not in out and "next: asid query" in last
+    assert "s1: 4 pairs verified, reported: 2 samples, 1 duplicate\n" in out and "sweep s2-killed: 1 parts done" in out
+    assert "next: asid report" in last
+
+    catalogue.commit_tracks(_tracks(_track("b.wav", "b3")))
+    more = pa.Table.from_pylist([_fingerprint("b.wav", "b3", 0)], schema=schema.fingerprints(2))
+    catalogue.upsert("fingerprints-m1", more, "fingerprint_id")
+    catalogue.delete("fingerprints-m1", "content_hash", ["b2"])
+    with Lease(catalogue, "run"):
+        assert cli.main(argv) == 0
+    out, last = _last(capsys)
+    assert "1 tracks not swept yet" in out and "at work       asid run, process" in out and "--new-only" in last
 
 
 def test_status_as_json(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,7 +105,8 @@ def test_good_files_become_tracks_and_bad_ones_rejects_and_again_nothing_changes
     assert first.reject_share == pytest.approx(len(bad) / (9 + len(bad)))
     assert {k: t for k, (t, _) in rejects(tmp_path / "c").items()} == bad
     assert all(len(error) > 10 for _, error in rejects(tmp_path / "c").values())
-    assert events[-1]["done"] == first.listed and events[-1]["audio_s"] == pytest.approx(first.audio_s)
+    assert events[-1]["done"] == events[-1]["total"] == first.listed
+    assert events[-1]["audio_s"] == pytest.approx(first.audio_s)
     assert {r["outcome"] for r in Catalogue(str(tmp_path / "c")).runs()} == {"done"}
 
     before = snapshot(tmp_path / "c")

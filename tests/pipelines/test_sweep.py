@@ -79,7 +79,8 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     events: list[dict[str, Any]] = []
     assert detections.latest_sweep(catalogue) is None
     summary = sweep(catalogue, PROBED, embedded[1], min_score=0.0, progress=events.append)
-    assert events[-1] == {"stage": "sweep", "done": 6, "total": 6}
+    audio_s = sum(len(wave) for wave in music().values()) / 16_000
+    assert events[-1] == {"stage": "sweep", "done": 6, "total": 6, "audio_s": pytest.approx(audio_s)}
     assert (summary.queries, summary.references, summary.shards) == (6, 6, 6)
     assert summary.detections.schema == DETECTIONS
     found = summary.detections.to_pylist()
