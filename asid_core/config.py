@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -70,6 +71,25 @@ class LogFrequency:
 
 
 @dataclass(frozen=True)
+class Cqt:
+    """Constant-Q transform in decibels: the front end of the ResNet-IBN baseline (arXiv:2502.06364)."""
+
+    kind: Literal["cqt"] = "cqt"
+    rate_hz: int = 22_050
+    hop_samples: int = 320  # of the table's 16 kHz; 441 at 22.05 kHz: 20 ms
+    bins_per_octave: int = 12
+    bins: int = 84
+    f_min_hz: float = 32.7
+    window_frames: int = 250
+    window_hop_frames: int = 25
+
+    @property
+    def n_fft(self) -> int:
+        """Samples at 16 kHz that the longest filter takes in: what a frame needs around it."""
+        return math.ceil(SAMPLE_RATE_HZ / self.f_min_hz / (2 ** (1 / self.bins_per_octave) - 1))
+
+
+@dataclass(frozen=True)
 class Linear:
     """A fixed projection of the whitened patch (PCA); needs the `log_frequency` front end."""
 
@@ -97,6 +117,21 @@ class Gnn:
 
 
 @dataclass(frozen=True)
+class ResnetIbn:
+    """The baseline: a residual network with instance and batch normalisation, GeM pooling (arXiv:2502.06364)."""
+
+    kind: Literal["resnet_ibn"] = "resnet_ibn"
+    blocks: tuple[int, ...] = (3, 4, 6, 3)  # ResNet-50's
+    width: int = 64  # of the first stage's bottlenecks; a stage doubles it
+    classes: int = 2048  # of the training loss: recordings fall into so many; not used for fingerprints
+
+    @property
+    def dim(self) -> int:
+        """Values of a vector: the last stage's channels, 2048 at width 64."""
+        return int(4 * self.width * 2 ** (len(self.blocks) - 1))
+
+
+@dataclass(frozen=True)
 class Reranking:
     """The cross-attention classifier; `heads = 0` means the model has none."""
 
@@ -110,8 +145,8 @@ class Model:
     """What makes fingerprints. Its hash, with the weights', is the `model_id`."""
 
     name: str = "linear"
-    front_end: LogMel | LogFrequency = field(default_factory=LogFrequency)
-    encoder: Linear | Gnn = field(default_factory=Linear)
+    front_end: LogMel | LogFrequency | Cqt = field(default_factory=LogFrequency)
+    encoder: Linear | Gnn | ResnetIbn = field(default_factory=Linear)
     reranker: Reranking = field(default_factory=lambda: Reranking(heads=0))
 
 
@@ -199,6 +234,7 @@ class Training:
     warmup_steps: int = 100
     clip_norm: float = 1.0
     tau: float = 0.05
+    margin: float = 0.3  # of the baseline's triplet loss, in cosine
     curriculum: float = 0.5  # share of the steps over which all ranges grow from 5 % to full
     blocks_from: float = 0.0  # share of the steps before which the graph blocks are left out (five times as fast)
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -18,11 +18,12 @@ import pyarrow as pa
 import torch
 
 from asid_core.config import Config, Gnn, from_dict
+from asid_core.learning.baseline import encoder_task
 from asid_core.learning.growth import has_graph_blocks, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.spans import to_batch
-from asid_core.learning.tasks import EncoderTask, RerankerTask, Task, attend_to_likeness
+from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.storage import Location
 from pipelines.training_record import Record, load_weights
@@ -148,7 +149,8 @@ class _Stages:
 
     def _around(self, model: Fingerprinter) -> Loop:
         model = model.to(self.device)
-        task: Task = EncoderTask(model, self.config.training) if self.job.what == "encoder" else RerankerTask(model)
+        encoder = self.job.what == "encoder"
+        task: Task = encoder_task(model, self.config.training) if encoder else RerankerTask(model)
         return Loop(task, self.config.training, self.job.steps, self.job.learning_rate)
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from asid_core.config import Training
 from asid_core.learning import distributed, schedule
-from asid_core.learning.pairs import Batch, Pairs, make_pairs
-from asid_core.learning.spectra import Spectra
+from asid_core.learning.cqt_spectra import spectra_of
+from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs
 from asid_core.learning.tasks import Task
 
 
@@ -51,7 +51,7 @@ class Loop:
         self.device = task.model.device
         self.workers = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if self.workers > 1 else 0
-        self.spectra = Spectra(task.model.front_end, training.augmentation.semitones).to(self.device)
+        self.spectra = spectra_of(task.model.front_end, training.augmentation.semitones).to(self.device)
         self.half = task.half and bfloat16_pays(self.device)
         self.peak = learning_rate
         self.step = 0
@@ -103,13 +103,16 @@ class Loop:
 
 
 def validation_pairs(batches: list[Batch], loop: Loop) -> Pairs:
-    """Pairs at full hardness, the same at every call for the same batches."""
+    """Pairs at full hardness, the same at every call for the same batches.
+
+    `ambiguous` is of all against all; of a mix's two references the other is never a wrong answer.
+    """
     with torch.random.fork_rng(devices=[loop.device] if loop.device.type == "cuda" else []):
         torch.manual_seed(loop.training.seed)
         made = [make_pairs(batch.to(loop.device), loop.spectra, loop.training, 1.0) for batch in batches]
-    blocks: list[Tensor] = [pairs.ambiguous for pairs in made]
-    return Pairs(
-        torch.cat([pairs.references for pairs in made]),
-        torch.cat([pairs.queries for pairs in made]),
-        torch.block_diag(*blocks).bool(),
-    )
+    references = torch.cat([pairs.references for pairs in made])
+    ambiguous = ambiguous_rows(references, torch.cat([batch.track for batch in batches]).to(loop.device))
+    if loop.training.objective == "mixes":
+        siblings = [torch.eye(len(pairs), device=loop.device).roll(-1, 1) for pairs in made]
+        ambiguous |= torch.block_diag(*siblings).bool()
+    return Pairs(references, torch.cat([pairs.queries for pairs in made]), ambiguous)

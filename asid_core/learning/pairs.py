@@ -19,6 +19,7 @@ AUDIBLE_DB = -6.0  # below this level, re the sample laid over it, the second sa
 class Batch:
     """Waveforms to make pairs of, [B, n] float32 at 16 kHz: what is sampled, and the rest of the same span.
 
+    Or, from `Memory`, what `Spectra.prepared` makes of both, [B, steps, bands, T].
     stems [B] bool: whether the row has a rest, else its `rests` are zeros; track int64 [B]: the same for one track.
     """
 
@@ -44,6 +45,7 @@ class Pairs:
     queries: Tensor
     ambiguous: Tensor
     second: Tensor | None = None
+    track: Tensor | None = None  # int64 [B], as in Batch: what a loss by recordings goes by
 
     def __len__(self) -> int:
         return len(self.references)
@@ -51,7 +53,8 @@ class Pairs:
     def rows(self, count: int) -> Pairs:
         """The first `count` rows."""
         second = None if self.second is None else self.second[:count]
-        return Pairs(self.references[:count], self.queries[:count], self.ambiguous[:count, :count], second)
+        track = None if self.track is None else self.track[:count]
+        return Pairs(self.references[:count], self.queries[:count], self.ambiguous[:count, :count], second, track)
 
 
 @torch.no_grad()
@@ -63,12 +66,13 @@ def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: flo
     span or, without stems, its whole.
     """
     ranges, device, rows = training.augmentation, batch.sources.device, len(batch.sources)
-    mixes, stems = training.objective == "mixes", batch.stems[:, None]
+    mixes = training.objective == "mixes"
+    stems = batch.stems.view(-1, *[1] * (batch.sources.dim() - 1))
     drawn = augment.draw(ranges, rows, hardness, device)
     own_bed = augment.draw(ranges, rows, hardness, device)
     frame_s = spectra.config.hop_samples / SAMPLE_RATE_HZ
     spectrum = spectra.stft(batch.sources)
-    centre = torch.full((rows,), spectrum.shape[2] / 2, device=device)
+    centre = torch.full((rows,), spectrum.shape[-1] / 2, device=device)
     one = torch.ones_like(centre)
 
     def heard(of: Tensor, drawn: augment.Transform) -> Tensor:
@@ -89,7 +93,7 @@ def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: flo
     mixed = augment.overlaid(sample, bed, drawn.bed_db)
     if not mixes:
         as_arranged = sample * 10 ** (drawn.gain_db / 10)[:, None, None] + bed
-        mixed = torch.where(stems[:, None], as_arranged, mixed)
+        mixed = torch.where(batch.stems[:, None, None], as_arranged, mixed)
     mixed = augment.lossy(mixed, 120 - (120 - ranges.codec_db) * hardness * torch.rand(rows, device=device))
     references = spectra.patches(plain)
     return Pairs(
@@ -97,6 +101,7 @@ def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: flo
         spectra.patches(mixed),
         ambiguous_rows(references, batch.track),
         drawn.bed_db > AUDIBLE_DB if mixes else None,
+        batch.track,
     )
 
 

@@ -15,11 +15,25 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asid_core.config import SAMPLE_RATE_HZ, Config, ConfigError, Gnn, LogFrequency, LogMel, Model, from_dict, to_dict
+from asid_core.config import (
+    SAMPLE_RATE_HZ,
+    Config,
+    ConfigError,
+    Cqt,
+    Gnn,
+    LogFrequency,
+    LogMel,
+    Model,
+    ResnetIbn,
+    from_dict,
+    to_dict,
+)
 from asid_core.model.encoder import GnnEncoder, folded, num_nodes
 from asid_core.model.linear import LinearEncoder
 from asid_core.model.reranker import Reranker
+from asid_core.model.resnet import ResnetIbnEncoder
 from asid_core.signal import framing
+from asid_core.signal.cqt import CqtFrontEnd
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd
 from asid_core.signal.log_mel import LogMelFrontEnd
 from asid_core.signal.probing import normalised, pooled_bins, probed_patches
@@ -65,11 +79,10 @@ class Fingerprinter(nn.Module):
         super().__init__()
         self.config = config
         front, encoder, reranking = config.model.front_end, config.model.encoder, config.model.reranker
-        self.front_end: LogMelFrontEnd | LogFrequencyFrontEnd
-        self.encoder: GnnEncoder | LinearEncoder
+        self.front_end: framing.FrontEnd = front_end_of(front)
+        self.encoder: GnnEncoder | LinearEncoder | ResnetIbnEncoder
         self.reranker: Reranker | None = None
         self.frozen_id: str | None = None
-        self.front_end = LogMelFrontEnd(front) if isinstance(front, LogMel) else LogFrequencyFrontEnd(front)
         bins, frames = patch_size(config.model)
         if isinstance(encoder, Gnn):
             nodes = num_nodes(encoder, bins, frames)
@@ -77,10 +90,13 @@ class Fingerprinter(nn.Module):
             if reranking.heads:
                 self.reranker = Reranker(reranking, encoder.channels[-1], nodes)
             return
-        if isinstance(front, LogMel):
-            raise ConfigError("model.encoder.kind linear needs model.front_end.kind log_frequency")
         if reranking.heads:
             raise ConfigError("model.reranker needs the nodes of a gnn encoder: set model.reranker.heads to 0")
+        if isinstance(encoder, ResnetIbn):
+            self.encoder = ResnetIbnEncoder(encoder)
+            return
+        if not isinstance(front, LogFrequency):
+            raise ConfigError("model.encoder.kind linear needs model.front_end.kind log_frequency")
         self.encoder = LinearEncoder(encoder.dim, bins, frames)
 
     @property
@@ -155,13 +171,13 @@ class Fingerprinter(nn.Module):
     @property
     def windows_a_batch(self) -> int:
         """Windows handed to the encoder at once."""
-        on_cpu = isinstance(self.encoder, GnnEncoder) and self.device.type == "cpu"
+        on_cpu = not isinstance(self.encoder, LinearEncoder) and self.device.type == "cpu"
         return CPU_GNN_WINDOWS_A_BATCH if on_cpu else WINDOWS_A_BATCH
 
     def windows(self, features: Tensor) -> Tensor:
         """Every window of features [F, T] as one strided view, the time axis pooled: [T - window_frames + 1, F, W]."""
         front = self.config.model.front_end
-        if isinstance(front, LogMel):
+        if not isinstance(front, LogFrequency):
             return features.unfold(1, front.window_frames, 1).transpose(0, 1)
         # a running mean, so that the pooled frames of windows that start anywhere are all there, once
         pooled = F.avg_pool1d(features, front.pool_frames, stride=1)
@@ -169,23 +185,23 @@ class Fingerprinter(nn.Module):
         return pooled.unfold(1, span, 1)[..., :: front.pool_frames].transpose(0, 1)
 
     def patches(self, windows: Tensor) -> Tensor:
-        """What the encoder takes of windows [n, F, W]: log-mel as it is, whitened ones pooled and to unit norm."""
+        """What the encoder takes of windows [n, F, W]: decibels as they are, whitened ones pooled and to unit norm."""
         front = self.config.model.front_end
-        return windows if isinstance(front, LogMel) else normalised(pooled_bins(windows, front.pool_bins))
+        return normalised(pooled_bins(windows, front.pool_bins)) if isinstance(front, LogFrequency) else windows
 
     def encode_patches(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
         """Patches [n, bins, frames] as `patches` makes them -> vectors [n, dim], nodes [n, C, N] of a gnn."""
-        if isinstance(self.encoder, GnnEncoder):
-            vectors, nodes = self.encoder(patches)
-            return vectors, nodes
-        return self.encoder(patches), None
+        if isinstance(self.encoder, LinearEncoder):
+            return self.encoder(patches), None
+        vectors, nodes = self.encoder(patches)
+        return vectors, nodes
 
     @torch.no_grad()
     def probe(self, features: Tensor, centre_frames: Tensor, probes: Sequence[tuple[float, float]]) -> Tensor:
         """Vectors [P, n, dim] of the windows around `centre_frames` [n] for each probe (semitones, tempo_ratio).
 
         The window that `encode` finds at first frame f has its centre at f + window_frames / 2. Raises ValueError for
-        probes that the front end cannot make: log-mel only knows (0, 1) at whole windows.
+        probes that the front end cannot make: all but log_frequency only know (0, 1) at whole windows.
         """
         front = self.config.model.front_end
         if not isinstance(front, LogFrequency):
@@ -297,9 +313,16 @@ class Fingerprinter(nn.Module):
 def patch_size(model: Model) -> tuple[int, int]:
     """(bins, frames) of what the encoder takes."""
     front = model.front_end
-    if isinstance(front, LogMel):
-        return front.bins, front.window_frames
-    return front.bins // front.pool_bins, front.window_frames // front.pool_frames
+    if isinstance(front, LogFrequency):
+        return front.bins // front.pool_bins, front.window_frames // front.pool_frames
+    return front.bins, front.window_frames
+
+
+def front_end_of(config: LogMel | LogFrequency | Cqt) -> framing.FrontEnd:
+    """The front end of a config's section."""
+    if isinstance(config, LogMel):
+        return LogMelFrontEnd(config)
+    return CqtFrontEnd(config) if isinstance(config, Cqt) else LogFrequencyFrontEnd(config)
 
 
 def weights_directory(name_or_directory: str | Path) -> Path:

@@ -6,10 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asid_core.signal.cqt import CqtFrontEnd
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd
 from asid_core.signal.log_mel import LogMelFrontEnd
 
-FrontEnd = LogMelFrontEnd | LogFrequencyFrontEnd
+FrontEnd = LogMelFrontEnd | LogFrequencyFrontEnd | CqtFrontEnd
 
 
 @torch.no_grad()

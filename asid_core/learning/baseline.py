@@ -1,0 +1,79 @@
+"""Training of the ResNet-IBN baseline: a triplet loss and a classification of recordings, added (arXiv:2502.06364)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from asid_core.config import Training
+from asid_core.learning import losses
+from asid_core.learning.pairs import Pairs
+from asid_core.learning.tasks import EncoderTask, retrieval
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.resnet import ResnetIbnEncoder
+
+
+class ResnetTask(EncoderTask):
+    """Each worker's batch by itself, batch norms included: a triplet loss has no use for everybody's rows."""
+
+    def __init__(self, model: Fingerprinter, training: Training) -> None:
+        """Raises ValueError for a model with another encoder."""
+        if not isinstance(model.encoder, ResnetIbnEncoder):
+            raise ValueError("a triplet and classification loss is for encoder.kind resnet_ibn")
+        self.model, self.training = model, training
+        self.module = _Classified(model.encoder)
+
+    def loss(
+        self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Triplet of both directions, plus cross-entropy of which recording each side is of."""
+        vectors, logits = module(torch.cat([pairs.references, pairs.queries]))
+        references, queries = vectors.chunk(2)
+        same = pairs.ambiguous
+        if pairs.track is not None:
+            same = same | (pairs.track[:, None] == pairs.track)
+        if pairs.second is not None:  # reference b - 1 sounds in query b as well
+            same = same | torch.eye(len(pairs), dtype=torch.bool, device=same.device).roll(-1, 1)
+        metric = (
+            triplet(queries, references, same, self.training.margin)
+            + triplet(references, queries, same.T, self.training.margin)
+        ) / 2
+        values = {"triplet": metric, "accuracy": retrieval(queries, references, pairs.ambiguous)["hr1"]}
+        if pairs.track is None:
+            return metric, values
+        classes = (pairs.track % logits.shape[1]).repeat(2)
+        named = F.cross_entropy(logits.float(), classes)
+        return metric + named, {**values, "classification": named}
+
+
+class _Classified(nn.Module):
+    """Vectors and class logits in one forward: what DDP can wrap."""
+
+    def __init__(self, encoder: ResnetIbnEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        pooled = self.encoder.pooled(windows)
+        return F.normalize(pooled.float(), dim=1), self.encoder.classifier(pooled)
+
+
+def triplet(anchors: Tensor, partners: Tensor, same: Tensor, margin: float) -> Tensor:
+    """Mean hinge of the hardest negative against the true partner (Hermans et al. 2017, "batch hard").
+
+    anchors, partners [B, dim] L2-normalised, row b of one the partner of row b of the other; `same` [B, B]: partners
+    that are no negatives of an anchor. Distances are 1 - cosine; an anchor without any negative adds nothing.
+    """
+    cosines = anchors @ partners.T
+    own = cosines.diagonal()
+    excluded = same | torch.eye(len(anchors), dtype=torch.bool, device=same.device)
+    hardest = cosines.masked_fill(excluded, -torch.inf).amax(1)
+    return (hardest - own + margin).clamp(min=0).mean()
+
+
+def encoder_task(model: Fingerprinter, training: Training) -> EncoderTask:
+    """How the encoder of `model` is trained. Raises ValueError where it is fitted instead."""
+    if isinstance(model.encoder, ResnetIbnEncoder):
+        return ResnetTask(model, training)
+    return EncoderTask(model, training)
