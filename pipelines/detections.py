@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.fs
 import pyarrow.parquet as pq
 
 from asid_core.schema import DETECTIONS
@@ -23,11 +25,20 @@ def folder(catalogue: Catalogue, sweep_id: str = "") -> Location:
     return place.join(sweep_id) if sweep_id else place
 
 
+def ids(catalogue: Catalogue) -> list[str]:
+    """Every sweep, whether it ended or not, oldest first: ids sort by the time of the start."""
+    filesystem, path = folder(catalogue).arrow()  # Location.list would walk through every part of every sweep
+    found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+    return sorted(entry.base_name for entry in found if entry.type == pyarrow.fs.FileType.Directory)
+
+
 def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Each sweep.json, oldest first (ids sort by the time of the start); a sweep without one was not finished."""
-    place = folder(catalogue)
-    heads = sorted(entry.name for entry in place.list() if entry.name.endswith("/" + HEAD))
-    return [json.loads(place.join(name).read_bytes()) for name in heads]
+    """Each sweep.json, oldest first; a sweep without one was not finished."""
+    heads = []
+    for sweep_id in ids(catalogue):
+        with contextlib.suppress(FileNotFoundError):
+            heads.append(json.loads(folder(catalogue, sweep_id).join(HEAD).read_bytes()))
+    return heads
 
 
 def latest_sweep(catalogue: Catalogue) -> str | None:
@@ -43,6 +54,11 @@ def ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row | {"rank": ranks.setdefault(row["reference_id"], len(ranks) + 1)} for row in ordered]
 
 
+def part(catalogue: Catalogue, sweep_id: str, shard: int) -> Location:
+    """Where a shard of a sweep is or will be."""
+    return folder(catalogue, sweep_id).join(f"part-{shard:06d}.parquet")
+
+
 def parts(catalogue: Catalogue, sweep_id: str) -> list[Location]:
     """A sweep's part files, in order of shards."""
     place = folder(catalogue, sweep_id)
@@ -51,11 +67,32 @@ def parts(catalogue: Catalogue, sweep_id: str) -> list[Location]:
 
 def batches(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> Iterator[pa.RecordBatch]:
     """Rows (schema.DETECTIONS) of a sweep that score at least `min_score`, streamed."""
-    for part in parts(catalogue, sweep_id):
-        filesystem, path = part.arrow()
+    for found in parts(catalogue, sweep_id):
+        filesystem, path = found.arrow()
         with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-            for batch in file.iter_batches(columns=DETECTIONS.names):
-                yield batch.filter(pc.greater_equal(batch.column("score"), min_score))
+            for batch in file.iter_batches():
+                rows = in_schema(batch)
+                yield rows.filter(pc.greater_equal(rows.column("score"), min_score))
+
+
+def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns of schema.DETECTIONS; one that came into it after the sweep is null."""
+    there = set(batch.schema.names)
+    columns = [
+        batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
+        for field in DETECTIONS
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=DETECTIONS)
+
+
+def count(catalogue: Catalogue, sweep_id: str) -> int:
+    """Rows of a sweep, from the ends of its part files alone."""
+    rows = 0
+    for found in parts(catalogue, sweep_id):
+        filesystem, path = found.arrow()
+        with filesystem.open_input_file(path) as stream:
+            rows += pq.read_metadata(stream).num_rows
+    return rows
 
 
 def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> pa.Table:

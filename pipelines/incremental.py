@@ -1,16 +1,17 @@
 """What a new sweep may take over from an earlier one: the detections of pairs of tracks that are both unchanged.
 
 New tracks are searched for everywhere and everywhere for new tracks; with the old detections that is a full sweep. How
-strong an old hit is was told against the tracks of its time: `coarse_score` stays as it was then.
+strong an old hit is was told against the tracks of its time: `coarse_score` stays as it was then (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asid_core.schema import DETECTIONS
@@ -22,17 +23,32 @@ KNOWN = ["track_id", "content_hash"]
 
 
 @dataclass(frozen=True)
+class Before:
+    """Where an earlier sweep has the detections of an unchanged query: under which id, in which shard's part."""
+
+    track_id: str
+    shard: int
+
+
+@dataclass(frozen=True)
 class Base:
-    """An earlier sweep. was: today's track_id -> its id then, of the tracks it knew with the same audio."""
+    """An earlier sweep: what has become of the ids in it. Small: ids that are as they were are in neither."""
 
     sweep_id: str
-    was: dict[str, str]
-    parts: tuple[tuple[str, str, str], ...]  # name, first and last query_id
+    renamed: dict[str, str]  # its id -> today's
+    dropped: frozenset[str]  # its ids of tracks that are gone or changed
+
+    def today(self, track_id: str) -> str | None:
+        """Today's id of one of its tracks; None where that audio is no longer there."""
+        return self.renamed.get(track_id) or (None if track_id in self.dropped else track_id)
 
 
-def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table) -> None:
-    """Record which tracks (columns track_id, content_hash) a sweep knew."""
+def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: Sequence[Sequence[str]] = ()) -> None:
+    """Record which tracks (columns track_id, content_hash) a sweep knew, and which of them were queries of a shard."""
+    of_query = {track_id: number for number, shard in enumerate(shards) for track_id in shard}
     known = tracks.select(KNOWN)
+    numbers = pa.array([of_query.get(track_id) for track_id in known["track_id"].to_pylist()], pa.int32())
+    known = known.append_column("shard", numbers)
     with (
         detections.folder(catalogue, sweep_id).join(TRACKS_FILE).writing() as stream,
         pa.ipc.new_file(stream, known.schema) as file,
@@ -40,8 +56,11 @@ def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table) -> None:
         file.write_table(known)
 
 
-def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool) -> Base | None:
-    """The newest sweep that ended under the same `settings`, None where there is none.
+def find_base(
+    catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool
+) -> tuple[Base, dict[str, Before | None]] | None:
+    """The newest sweep that ended under the same `settings` and, by today's id, the tracks it knew with the same audio
+    (None where they were no queries of it). None where there is no such sweep.
 
     renames: whether a track that has another id now is known by its audio.
     """
@@ -50,44 +69,42 @@ def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bo
         return None
     sweep_id = ended[-1]["sweep_id"]
     data = detections.folder(catalogue, sweep_id).join(TRACKS_FILE).read_bytes()
-    then, now = _pairs(pa.ipc.open_file(pa.py_buffer(data)).read_all()), _pairs(tracks)
-    gone = {content_hash: track_id for track_id, content_hash in then - now} if renames else {}
-    was = {}
+    table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
+    then = dict(zip(_pairs(table), table["shard"].to_pylist(), strict=True))
+    now = _pairs(tracks)
+    gone = {content_hash: track_id for track_id, content_hash in sorted(then.keys() - set(now))}
+    was: dict[str, Before | None] = {}
+    renamed: dict[str, str] = {}
     for track_id, content_hash in sorted(now):
-        if (track_id, content_hash) in then:
-            was[track_id] = track_id
-        elif content_hash in gone:
-            was[track_id] = gone.pop(content_hash)
-    return Base(sweep_id, was, tuple(_spans(catalogue, sweep_id)))
+        old = track_id
+        if (track_id, content_hash) not in then:
+            if not renames or content_hash not in gone:
+                continue
+            old = gone.pop(content_hash)
+            renamed[old] = track_id
+        shard = then[old, content_hash]
+        was[track_id] = None if shard is None else Before(old, shard)
+    dropped = {track_id for track_id, _ in then.keys() - set(now)} - renamed.keys()
+    return Base(sweep_id, renamed, frozenset(dropped)), was
 
 
-def _pairs(tracks: pa.Table) -> set[tuple[str, str]]:
-    return set(zip(*(tracks[name].to_pylist() for name in KNOWN), strict=True))
+def _pairs(tracks: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(*(tracks[name].to_pylist() for name in KNOWN), strict=True))
 
 
-def _spans(catalogue: Catalogue, sweep_id: str) -> Iterable[tuple[str, str, str]]:
-    """First and last query of each part: parts are runs of tracks, so most need not be opened for a shard."""
-    for part in detections.parts(catalogue, sweep_id):
-        filesystem, path = part.arrow()
-        with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-            queries = file.read(columns=["query_id"])["query_id"].to_pylist()
-        if queries:
-            yield part.name, min(queries), max(queries)
-
-
-def carried(catalogue: Catalogue, base: Base, track_ids: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
-    """Rows (schema.DETECTIONS, under today's ids) of these queries whose query and reference are both unchanged."""
+def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows (schema.DETECTIONS, under today's ids) of these queries, by today's id, whose reference is unchanged too."""
     found: dict[str, list[dict[str, Any]]] = {}
-    wanted = {base.was[track_id]: track_id for track_id in track_ids if track_id in base.was}
-    now = {old: new for new, old in base.was.items()}
-    for name, first, last in base.parts:
-        if not any(first <= track_id <= last for track_id in wanted):
-            continue
-        filesystem, path = detections.folder(catalogue, base.sweep_id).join(name).arrow()
+    by_shard: dict[int, dict[str, str]] = {}
+    for track_id, before in queries:
+        by_shard.setdefault(before.shard, {})[before.track_id] = track_id
+    for shard, wanted in sorted(by_shard.items()):
+        filesystem, path = detections.part(catalogue, base.sweep_id, shard).arrow()
         with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-            rows = file.read(columns=DETECTIONS.names).to_pylist()
-        for row in rows:
-            if row["query_id"] in wanted and row["reference_id"] in now:
-                ids = {"query_id": wanted[row["query_id"]], "reference_id": now[row["reference_id"]]}
-                found.setdefault(ids["query_id"], []).append(row | ids)
+            rows = file.read(columns=DETECTIONS.names)
+        for row in rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string()))).to_pylist():
+            reference = base.today(row["reference_id"])
+            if reference is not None:
+                query = wanted[row["query_id"]]
+                found.setdefault(query, []).append(row | {"query_id": query, "reference_id": reference})
     return found

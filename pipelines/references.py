@@ -38,6 +38,11 @@ class References:
     hop_s: float
     fresh: frozenset[str] | None = None
 
+    @property
+    def has_fresh(self) -> bool:
+        """Whether anything is to be looked for: a sweep without new tracks only takes over."""
+        return self.fresh is None or len(self.fresh) > 0
+
 
 @dataclass(frozen=True)
 class Queries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 import itertools
 import json
@@ -32,7 +33,9 @@ log = logging.getLogger(__name__)
 
 STAGE = "sweep"
 TASK_RETRIES = 2  # of a task whose Ray worker dies
+TAKEN_OVER_TRACKS = 1024  # of a shard that is only copied: 40 rows each are 40 MB as it passes by
 SHARDS = 16  # at least, where there are tracks enough: a small catalogue keeps every core busy as well
+LAYOUT = 2  # of what a sweep leaves: one of another layout is no base
 SETTINGS = ("probes", "search", "verify", "score")  # the sections of the config that decide what is found
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
@@ -82,8 +85,9 @@ def sweep(
     shards = 0
     if not place.join(detections.HEAD).exists():
         shards = _work(catalogue, config, plan, progress)
-        incremental.write_tracks(catalogue, plan.sweep_id, plan.known)
-        rows = sum(batch.num_rows for batch in detections.batches(catalogue, plan.sweep_id))
+        of_queries = [[row["track_id"] for row in shard] for shard in plan.shards(config.search.shard_tracks)]
+        incremental.write_tracks(catalogue, plan.sweep_id, plan.known, of_queries)
+        rows = detections.count(catalogue, plan.sweep_id)
         seconds = time.monotonic() - started
         head = {"sweep_id": plan.sweep_id, "model_id": plan.references.model_id, "detections": rows, "seconds": seconds}
         head |= {"queries": len(plan.queries), "references": plan.references.tracks.num_rows, "weights": weights}
@@ -107,7 +111,10 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be done: the rows of the query tracks (columns TRACKS), by id."""
+    """What is to be done: the rows of the query tracks (columns TRACKS), by id.
+
+    With a `base`, a row has `before` as well: where its detections were then, or None.
+    """
 
     sweep_id: str
     model: Fingerprinter
@@ -119,6 +126,8 @@ class _Plan:
 
     def shards(self, most: int) -> list[list[dict[str, Any]]]:
         """Runs of query tracks, the same ones whenever and wherever the sweep is started again."""
+        if not self.references.has_fresh:
+            most = TAKEN_OVER_TRACKS
         size = max(1, min(most, -(-len(self.queries) // SHARDS)))
         return [self.queries[i : i + size] for i in range(0, len(self.queries), size)]
 
@@ -136,20 +145,21 @@ def _plan(
     values = to_dict(config)
     decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
     decisive |= {"globs": [query_glob, reference_glob], "version": metadata.version("asid")}
-    decisive |= {"model": model.model_id, "reranker": _reranker_id(model)}
+    decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
     settings = _digest(decisive)
     known = tracks.select(TRACKS[:2])
     key = _digest(decisive | {"tracks": [(row["track_id"], row["content_hash"]) for row in known.to_pylist()]})
-    names = {entry.name.split("/")[0] for entry in detections.folder(catalogue).list()}
-    same = sorted(name for name in names if f"-{key}" in name)
+    same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
     ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
-    base = None
+    base, found = None, None
     if new_only and not ended:
-        base = incremental.find_base(catalogue, settings, known, renames=query_glob is None and reference_glob is None)
-    if base is not None:  # its shards hold other rows than those of a full sweep: they must not be mixed
+        found = incremental.find_base(catalogue, settings, known, renames=query_glob is None and reference_glob is None)
+    if found is not None:  # its shards hold other rows than those of a full sweep: they must not be mixed
+        base, was = found
         key = f"{key}-{_digest(base.sweep_id)}"
-        fresh = frozenset(known["track_id"].to_pylist()) - base.was.keys()
+        fresh = frozenset(known["track_id"].to_pylist()) - was.keys()
         references = replace(references, fresh=fresh)
+        queries = [row | {"before": was.get(row["track_id"])} for row in queries]
         log.info("sweep: %d tracks are new since sweep %s", len(fresh), base.sweep_id)
     begun = ended or [name for name in same if name.endswith("-" + key)]
     sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
@@ -195,7 +205,7 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
 
     shards = plan.shards(config.search.shard_tracks)
     there = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
-    todo = [number for number in range(len(shards)) if _part_name(number) not in there]
+    todo = [n for n in range(len(shards)) if detections.part(catalogue, plan.sweep_id, n).name not in there]
     lengths_s = [sum(row["duration_s"] for row in shard) for shard in shards]
     waits = set(todo)
     done = sum(len(shard) for number, shard in enumerate(shards) if number not in waits)
@@ -228,23 +238,27 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     return len(todo)
 
 
-def _part_name(shard: int) -> str:
-    return f"part-{shard:06d}.parquet"
+@dataclass(frozen=True)
+class _Kept:
+    """What a worker keeps of its newest sweep: weights, and features of references."""
+
+    catalogue: Catalogue
+    model: Fingerprinter
+    config: Config
+    references: References
+    base: Base | None
+
+    @functools.cached_property
+    def identifier(self) -> Identifier:
+        torch.set_num_threads(1)  # a task a core
+        return Identifier(self.catalogue, self.model, self.config, self.references)
 
 
-_kept: dict[str, tuple[Identifier, Base | None]] = {}  # of this worker's newest sweep
-
-
-def _identifier(uri: str, sweep_id: str, shared: Any) -> tuple[Identifier, Base | None]:
-    """One a worker and sweep: it keeps features of references."""
+@functools.lru_cache(maxsize=1)
+def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
     import ray
 
-    if sweep_id not in _kept:
-        torch.set_num_threads(1)  # a task a core
-        model, config, references, base = ray.get(shared)
-        _kept.clear()
-        _kept[sweep_id] = Identifier(Catalogue(uri), model, config, references), base
-    return _kept[sweep_id]
+    return _Kept(Catalogue(uri), *ray.get(shared))
 
 
 def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
@@ -253,17 +267,15 @@ def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str,
     shared: one ObjectRef of (Fingerprinter, Config, References, Base | None); in a list, or Ray
     would copy 80 MB for every shard.
     """
-    identifier, base = _identifier(uri, sweep_id, shared[0])
-    catalogue = Catalogue(uri)
+    kept = _kept(uri, sweep_id, shared[0])
     found: dict[str, list[dict[str, Any]]] = {}
-    if base is not None:
-        found = incremental.carried(catalogue, base, [row["track_id"] for row in queries])
-    if identifier.has_work:
-        pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
-        for track_id, some in identifier.identify(pieces):
-            found[track_id] = detections.ranked(found.get(track_id, []) + some)
-    else:
-        found = {track_id: detections.ranked(some) for track_id, some in found.items()}
-    rows = [row | {"sweep_id": sweep_id} for some in found.values() for row in some]
-    with detections.folder(catalogue, sweep_id).join(_part_name(shard)).writing() as stream:
+    if kept.base is not None:
+        known = ((row["track_id"], row["before"]) for row in queries if row["before"] is not None)
+        found = incremental.carried(kept.catalogue, kept.base, known)
+    if kept.references.has_fresh:
+        pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+        for track_id, some in kept.identifier.identify(pieces):
+            found[track_id] = found.get(track_id, []) + some
+    rows = [row | {"sweep_id": sweep_id} for some in found.values() for row in detections.ranked(some)]
+    with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
         pq.write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), stream)
