@@ -32,7 +32,8 @@ def plain(value: Any) -> str:
 
 def number(digits: int, signed: bool = False) -> Cell:
     """A formatter of numbers with `digits` decimals."""
-    return lambda value: "-" if value is None else f"{value:{'+' if signed else ''}.{digits}f}"
+    # a rounded -0.04 is 0, not -0
+    return lambda value: "-" if value is None else f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
 DETECTION_COLUMNS: dict[str, tuple[str, Cell]] = {

@@ -84,6 +84,7 @@ def report(
         "tracks": catalogue.count_tracks(),
         "found": dict(found.found),
         "shown": {kind: found.count(kind) for kind in KINDS},
+        "dated": all(track.year for track in found.tracks.values()),  # else who samples whom is not always known
         "pages": pages,
         "exports": exports,
     }

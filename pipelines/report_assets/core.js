@@ -72,7 +72,7 @@ var asid = (() => {
     span: (from, to) => clock(from) + "–" + clock(to),
     score: (value) => (value === null ? "–" : value.toFixed(2)),
     tempo: (value) => "× " + value.toFixed(2),
-    pitch: (value) => (value === null ? "–" : (value > 0 ? "+" : value < 0 ? "−" : "") + Math.abs(value).toFixed(1)),
+    pitch: (value) => (value === null ? "–" : (value >= 0.05 ? "+" : value <= -0.05 ? "−" : "") + Math.abs(value).toFixed(1)),
     count: (value) => value.toLocaleString("en"),
   };
 

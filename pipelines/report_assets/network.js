@@ -73,6 +73,7 @@ asid.networkView = (() => {
     const points = shown.nodes.map((node) => ({ id: node.id, size: sizeOf(node), year: node.year }));
     const links = shown.edges.map((edge) => ({ source: edge.from.id, target: edge.to.id }));
     const spread = shown.nodes.length > ROOM ? 1 : 2; // room for the names
+    const rounds = points.length > 1000 ? 100 : 300; // of many points no one sees the last touch
     const byYear = byId("network-layout").value === "year" && fixYears(points);
     d3.forceSimulation(points).stop()
       .force("link", d3.forceLink(links).id((point) => point.id).distance(70 * spread).strength(byYear ? 0.05 : 0.7))
@@ -80,7 +81,7 @@ asid.networkView = (() => {
       .force("collide", d3.forceCollide((point) => point.size / 2 + 14 * spread))
       .force("x", d3.forceX().strength(0.06))
       .force("y", d3.forceY().strength(0.09)) // the frame is wider than high
-      .tick(300);
+      .alphaDecay(1 - 0.001 ** (1 / rounds)).tick(rounds);
     return { name: "preset", positions: Object.fromEntries(points.map(({ id, x, y }) => [id, { x, y }])), padding: 30 };
   }
 

@@ -5,6 +5,7 @@ asid.table = (() => {
   const { el, byId, format, state } = asid;
   const PAGE = 50;
   const AUTOMATIC = 60; // data files (of 2000 rows) that load by themselves
+  const NO_YEARS = "Where a track has no year, which of the two came first is not known: the pair stands the way round that scored better. ";
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const view = { kind: "sample", sort: "score", down: true, page: 0, found: [] };
   const loaded = { sample: 0, duplicate: 0 };
@@ -130,7 +131,7 @@ asid.table = (() => {
     if (isNew) Object.assign(view, { kind, sort: "score", down: true, page: 0 });
     byId("list-heading").textContent = kind === "sample" ? "Samples" : "Near-duplicates";
     const cut = state.head.found[kind] - state.head.shown[kind];
-    byId("list-note").textContent = (kind === "sample" ? "" : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
+    byId("list-note").textContent = (kind === "sample" ? (state.head.dated ? "" : NO_YEARS) : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
       + (cut > 0 ? `The page has the best ${format.count(state.head.shown[kind])} of ${format.count(state.head.found[kind])}; sort and filter work on these.` : "");
     byId("list-note").hidden = !byId("list-note").textContent;
     drawHead();

@@ -39,6 +39,15 @@ CONTRAST = """(() => {
     return (a + 0.05) / (b + 0.05);
   }));
 })()"""
+# how far what is seen was pushed about while the page came, as Chromium reckons it
+SHIFT = """new Promise((done) => {
+  let sum = 0;
+  const add = (entries) => entries.forEach((entry) => { sum += entry.hadRecentInput ? 0 : entry.value; });
+  const observer = new PerformanceObserver((list) => add(list.getEntries()));
+  observer.observe({ type: 'layout-shift', buffered: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => { add(observer.takeRecords()); done(sum); }));
+})"""
+AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 LISTEN = """window.heard = []; window.play ||= Audio.prototype.play;
 Audio.prototype.play = function () { heard.push(this); return play.call(this); }; 0"""
 
@@ -176,6 +185,31 @@ def test_the_network(opened: Browser) -> None:
     put(opened, "network-layout", "year")
     years = opened.run("asid.networkView.graph().nodes().slice(0, 2).map((n) => n.position('x'))")
     assert years[0] > years[1]  # the younger to the right
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("view", ["samples", "duplicates", "d0", "network", "exports"])
+def test_nothing_moves_while_it_loads_and_nothing_is_cut_off(opened: Browser, page: str, view: str, width: int) -> None:
+    opened.look(width=width, height=800)
+    opened.open(f"{page}#{view}")
+    opened.wait({"network": "asid.networkView.graph()", "d0": "document.querySelector('canvas')"}.get(view, "true"))
+    assert opened.run(SHIFT) < 0.01  # a tenth of what is still called good
+    assert opened.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm install --no-save axe-core")
+@pytest.mark.parametrize("view", ["samples", "duplicates", "d0", "network", "exports"])
+def test_axe_finds_nothing(opened: Browser, view: str) -> None:
+    for look in ({"dark": False}, {"dark": True}, {"width": 360, "height": 740, "phone": True}):
+        opened.look(**look)  # type: ignore[arg-type]
+        go(
+            opened,
+            view,
+            {"network": "asid.networkView.graph()", "d0": "document.querySelector('canvas')"}.get(view, "true"),
+        )
+        opened.run(AXE.read_text() + "; 0")
+        found = opened.run("axe.run(document, {preload: false}).then((r) => r.violations.map((v) => v.id + v.help))")
+        assert found == [], look
 
 
 @pytest.mark.parametrize("dark", [False, True])
