@@ -114,6 +114,8 @@ class Gnn:
     pooled_dim: int = 1024
     hidden_dim: int = 4096
     dim: int = 128
+    # of the nodes, pooled: the paper's. Or gains of what a projection of the whole window is given (gain_encoder.py)
+    head: Literal["pooled", "gains"] = "pooled"
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,7 @@ class Score:
     intercept: float = -12.7
     coarse: float = 1.31
     verify: float = 10.8
+    margin: float = 0.0
     rerank: float = 0.0
     threshold: float = 0.5  # detections below it are not reported
 

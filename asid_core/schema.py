@@ -80,6 +80,7 @@ DETECTIONS = pa.schema(
         pa.field("rerank_score", pa.float32()),  # null where the model has no reranker
         pa.field("coarse_score", pa.float32(), nullable=False),
         pa.field("verify_score", pa.float32()),
+        pa.field("verify_margin", pa.float32()),  # verify_score less the best at another place within a second
         pa.field("tempo_ratio", pa.float32(), nullable=False),  # t_reference = t_0 + tempo_ratio * t_query
         pa.field("pitch_semitones", pa.float32()),  # query minus reference
         pa.field("num_windows", pa.int32(), nullable=False),

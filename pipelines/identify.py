@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,10 +54,9 @@ class Identifier:
             self._search = IndexedReferences(catalogue, references, config.search)
         self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config.search, True)
 
-    @property
-    def has_work(self) -> bool:
-        """Whether anything is to be looked for: an incremental sweep without new tracks only takes over."""
-        return self._references.fresh is None or len(self._references.fresh) > 0
+    def excerpts(self, tracks: Mapping[str, str]) -> None:
+        """Names that pieces may have, and the track_id each is cut from: it is not looked for in that track."""
+        self._own.update({name: self._own[track_id] for name, track_id in tracks.items() if track_id in self._own})
 
     def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """(track_id, rows of schema.DETECTIONS without sweep_id) of each track, best reference first.
@@ -144,6 +143,7 @@ class Identifier:
             "rerank_score": rerank_score,
             "coarse_score": found.candidate.coarse_score,
             "verify_score": found.verify_score,
+            "verify_margin": found.verify_margin,
             "tempo_ratio": found.tempo_ratio,
             "pitch_semitones": found.pitch_semitones,
             "num_windows": found.candidate.num_windows,

@@ -14,7 +14,7 @@ from asid_core.evaluation.evaluate import read_pairs
 from asid_core.evaluation.metrics import Floats
 from asid_core.evaluation.truth import Truth, track_name
 
-EVIDENCE = ("coarse_score", "verify_score", "rerank_score")
+EVIDENCE = ("coarse_score", "verify_score", "verify_margin", "rerank_score")
 # Of the standardised coefficients: a benchmark whose right and wrong pairs do not overlap would have infinite ones
 RIDGE = 1.0
 STEPS, ENOUGH = 100, 1e-9
@@ -43,14 +43,14 @@ def fit_score(detections: pa.Table, truth: Truth, threshold: float) -> Fit:
             "give a larger benchmark"
         )
     coefficients = logistic(evidence, right)
-    coarse, verify, rerank, intercept = (float(c) for c in coefficients)
+    coarse, verify, margin, rerank, intercept = (float(c) for c in coefficients)
     logits = evidence @ coefficients[:-1] + coefficients[-1]
     loss = float(np.mean(np.logaddexp(0, np.where(right, -logits, logits))))
-    return Fit(Score(intercept, coarse, verify, rerank, threshold), len(right), int(right.sum()), loss)
+    return Fit(Score(intercept, coarse, verify, margin, rerank, threshold), len(right), int(right.sum()), loss)
 
 
 def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Evidence [pairs, 3] of each pair's best row, missing values as 0, and whether the pair is right [pairs]."""
+    """EVIDENCE of each pair's best row [pairs, 4], missing values as 0, and whether the pair is right [pairs]."""
     pairs, relevant = read_pairs(detections, truth), truth.relevant()
     best: dict[tuple[str, str], tuple[float, Sequence[float]]] = {}
     columns = (detections.column(name).to_pylist() for name in ("query_id", "reference_id", "score", *EVIDENCE))

@@ -14,8 +14,9 @@ DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
 
 def probability(found: Verified, rerank_score: float | None, config: Score) -> float:
     """Probability that a verified candidate is real: a logistic model of the three stages' evidence."""
-    evidence = config.coarse * found.candidate.coarse_score + config.verify * found.verify_score
-    return 1 / (1 + math.exp(-(config.intercept + evidence + config.rerank * (rerank_score or 0.0))))
+    evidence = config.coarse * found.candidate.coarse_score + config.rerank * (rerank_score or 0.0)
+    heard = config.verify * found.verify_score + config.margin * found.verify_margin
+    return 1 / (1 + math.exp(-(config.intercept + evidence + heard)))
 
 
 def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:

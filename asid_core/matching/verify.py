@@ -18,6 +18,7 @@ from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, Verify
 from asid_core.matching.align import Candidate
+from asid_core.matching.correlation import correlate, running_correlation
 from asid_core.signal.probing import shifted, stretched
 
 # whitened values have a long tail of onsets; cut at 1 (8.7 dB above their surroundings) no single one decides:
@@ -29,9 +30,14 @@ SHARP_LAG_FRAMES = 8
 SHARP_FRAMES = 300  # 12 s: half a percent of tempo is then 30 ms at its ends, less than a frame
 
 LONGEST_REACH_FRAMES = 22_500  # 15 minutes either way: 14 MB a side
-PLACES_A_PART = 8192  # 11 minutes of a query: 3 MB a template frame's row
 
 MAX_REPEATS = 64  # of one sample in one query track
+
+# A loop sounds alike a bar on, and the coarse search may point there: where it is this sure and the audio says no, look
+# as far as 8 s. One pair in 40 of made queries; half of those that were real were lost without.
+STRONG_COARSE = 5.0
+WIDE_LAG_FRAMES = 200
+PEAK_FRAMES = 8  # of correlation over lag, on either side; what lies beyond is another place
 
 Features = Callable[[int, float, float], tuple[Tensor, float]]
 
@@ -42,6 +48,7 @@ class Verified:
 
     candidate: Candidate
     verify_score: float  # centred correlation of the best excerpt, -1..1; about 0 for unrelated music
+    verify_margin: float  # by how much that exceeds the best at another place within a second
     pitch_semitones: float
     tempo_ratio: float
     query_start_s: float
@@ -50,51 +57,15 @@ class Verified:
     reference_end_s: float
 
 
-def centred(patches: Tensor) -> Tensor:
-    """Patches [n, F, T] less their means over time and over frequency."""
-    return patches - patches.mean(1, keepdim=True) - patches.mean(2, keepdim=True) + patches.mean((1, 2), keepdim=True)
+@dataclass(frozen=True)
+class _Peak:
+    """The best of a grid; `centre_s` in the reference."""
 
-
-def correlate(templates: Tensor, features: Tensor) -> Tensor:
-    """Centred, normalised correlation of templates [n, F, W] with every place of features [F, T]: [n, T - W + 1].
-
-    Centring is a projection, so only the templates need it; the norm of each centred place comes from running sums.
-    """
-    bins, width = templates.shape[1:]
-    filters = centred(templates)
-    products = _slide(filters, features)
-    energy = _sums(features.square().sum(0), width)
-    rows = _sums(features, width).square().sum(0) / width
-    columns = _sums(features.sum(0).square(), width) / bins
-    whole = _sums(features.sum(0), width).square() / (bins * width)
-    places = (energy - rows - columns + whole).clamp(min=0).sqrt()
-    norms = filters.flatten(1).norm(dim=1)[:, None] * places
-    # a place with next to nothing in it would divide rounding errors: 1 is 0.2 % of a usual norm squared
-    return torch.where(norms > 1.0, products / norms.clamp(min=1.0), 0.0)
-
-
-def _slide(filters: Tensor, features: Tensor) -> Tensor:
-    """Sums of products of filters [n, F, W] with every place of features [F, T]: [n, T - W + 1].
-
-    One matrix product over frequency, then sums along its diagonals: 4 times as fast as conv1d, which is made for many
-    small filters.
-    """
-    count, bins, width = filters.shape
-    rows = filters.transpose(1, 2).reshape(count * width, bins)
-    places = features.shape[1] - width + 1
-    parts = []
-    for start in range(0, places, PLACES_A_PART):
-        product = (rows @ features[:, start : start + PLACES_A_PART + width - 1]).unflatten(0, (count, width))
-        along, down, _ = product.stride()
-        size = (count, width, min(PLACES_A_PART, places - start))
-        parts.append(product.as_strided(size, (along, down + 1, 1)).sum(1))
-    return torch.cat(parts, 1)
-
-
-def _sums(values: Tensor, width: int) -> Tensor:
-    """Sums over `width` neighbours of the last dimension."""
-    running = F.pad(values.double().cumsum(-1), (1, 0))
-    return (running[..., width:] - running[..., :-width]).float()
+    score: float
+    margin: float
+    pitch_semitones: float
+    tempo_ratio: float
+    centre_s: float
 
 
 class Verifier:
@@ -121,7 +92,9 @@ class Verifier:
         for candidate in candidates:
             if any(_within(candidate, known) for known in found):
                 continue
-            best = self._refined(candidate)
+            best = self._refined(candidate, self.config.lag_frames)
+            if best.verify_score < self.config.min_score and candidate.coarse_score >= STRONG_COARSE:
+                best = max(best, self._refined(candidate, WIDE_LAG_FRAMES), key=lambda one: one.verify_score)
             if best.verify_score < self.config.min_score:
                 found.append(best)
             else:
@@ -143,22 +116,20 @@ class Verifier:
         centres_s = (
             duration_s / 2 + (torch.arange(len(scores)) + (width - frames) / 2) * self.frame_s / best.tempo_ratio
         )
-        known = [k for k in found if k.candidate.reference == best.candidate.reference]
-        repeats = [best]
-        while len(repeats) <= MAX_REPEATS:
-            for span in repeats[-1:] if len(repeats) > 1 else [*repeats, *known]:
-                inside = (centres_s > span.query_start_s - 0.5) & (centres_s < span.query_end_s + 0.5)
-                scores = scores.masked_fill(inside, -1.0)
+        least = max(self.config.repeat_share * best.verify_score, self.config.min_score)
+        taken = [best, *(known for known in found if known.candidate.reference == best.candidate.reference)]
+        repeats: list[Verified] = []
+        while len(repeats) < MAX_REPEATS:
+            for span in taken:
+                scores[(centres_s > span.query_start_s - 0.5) & (centres_s < span.query_end_s + 0.5)] = -1.0
             at = int(scores.argmax())
-            if scores[at] < max(self.config.repeat_share * best.verify_score, self.config.min_score):
+            if scores[at] < least:
                 break
-            moved = replace(
-                best.candidate,
-                query_centre_s=float(centres_s[at]),
-                reference_centre_s=middle * self.frame_s,
-            )
+            there_s = float(centres_s[at])
+            moved = replace(best.candidate, query_centre_s=there_s, reference_centre_s=middle * self.frame_s)
             repeats.append(self._with_span(replace(best, candidate=moved, verify_score=float(scores[at]))))
-        return repeats[1:]
+            taken = repeats[-1:]
+        return repeats
 
     def _reference(self, track: int, start_frame: int, frames: int) -> Tensor:
         """Exactly those frames of a reference, zero outside it: [F, frames]."""
@@ -175,18 +146,19 @@ class Verifier:
         cut = stretched(self.query, torch.tensor([centre_s / self.frame_s]), ratio, frames, 1)
         return shifted(cut, semitones, self.config.features)
 
-    def _refined(self, candidate: Candidate) -> Verified:
+    def _refined(self, candidate: Candidate, lag_frames: int) -> Verified:
         """The candidate at its best pitch, tempo and lag near where the coarse search points."""
         config = self.config
         pitches = [candidate.pitch_semitones + step for step in config.pitch_steps]
         ratios = [candidate.tempo_ratio * (1 + step) for step in config.tempo_steps]
-        score, pitch, ratio, centre_s = self._best(candidate, pitches, ratios, config.excerpt_frames, config.lag_frames)
-        moved = centre_s - candidate.reference_centre_s
+        peak = self._best(candidate, pitches, ratios, config.excerpt_frames, lag_frames)
+        moved = peak.centre_s - candidate.reference_centre_s
         return Verified(
-            candidate=replace(candidate, reference_centre_s=centre_s),
-            verify_score=score,
-            pitch_semitones=pitch,
-            tempo_ratio=ratio,
+            candidate=replace(candidate, reference_centre_s=peak.centre_s),
+            verify_score=peak.score,
+            verify_margin=peak.margin,
+            pitch_semitones=peak.pitch_semitones,
+            tempo_ratio=peak.tempo_ratio,
             query_start_s=candidate.query_start_s,
             query_end_s=candidate.query_end_s,
             reference_start_s=max(0.0, candidate.reference_start_s + moved),
@@ -205,26 +177,30 @@ class Verifier:
         )
         ratios = [found.tempo_ratio * (1 + step) for step in SHARP_TEMPO_STEPS]
         width = max(self.config.excerpt_frames, min(width, SHARP_FRAMES))
-        score, _, ratio, centre_s = self._best(candidate, [found.pitch_semitones], ratios, width, SHARP_LAG_FRAMES)
-        if score < 0.8 * found.verify_score:  # the span reaches over something else
+        peak = self._best(candidate, [found.pitch_semitones], ratios, width, SHARP_LAG_FRAMES)
+        if peak.score < 0.8 * found.verify_score:  # the span reaches over something else
             return found
-        sharper = replace(found, candidate=replace(candidate, reference_centre_s=centre_s), tempo_ratio=ratio)
-        return self._with_span(sharper)
+        candidate = replace(candidate, reference_centre_s=peak.centre_s)
+        return self._with_span(replace(found, candidate=candidate, tempo_ratio=peak.tempo_ratio))
 
-    def _best(
-        self, at: Candidate, pitches: list[float], ratios: list[float], width: int, lag: int
-    ) -> tuple[float, float, float, float]:
-        """Best of a grid of pitches, ratios and lags: (score, pitch, ratio, centre in the reference)."""
+    def _best(self, at: Candidate, pitches: list[float], ratios: list[float], width: int, lag: int) -> _Peak:
+        """Best of a grid of pitches, ratios and lags."""
         cuts = [self._undone(at.query_centre_s, 0.0, ratio, width) for ratio in ratios]
         templates = torch.cat([shifted(cut, pitch, self.config.features) for cut in cuts for pitch in pitches])
         first = round(at.reference_centre_s / self.frame_s) - width // 2 - lag
         scores = correlate(templates, self._reference(at.reference, first, width + 2 * lag))
         grid = scores.unflatten(0, (len(ratios), len(pitches)))
         at_ratio, at_pitch, at_lag = (int(i) for i in torch.unravel_index(grid.argmax(), grid.shape))
-        centre_s = (first + at_lag + _peak(grid[at_ratio, at_pitch], at_lag) + width / 2) * self.frame_s
-        pitch = _between(pitches, at_pitch + _peak(grid[at_ratio, :, at_lag], at_pitch))
-        ratio = _between(ratios, at_ratio + _peak(grid[:, at_pitch, at_lag], at_ratio))
-        return float(grid.max()), pitch, ratio, centre_s
+        along = grid[at_ratio, at_pitch]
+        near = torch.arange(len(along)).sub(at_lag).abs()
+        elsewhere = along[(near > PEAK_FRAMES) & (near <= self.config.lag_frames)]
+        return _Peak(
+            score=float(grid.max()),
+            margin=float(grid.max() - elsewhere.max().clamp(min=0)) if len(elsewhere) else 0.0,
+            pitch_semitones=_between(pitches, at_pitch + _offset(grid[at_ratio, :, at_lag], at_pitch)),
+            tempo_ratio=_between(ratios, at_ratio + _offset(grid[:, at_pitch, at_lag], at_ratio)),
+            centre_s=(first + at_lag + _offset(along, at_lag) + width / 2) * self.frame_s,
+        )
 
     def _with_span(self, found: Verified) -> Verified:
         """Cut the span where the evidence starts and ends: where the running correlation falls to half its level."""
@@ -267,22 +243,6 @@ def _within(candidate: Candidate, known: Verified) -> bool:
     )
 
 
-def running_correlation(query: Tensor, reference: Tensor, width: int) -> Tensor:
-    """Centred correlation of query and reference [F, T], frame against frame, over `width` frames around each: [T]."""
-    query, reference = (F.pad(x, (width // 2, width - 1 - width // 2)) for x in (query, reference))
-    rows = _sums(query, width), _sums(reference, width)
-    columns = query.sum(0), reference.sum(0)
-    wholes = _sums(columns[0], width), _sums(columns[1], width)
-
-    def product(a: int, b: int) -> Tensor:
-        frames = (query, reference)
-        means = (rows[a] * rows[b]).sum(0) / width + _sums(columns[a] * columns[b], width) / len(query)
-        return _sums((frames[a] * frames[b]).sum(0), width) - means + wholes[a] * wholes[b] / (len(query) * width)
-
-    norms = (product(0, 0).clamp(min=0) * product(1, 1).clamp(min=0)).sqrt()
-    return torch.where(norms > 1.0, product(0, 1) / norms.clamp(min=1.0), 0.0)
-
-
 def grown(profile: Tensor, centre: int, half_excerpt: int, gap: int) -> tuple[int, int]:
     """The run around `centre` in which `profile` [T] stays above half its level, gaps below `gap` frames bridged.
 
@@ -306,7 +266,7 @@ def _walk(above: list[bool], gap: int) -> int:
     return reached
 
 
-def _peak(values: Tensor, at: int) -> float:
+def _offset(values: Tensor, at: int) -> float:
     """Offset of the maximum of the parabola through a maximum and its neighbours, -0.5..0.5; 0 at the border."""
     if not 0 < at < len(values) - 1:
         return 0.0

@@ -71,7 +71,7 @@ def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> 
         ("q30", "r1", 0.1, 3.0, 0.1),
     ]
     evidence, right = best_rows(table(rows), TRUTH)
-    np.testing.assert_allclose(evidence, [[6.0, 0.9, 0.0], [3.0, 0.1, 0.0]], atol=1e-6)
+    np.testing.assert_allclose(evidence, [[6.0, 0.9, 0.0, 0.0], [3.0, 0.1, 0.0, 0.0]], atol=1e-6)
     assert right.tolist() == [True, False]
 
 
