@@ -57,8 +57,8 @@ def detection(query: str, reference: str, score: float = 0.9, **more: Any) -> di
     row: dict[str, Any] = {
         "query_id": query, "query_start_s": 2.0, "query_end_s": 6.0, "reference_id": reference,
         "reference_start_s": 6.0, "reference_end_s": 10.0, "score": score, "rerank_score": None, "coarse_score": 0.8,
-        "verify_score": 0.7, "verify_margin": 0.4, "tempo_ratio": 1.0, "pitch_semitones": 0.0, "num_windows": 25, "kind": "sample",
-        "rank": 1, "sweep_id": SWEEP, "model_id": "m",
+        "verify_score": 0.7, "verify_margin": 0.4, "tempo_ratio": 1.0, "pitch_semitones": 0.0, "num_windows": 25,
+        "kind": "sample", "rank": 1, "sweep_id": SWEEP, "model_id": "m",
     }  # fmt: skip
     return row | more
 
