@@ -17,11 +17,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 def work(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
     from pipelines.embed import embed
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
 
     catalogue = Catalogue(session.args.catalogue)
     start_ray(session.args.ray_address)
-    found = embed(catalogue, session.config, session.weights(), session.progress)
+    with Lease(catalogue, "embed"):
+        found = embed(catalogue, session.config, session.weights(), session.progress)
     return Outcome(session.summary(str(found), found.audio_s))
 
 

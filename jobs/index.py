@@ -17,11 +17,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 def work(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
     from pipelines.index import index
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
 
     catalogue = Catalogue(session.args.catalogue)
     start_ray(session.args.ray_address)
-    found = index(catalogue, session.config, session.progress)
+    with Lease(catalogue, "index"):
+        found = index(catalogue, session.config, session.progress)
     return Outcome(session.summary(str(found)))
 
 

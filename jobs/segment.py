@@ -22,12 +22,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
     from pipelines.segment import segment
 
     catalogue = Catalogue(session.args.catalogue, create=True, geometry=session.config.segment)
     start_ray(session.args.ray_address)
-    found = segment(session.args.corpus, catalogue, session.config, session.progress)
+    with Lease(catalogue, "segment"):
+        found = segment(session.args.corpus, catalogue, session.config, session.progress)
     return Outcome(session.summary(counts(found), found.audio_s), exit_code(session, found))
 
 

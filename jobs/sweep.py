@@ -33,22 +33,24 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
     from pipelines.sweep import sweep
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
-    found = sweep(
-        catalogue,
-        session.config,
-        session.weights(),
-        queries=args.queries,
-        references=args.references,
-        min_score=args.min_score,
-        progress=session.progress,
-        new_only=args.new_only,
-    )
+    with Lease(catalogue, "sweep"):
+        found = sweep(
+            catalogue,
+            session.config,
+            session.weights(),
+            queries=args.queries,
+            references=args.references,
+            min_score=args.min_score,
+            progress=session.progress,
+            new_only=args.new_only,
+        )
     show(found.detections, args.export)
     return Outcome(session.summary(f"sweep {found.sweep_id}: {found.detections.num_rows:,} detections"))
 

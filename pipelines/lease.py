@@ -18,7 +18,7 @@ from pipelines.catalogue import Catalogue, CatalogueError
 log = logging.getLogger(__name__)
 
 NAME = "lease.json"
-LEASE_S = 600.0  # what the next run waits for after one was killed; renewed three times in it
+LEASE_S = 180.0  # what the next run waits for after one was killed on another machine; renewed three times in it
 
 
 class LeaseError(CatalogueError):
@@ -28,7 +28,8 @@ class LeaseError(CatalogueError):
 class Lease:
     """`with Lease(catalogue, "reindex") as lease:` holds the catalogue; a thread renews it until the block ends.
 
-    The clocks of machines that share a catalogue must agree to a minute. Raises LeaseError where another run holds it.
+    One that has expired is taken over, and at once that of a process of this machine that is no more. The clocks of
+    machines that share a catalogue must agree to a minute. Raises LeaseError where another run holds it.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class Lease:
     ) -> None:
         self._file = catalogue.location.join(NAME)
         self._seconds, self._clock = seconds, clock
-        self._mine = {"token": secrets.token_hex(8), "verb": verb, "host": socket.gethostname(), "pid": os.getpid()}
+        self._mine = {"token": secrets.token_hex(8), "verb": verb, **_here(), "pid": os.getpid()}
         self._version: str | None = None  # of the file as we wrote it
         self._lost: str | None = None
         self._ended = threading.Event()
@@ -44,7 +45,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         found, version = self._read()
-        if found is not None and found["expires"] > self._clock():
+        if found is not None and found["expires"] > self._clock() and not _is_dead(found):
             raise LeaseError(_held(found, str(self._file)))
         if found is not None:
             log.warning("the run of asid %s on %s ended without giving its lease back", found["verb"], found["host"])
@@ -101,6 +102,28 @@ class Lease:
     def _write(self, version: str | None) -> str | None:
         content = self._mine | {"expires": self._clock() + self._seconds}
         return self._file.write_if(json.dumps(content, indent=2).encode(), version)
+
+
+def _here() -> dict[str, str]:
+    """This machine, and the numbering of processes: a container may have its host's name."""
+    try:
+        numbering = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        numbering = secrets.token_hex(8)  # no way to know
+    return {"host": socket.gethostname(), "processes": numbering}
+
+
+def _is_dead(lease: dict[str, Any]) -> bool:
+    """Whether its holder was a process of this machine and is no more."""
+    if any(lease.get(key) != value for key, value in _here().items()):
+        return False
+    try:
+        os.kill(lease["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
 
 
 def _held(lease: dict[str, Any], file: str) -> str:

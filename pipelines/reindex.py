@@ -89,6 +89,7 @@ def reindex(
             lease.check()
         upkeep.clean_versions(catalogue, grace_s)
         parts, _ = upkeep.collect(catalogue, grace_s)
+        upkeep.collect_sweeps(catalogue, grace_s)
         moved = {old for new, old in renamed.items() if old not in after and new not in before}
         summary = ReindexSummary(
             segmented,

@@ -5,8 +5,10 @@ Everything here is found by looking at what is committed, so a run that was kill
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -15,8 +17,9 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from pipelines import fingerprints
+from pipelines import detections, fingerprints
 from pipelines.catalogue import IDS_A_FILTER, WITHDRAWN, Catalogue, is_one_of
+from pipelines.storage import Location
 
 log = logging.getLogger(__name__)
 
@@ -72,21 +75,56 @@ def _is_pair(pairs: Sequence[Pair]) -> str:
 
 
 def clean_versions(catalogue: Catalogue, grace_s: float) -> int:
-    """Delete versions of the Lance tables older than the grace time, for who still reads one; returns their bytes."""
+    """Delete versions of the Lance tables older than the grace time, for who still reads one; returns their bytes.
+
+    The tracks table is compacted first: every commit leaves a fragment. `asid index` does so for fingerprints.
+    Fragments that a killed run has written and nobody committed are Lance's to delete: it does, after seven days.
+    """
     freed = 0
     for name in ["tracks", *fingerprints.tables(catalogue)]:
         table: Any = catalogue.table(name)
         if table is not None:
+            if name == "tracks":
+                table.optimize.compact_files()
             older = datetime.timedelta(seconds=grace_s)
             freed += table.cleanup_old_versions(older_than=older).bytes_removed
     return freed
+
+
+def collect_sweeps(catalogue: Catalogue, grace_s: float) -> int:
+    """Delete the files of overtaken sweeps whose newest is older than the grace time; returns how many sweeps.
+
+    Of those that ended under the same settings the newest stays: it is the base of the next. One that never ended goes.
+    """
+    newest = {head.get("settings"): head["sweep_id"] for head in detections.sweeps(catalogue)}
+    gone = 0
+    for sweep_id in detections.ids(catalogue):
+        files = list(_files(catalogue, f"detections/{sweep_id}"))
+        if sweep_id in newest.values() or any(time.time() - written <= grace_s for _, written in files):
+            continue
+        # the head first: without it a sweep that is half deleted is one that never ended
+        for name, _ in sorted(files, key=lambda file: not file[0].endswith(detections.HEAD)):
+            catalogue.location.join(name).delete()
+        _remove_folder(catalogue.location.join("detections", sweep_id))
+        gone += 1
+    if gone:
+        log.info("removed %d sweeps that later ones have overtaken or that never ended", gone)
+    return gone
+
+
+def _remove_folder(place: Location) -> None:
+    """An empty local folder; on S3 there are none."""
+    if not place.is_s3:
+        with contextlib.suppress(OSError):
+            os.rmdir(place.uri)
 
 
 def collect(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
     """Delete segment parts that no track names and reject parts of which nothing stands, older than the grace time.
 
     Returns how many of each. The grace time must be longer than a run may take: what it has written and not yet
-    committed is named by no track either.
+    committed is named by no track either. A part of which some tracks are gone stays until all are: parts are of
+    `segment.files_a_task` tracks.
     """
     now = time.time()
     segments = {name for name, written in _parts(catalogue, "segments") if now - written > grace_s}
@@ -101,11 +139,16 @@ def collect(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
 
 
 def _parts(catalogue: Catalogue, folder: str) -> Iterator[tuple[str, float]]:
-    """Part files below a folder of the catalogue, by name: relative name, time of writing."""
+    """Part files below a folder of the catalogue, as `_files` gives them."""
+    return ((name, written) for name, written in _files(catalogue, folder) if name.endswith(".parquet"))
+
+
+def _files(catalogue: Catalogue, folder: str) -> Iterator[tuple[str, float]]:
+    """Files below a folder of the catalogue, by name: relative name, time of writing."""
     filesystem, root = catalogue.location.arrow()
     found = filesystem.get_file_info(pyarrow.fs.FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True))
     for entry in sorted(found, key=lambda entry: str(entry.path)):
-        if entry.type == pyarrow.fs.FileType.File and entry.path.endswith(".parquet"):
+        if entry.type == pyarrow.fs.FileType.File:
             yield entry.path.removeprefix(root).lstrip("/"), entry.mtime.timestamp()
 
 

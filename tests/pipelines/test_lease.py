@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,34 @@ def test_a_renewed_lease_lasts_and_one_of_a_dead_run_expires(catalogue: Catalogu
         dead.__exit__(None, None, None)  # leaves the heir's lease alone
         heir.renew()
         assert json.loads(catalogue.location.join("lease.json").read_bytes())["verb"] == "run"
+
+
+@pytest.mark.parametrize("where", ["here", "another machine"])
+def test_a_run_that_was_killed_here_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    catalogue = Catalogue(str(tmp_path / "c"), create=True)
+    killed = subprocess.Popen([sys.executable, "-c", TAKES_IT, str(tmp_path / "c")], stdout=subprocess.PIPE)
+    assert killed.stdout is not None and killed.stdout.readline() == b"held\n"
+    with pytest.raises(LeaseError, match="asid embed"):
+        Lease(catalogue, "run").__enter__()
+    killed.kill()
+    killed.wait()
+    if where != "here":
+        monkeypatch.setattr("socket.gethostname", lambda: where)
+        with pytest.raises(LeaseError, match="asid embed"):
+            Lease(catalogue, "run").__enter__()
+    else:
+        with Lease(catalogue, "run"):
+            pass
+
+
+TAKES_IT = """
+import sys, threading
+from pipelines.catalogue import Catalogue
+from pipelines.lease import Lease
+with Lease(Catalogue(sys.argv[1]), "embed"):
+    print("held", flush=True)
+    threading.Event().wait()
+"""
 
 
 def test_of_two_that_write_at_once_one_wins(catalogue: Catalogue) -> None:

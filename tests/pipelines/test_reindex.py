@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from asid_core import schema
 from asid_core.config import Probes, Score, Search
+from asid_core.schema import TRACKS
 from pipelines import detections, fingerprints, upkeep
 from pipelines.catalogue import Catalogue, CatalogueError
 from pipelines.lease import Lease, LeaseError
@@ -19,6 +24,7 @@ from pipelines.reindex import ReindexSummary, reindex
 from pipelines.sweep import sweep
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import LINEAR, melody, save_model
+from tests.pipelines.test_catalogue import track
 from tests.pipelines.test_segment import snapshot
 
 pytestmark = pytest.mark.ray
@@ -174,6 +180,43 @@ def test_orphans_go_after_a_grace_time_and_what_is_named_stays(case: Case) -> No
     case.reindex()
     assert not orphan.exists() and not list(root.glob("rejects/*/*.parquet"))
     assert {str(p.relative_to(root)) for p in root.glob("segments/*/*.parquet")} == named
+
+
+def test_sweeps_that_were_overtaken_or_never_ended_go_after_a_grace_time(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "c"), create=True)
+    for name, settings in (("1", "a"), ("2", "b"), ("3", "a"), ("4", None)):
+        folder = detections.folder(catalogue, name)
+        folder.join("part-000000.parquet").write_bytes(b"rows")
+        if settings:
+            folder.join(detections.HEAD).write_bytes(json.dumps({"sweep_id": name, "settings": settings}).encode())
+    assert upkeep.collect_sweeps(catalogue, 60) == 0
+    for path in (tmp_path / "c/detections").glob("*/*"):
+        os.utime(path, (0, 0))
+    assert upkeep.collect_sweeps(catalogue, 60) == 2
+    assert detections.ids(catalogue) == ["2", "3"] and upkeep.collect_sweeps(catalogue, 60) == 0
+
+
+def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) -> None:
+    """What nobody committed stays for seven days, whatever the grace time: a run may be about to commit it."""
+    catalogue = Catalogue(str(tmp_path / "c"), create=True)
+    for n in range(3):
+        catalogue.commit_tracks(pa.Table.from_pylist([track(f"{n}")], schema=TRACKS))
+    name = fingerprints.table_name("m")
+    fingerprints.create(catalogue, name, 4)
+    fingerprints.write_fragments(catalogue, name, 4, [])
+    row = {"fingerprint_id": "h-0", "track_id": "0", "content_hash": "h", "window_index": 0, "start_s": 0.0}
+    rows = pa.RecordBatch.from_pylist([row | {"level_db": 0.0, "vector": [0.0] * 4}], schema=schema.fingerprints(4))
+    fingerprints.write_fragments(catalogue, name, 4, [rows])  # and killed
+    (orphan,) = (tmp_path / f"c/{name}.lance/data").iterdir()
+    upkeep.clean_versions(catalogue, 0)
+    table = catalogue.table("tracks")
+    assert table is not None and len(table.get_fragments()) == 1 and len(catalogue.live()) == 3
+    assert len(list((tmp_path / "c/tracks.lance/data").iterdir())) == 1
+    assert orphan.exists()
+    week = time.time() - 8 * 86_400
+    os.utime(orphan, (week, week))
+    upkeep.clean_versions(catalogue, 0)
+    assert not orphan.exists()
 
 
 def test_a_withdrawal_stays_as_long_as_what_it_withdraws(tmp_path: Path) -> None:
