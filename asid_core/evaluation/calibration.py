@@ -1,0 +1,80 @@
+"""Does a score of 0.8 mean 8 in 10? Reported pairs by score, against how many of them are right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from asid_core.evaluation.evaluate import read_pairs
+from asid_core.evaluation.metrics import Floats
+from asid_core.evaluation.truth import Truth
+
+EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)  # few pairs lie in the middle
+SURE = 1e-6  # keeps the log loss of a score of exactly 0 or 1 finite
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Pairs whose score lies in [low, high): how many, their mean score, and the share that is right."""
+
+    low: float
+    high: float
+    pairs: int
+    mean_score: float
+    right: float
+    interval: tuple[float, float]  # Wilson's, 95 %
+
+
+def pair_scores(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Score [n] of the best row of every counted (query, reference) pair, and whether the pair is right [n]."""
+    relevant = truth.relevant()
+    best = [
+        (max(row.score for row in rows), name in relevant[query])
+        for query, references in read_pairs(detections, truth).items()
+        for name, rows in references.items()
+    ]
+    return np.array([score for score, _ in best]), np.array([right for _, right in best], bool)
+
+
+def reliability(scores: Floats, right: npt.NDArray[np.bool_], edges: tuple[float, ...] = EDGES) -> list[Bin]:
+    """Bins of scores [n] in 0..1 that are not empty, with the share of right [n] in each."""
+    which = np.clip(np.digitize(scores, edges[1:-1]), 0, len(edges) - 2)
+    result = []
+    for i in np.unique(which):
+        inside = which == i
+        n, share = int(inside.sum()), float(right[inside].mean())
+        result.append(Bin(edges[i], edges[i + 1], n, float(scores[inside].mean()), share, wilson(share, n)))
+    return result
+
+
+def expected_calibration_error(bins: list[Bin]) -> float:
+    """Mean distance of score and share of right, weighted by pairs."""
+    total = sum(one.pairs for one in bins)
+    return sum(one.pairs * abs(one.mean_score - one.right) for one in bins) / total
+
+
+def log_loss(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
+    """Mean negative log likelihood a pair, in nats."""
+    sure = np.clip(scores, SURE, 1 - SURE)
+    return float(-np.log(np.where(right, sure, 1 - sure)).mean())
+
+
+def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval of a share of n."""
+    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def to_markdown(bins: list[Bin]) -> str:
+    lines = ["| score | pairs | mean score | right |", "|---|---|---|---|"]
+    for one in bins:
+        low, high = one.interval
+        lines.append(
+            f"| {one.low:g} to {one.high:g} | {one.pairs} | {one.mean_score:.3f} | {one.right:.3f} "
+            f"[{low:.3f}, {high:.3f}] |"
+        )
+    return "\n".join(lines) + "\n"
