@@ -1,22 +1,31 @@
-"""What `linear` finds in held-out music: a benchmark made of three collections, and its score.
+"""What we find in held-out music: a benchmark made of three collections, every system on it, all figures we state.
 
 The music is not part of the repository: pixel-dungeon, neverball and openmusic, folders of that name. Dungeon themes
-called halls_* and theme_* are the beds, the other tracks the references.
+called halls_* and theme_* are the beds, the other tracks the references. Where cc0-beats and librosa are there too,
+encoders are also compared window against window on both.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from asid_core.evaluation.evaluate import evaluate
+from asid_core.evaluation.truth import read_truth
+from asid_core.model.fingerprinter import Fingerprinter
+from benchmarks import audfprint, retrieval, speed
 from benchmarks.results import write_section
+from benchmarks.systems import Scored, cost_table, quality_table, scored, shipped, systems_of
 from jobs import cli
+from pipelines.evaluate import comparison
+
+log = logging.getLogger(__name__)
 
 FOLDERS = ("pixel-dungeon", "neverball", "openmusic")
+CHOSEN_ON = ("cc0-beats", "librosa")
 BEDS = ("pixel-dungeon/halls_*", "pixel-dungeon/theme_*")
 SEED, QUERIES = 0, 120
 COMMAND = "make -C benchmarks quality MUSIC=path"
@@ -28,18 +37,39 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"), help="kept between runs"
     )
-    parser.add_argument("--weights", metavar="W", default="linear")
+    parser.add_argument(
+        "--weights", metavar="W", nargs="+", help="directories of more weights (imported ones, a trained baseline)"
+    )
     parser.add_argument(
         "--queries", metavar="N", type=int, default=QUERIES, help=f"results are kept for {QUERIES} only"
     )
     args = parser.parse_args(argv)
+    logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s: %(message)s")
+    log.setLevel("INFO")
+    quiet = speed.idle()  # before anything of ours runs
     if not (args.bench / "truth.json").exists() and (code := make(args.music, args.bench, args.queries)):
         return code
-    code, printed = captured(["bench", "run", "--bench", str(args.bench), "--weights", args.weights])
-    print(printed)
-    if code == 0 and args.queries == QUERIES:
-        write_section(f"Quality of {Path(args.weights).name} on held-out music", COMMAND, body(printed))
-    return code
+    weights = [*shipped(), *(args.weights or ())]
+    speeds = measured_speeds(weights, args.bench) if quiet else {}
+    found = [scored(system, args.bench) for w in weights for system in systems_of(w, args.bench / "figures")]
+    other, said = with_audfprint(args.bench)
+    windows = retrieval_table(weights, args.music)
+    sections = {
+        f"Quality of {Path(weights[0]).name} on held-out music": (
+            f"{found[0].reports['all'].to_markdown()}\n{comparison(found[0].reports, 'stage')}"
+        ),
+        "Systems on held-out music": (
+            f"{quality_table([*found, *other])}\n{said}\n\n{cost_table(found, speeds)}\n"
+            f"Windows a second are measured while nothing else runs on the machine, else left out."
+        ),
+    }
+    if windows:
+        sections["Windows against windows"] = windows
+    for name, text in sections.items():
+        print(f"{name}\n\n{text}")
+        if args.queries == QUERIES:
+            write_section(name, COMMAND, text)
+    return 0
 
 
 def make(music: Path, bench: Path, queries: int) -> int:
@@ -53,17 +83,35 @@ def make(music: Path, bench: Path, queries: int) -> int:
     return cli.main([*argv, "--output", str(bench), "--seed", str(SEED), "--queries", str(queries)])
 
 
-def captured(argv: Sequence[str]) -> tuple[int, str]:
-    """Exit code and standard output of a verb."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = cli.main(list(argv))
-    return code, out.getvalue()
+def measured_speeds(weights: Sequence[str], bench: Path) -> dict[str, float]:
+    """Windows a second by weights, all on the same recording."""
+    recording = sorted((bench / "references").glob("*.flac"))[0]
+    return {name: speed.windows_a_second(name, recording) for name in weights}
 
 
-def body(printed: str) -> str:
-    """What the verb printed, its last line (the summary, with the seconds it took) as a paragraph."""
-    *tables, summary = printed.strip().splitlines()
-    return "\n".join(tables).strip() + f"\n\n{summary}"
+def with_audfprint(bench: Path) -> tuple[list[Scored], str]:
+    """audfprint's figures, where it is installed, and a line about it."""
+    program = audfprint.program()
+    if program is None:
+        return [], "audfprint is not installed here (no program of that name): left out."
+    rows = audfprint.detections(program, bench, bench / "figures")
+    report = evaluate(rows, read_truth(bench / "truth.json"), "strict")
+    name = f"audfprint, {audfprint.SHIFTS} shifts"
+    return [Scored(name, {"all": report})], f"audfprint is `{Path(program).name}`, called as a program."
+
+
+def retrieval_table(weights: Sequence[str], music: Path) -> str:
+    """Window against window for every model that training made, on the music that is there."""
+    trained = [w for w in weights if retrieval.is_trained(Fingerprinter.from_pretrained(w))]
+    kinds = {"held out": FOLDERS, "weights chosen on": CHOSEN_ON}
+    places = {
+        f"{', '.join(names)} ({title})": [music / name for name in names]
+        for title, names in kinds.items()
+        if all((music / name).is_dir() for name in names)
+    }
+    if not trained or not places:
+        return ""
+    return f"{retrieval.WINDOWS} windows; {retrieval.SAYS}\n\n{retrieval.table(trained, places)}"
 
 
 if __name__ == "__main__":

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
 from asid_core.config import ConfigError
 from jobs import command
 from jobs.command import Failure, Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    from asid_core.evaluation.report import Report
 
 NEEDS = {"make": ("corpus", "output"), "run": ("bench",), "fit": ("bench",)}
 
@@ -26,6 +31,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: how many (default 100)")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
     parser.add_argument("--bench", metavar="DIR", help="run, fit: a folder that `asid bench make` made")
+    parser.add_argument(
+        "--against", metavar="F.json", help="run: another run's --output on the same benchmark: the paired test of both"
+    )
     parser.add_argument(
         "--output", metavar="DIR|F.json", help="make: a folder for the benchmark; run: a file for all figures"
     )
@@ -67,9 +75,22 @@ def _run(session: Session) -> Outcome:
     report = found.reports["all"]
     print(report.to_markdown())
     print(comparison(found.reports, "stage"))
+    if args.against:
+        print(compared(report, Path(args.against), config.model.name))
     if args.output:
         Location(args.output).write_bytes(found.to_json(model=config.model.name))
     return Outcome(session.summary(f"mAP {report.figures['map']} on {report.num_queries} queries"))
+
+
+def compared(report: Report, other: Path, name: str) -> str:
+    """The paired test against the figures that another `run --output` wrote. Raises Failure where they do not fit."""
+    from asid_core.evaluation.report import Report, paired_table
+
+    try:
+        values = json.loads(other.read_text())
+        return paired_table(report, Report.from_dict(values["reports"]["all"]), (name, str(values["model"])))
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise Failure(f"{other} holds no figures ({error!r}): give what `asid bench run --output` wrote") from error
 
 
 def _fit(session: Session) -> Outcome:

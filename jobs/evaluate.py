@@ -24,6 +24,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
+    from asid_core.evaluation.occurrences import to_markdown
     from pipelines.catalogue import Catalogue
     from pipelines.evaluate import comparison, evaluate_annotations
     from pipelines.runtime import start_ray
@@ -46,6 +47,8 @@ def work(session: Session) -> Outcome:
         raise Failure(str(error)) from error
     print(found.reports["strict"].to_markdown())
     print(comparison(found.reports, "protocol"))
+    if found.occurrences:
+        print(to_markdown(found.occurrences))
     if found.missing:
         print(missing(found.missing))
     if args.output:

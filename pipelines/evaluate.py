@@ -6,7 +6,7 @@ import fnmatch
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,13 @@ import pyarrow.compute as pc
 
 from asid_core.config import Config
 from asid_core.evaluation.evaluate import evaluate
-from asid_core.evaluation.report import Report
-from asid_core.evaluation.sample100 import read_annotations
+from asid_core.evaluation.metrics import Protocol
+from asid_core.evaluation.occurrences import Rates, rates
+from asid_core.evaluation.report import Report, plain
+from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Cut, read_annotations, read_authors_cuts
 from asid_core.evaluation.truth import Truth, read_truth, track_name
 from pipelines.catalogue import Catalogue
+from pipelines.cuts import identify_cuts
 from pipelines.embed import embed
 from pipelines.index import index
 from pipelines.runtime import Progress
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 QUERIES, REFERENCES = "queries/*", "references/*"  # of a benchmark's folder
 # one stage alone by its own column, and all of them; the rows are those of one sweep
 STAGES = {"coarse": "coarse_score", "rerank": "rerank_score", "verify": "verify_score", "all": "score"}
+AUTHORS_LIST = "authors/sample100_query_index.json"  # in the folder of Sample100-ext
 VERSIONS = ("asid", "torch", "ray", "pylance", "lancedb")
 
 
@@ -41,6 +45,7 @@ class Evaluated:
     sweep: SweepSummary
     reports: dict[str, Report]
     missing: tuple[str, ...] = ()
+    occurrences: tuple[Rates, ...] = ()  # of queries cut from annotated occurrences
 
     def to_json(self, **about: Any) -> bytes:
         """Everything, with versions; `about` says what was evaluated."""
@@ -52,6 +57,7 @@ class Evaluated:
             "versions": {name: metadata.version(name) for name in VERSIONS},
             "missing": self.missing,
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
+            "occurrences": [plain(asdict(rates)) for rates in self.occurrences],
         }
         return json.dumps(values, indent=1).encode()
 
@@ -107,7 +113,9 @@ def evaluate_annotations(
     """Sweep a catalogue that is embedded already and score it by annotations in the layout of Sample100-ext.
 
     `queries`, `references`: globs of the tracks to sweep; the rest of the catalogue's references are noise. Reports
-    `strict` and `paper`, of whole tracks. Raises AnnotationError; ValueError where no annotated query is there.
+    `strict` and `paper`, of whole tracks; then of cuts of QUERY_LENGTHS_S, for which the paper protocol takes the
+    authors' own list of places, where the folder has it. Raises AnnotationError; ValueError where no annotated query is
+    there.
     """
     annotations = read_annotations(directory)
     durations_s = _durations_s(catalogue)
@@ -125,7 +133,24 @@ def evaluate_annotations(
         "strict": evaluate(swept.detections, truth, "strict", threshold, there),
         "paper": evaluate(swept.detections, truth, "paper", threshold, there),
     }
-    return Evaluated(swept, reports, tuple(missing))
+    lists = cut_lists(directory, annotations)
+    every = [cut for cuts in lists.values() for cut in cuts]
+    found = identify_cuts(catalogue, config, weights, every, references, progress)
+    occurrences = (
+        rates(found, cuts, annotations, protocol, length_s, there) for (protocol, length_s), cuts in lists.items()
+    )
+    return Evaluated(swept, reports, tuple(missing), tuple(r for r in occurrences if r is not None))
+
+
+def cut_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Cut]]:
+    """What is cut for each protocol and length."""
+    lists: dict[tuple[Protocol, float], list[Cut]] = {}
+    authors = directory / AUTHORS_LIST
+    for length_s in QUERY_LENGTHS_S:
+        ours = annotations.cuts(length_s)
+        lists["strict", length_s] = ours
+        lists["paper", length_s] = read_authors_cuts(authors, length_s) if authors.is_file() else ours
+    return dict(sorted(lists.items(), key=lambda item: item[0][0], reverse=True))
 
 
 def _durations_s(catalogue: Catalogue) -> dict[str, float]:

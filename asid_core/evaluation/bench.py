@@ -22,6 +22,7 @@ import torchaudio.functional as F
 
 from asid_core.evaluation import effects, synthesis
 from asid_core.evaluation.effects import Wave
+from asid_core.evaluation.sample100 import MADE_GROUPS
 from asid_core.evaluation.truth import AUDIO_SUFFIXES, Query, Relation, Truth
 
 log = logging.getLogger(__name__)
@@ -199,7 +200,10 @@ def _write(path: Path, wave: Wave) -> None:
 
 
 def _write_annotations(output: Path, truth: Truth) -> None:
-    """The layout of Sample100-ext (samples.csv, tracks.csv, annotations/), so that its readers read this as well."""
+    """The layout of Sample100-ext (samples.csv, tracks.csv, annotations/), so that its readers read this as well.
+
+    With more columns: what is read from them is the truth whole, and gives the same figures.
+    """
     rows: list[dict[str, Any]] = []
     (output / "annotations").mkdir(parents=True, exist_ok=True)
     for number, r in enumerate(truth.relations, 1):
@@ -230,14 +234,16 @@ def _write_annotations(output: Path, truth: Truth) -> None:
                 "query_interfering_instruments": "",
                 "sample_type": "riff",
                 "interpolation": "no",
-                "comments": f"tier {r.groups['tier']}",
+                "comments": "",
+                "pitch_semitones": r.pitch_semitones,
+                "equivalent_starts_s": " ".join(map(str, r.equivalent_starts_s)),
+                **{name: r.groups[name] for name in MADE_GROUPS},
             }
         )
     _write_csv(output / "samples.csv", rows)
-    names = [*truth.references, *(q.name for q in truth.queries)]
-    _write_csv(
-        output / "tracks.csv", [{"track_id": n, "artist": "", "title": n, "year": "", "genre": ""} for n in names]
-    )
+    roles = {**dict.fromkeys(truth.references, "reference"), **dict.fromkeys((q.name for q in truth.queries), "query")}
+    unknown = {"artist": "", "year": "", "genre": ""}
+    _write_csv(output / "tracks.csv", [{"track_id": n, "title": n, **unknown, "role": r} for n, r in roles.items()])
 
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:

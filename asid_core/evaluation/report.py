@@ -35,6 +35,9 @@ TITLES = {
 }
 
 
+COMPARED = ("map", "hit_at_1", "hit_at_10")
+
+
 @dataclass(frozen=True)
 class Report:
     """`figures` by name (TITLES), `groups` as group -> value -> figures, `per_query` as measure -> query -> value."""
@@ -49,7 +52,16 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what could not be measured is None."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Report:
+        """What `to_dict` gave, read back. Raises KeyError or TypeError for anything else."""
+        groups = {
+            group: {value: _figures(figures) for value, figures in by_value.items()}
+            for group, by_value in values["groups"].items()
+        }
+        return cls(**{**values, "figures": _figures(values["figures"]), "groups": groups})
 
     def to_markdown(self) -> str:
         lines = [
@@ -77,9 +89,24 @@ def compare(a: Report, b: Report, measure: str = "map", seed: int = 0) -> Paired
     return paired(np.array([first[n] for n in names]), np.array([second[n] for n in names]), seed)
 
 
-def _plain(value: Any) -> Any:
+def paired_table(a: Report, b: Report, names: tuple[str, str]) -> str:
+    """The paired test of a minus b by every measure of COMPARED, as Markdown; `names` of the two."""
+    lines = [f"| {names[0]} minus {names[1]}, same queries | difference, 95 % interval, p |", "|---|---|"]
+    lines += [f"| {TITLES[measure]} | {compare(a, b, measure)} |" for measure in COMPARED]
+    return "\n".join(lines) + "\n"
+
+
+def _figures(values: dict[str, Any]) -> dict[str, Figure]:
+    found = {name: {key: math.nan if v is None else v for key, v in figure.items()} for name, figure in values.items()}
+    return {name: Figure(f["value"], f["low"], f["high"], int(f["n"])) for name, f in found.items()}
+
+
+def plain(value: Any) -> Any:
+    """Nested values as JSON knows them: a number that is not finite is None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,15 +2,17 @@
 
 Layout: `samples.csv` (a relation a row), `tracks.csv`, `annotations/S001.json` (spans of query and target in layers; a
 layer's first span states its type), optionally `extra_annotations.json` (types of layers). A benchmark of ours is
-written in the same layout and read by the same functions.
+written in the same layout and read by the same functions; it knows more of its samples (columns of samples.csv) and
+names queries that sample nothing and references that nobody samples (column `role` of tracks.csv).
 """
 
 from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from asid_core.evaluation.localisation import Span, merged
 from asid_core.evaluation.truth import Occurrence, Query, Relation, Truth, track_name
 
 QUERY_LENGTHS_S = (5.0, 7.0, 10.0, 15.0, 20.0)
+MADE_GROUPS = ("tier", "bed_db")
 MIN_SPAN_S = 1.0  # the authors' loader drops shorter ones
 
 
@@ -47,6 +50,9 @@ class Sample:
     interpolation: str  # no | maybe | yes | probably | probably not
     query_layers: tuple[Layer, ...] = ()
     reference_layers: tuple[Layer, ...] = ()
+    pitch_semitones: float | None = None
+    equivalent_starts_s: tuple[float, ...] = ()
+    made: dict[str, str] = field(default_factory=dict)  # a benchmark's own groups
 
     def presence(self, track_s: float | None = None) -> list[Span]:
         """Where the sample sounds in the query: what was annotated and, where absence was marked, all between absences.
@@ -84,11 +90,14 @@ class Annotations:
 
     @property
     def queries(self) -> list[str]:
-        return sorted({s.query for s in self.samples})
+        return sorted({s.query for s in self.samples} | self._of_role("query"))
 
     @property
     def references(self) -> list[str]:
-        return sorted({s.reference for s in self.samples})
+        return sorted({s.reference for s in self.samples} | self._of_role("reference"))
+
+    def _of_role(self, role: str) -> set[str]:
+        return {name for name, row in self.tracks.items() if row.get("role") == role}
 
     def missing(self, track_ids: Iterable[str]) -> list[str]:
         """Tracks of the annotations that `track_ids` (a catalogue's, whatever their folder and ending) lack."""
@@ -103,22 +112,22 @@ class Annotations:
         return Truth(queries, tuple(self.references), relations)
 
     def cuts(self, length_s: float) -> list[Cut]:
-        """The first `length_s` of every place the sample sounds for at least so long."""
-        result = []
-        for sample in self.samples:
-            spans = [s for s in sample.presence() if s[1] - s[0] >= length_s]
-            for number, (start, _) in enumerate(spans):
-                name = f"{sample.sample_id}-{number:03d}-{length_s:g}s"
-                cut = Cut(name, sample.query, start, start + length_s, sample.sample_id, sample.reference)
-                result.append(cut)
-        return result
+        """The first `length_s` of every place the sample sounds for so long; a place in two layers counts once."""
+        found = [
+            _cut(sample.sample_id, sample.query, start, length_s, sample.reference)
+            for sample in self.samples
+            for start, end in sample.presence()
+            if end - start >= length_s
+        ]
+        return list({cut.name: cut for cut in found}.values())
 
 
 def cut_truth(cuts: Collection[Cut], annotations: Annotations) -> Truth:
     """Truth in which every cut is a query and the reference it was cut for the right answer.
 
     Nobody annotated which of a track's samples sound at once, so the track's other references are neither right nor
-    wrong for its cuts. Raises AnnotationError for a cut of a relation that the annotations lack.
+    wrong for its cuts; nor is the track itself, nor another query track that nobody samples, as for whole tracks.
+    Raises AnnotationError for a cut of a relation that the annotations lack.
     """
     samples = {s.sample_id: s for s in annotations.samples}
     unknown = sorted({c.sample_id for c in cuts} - set(samples))
@@ -127,10 +136,11 @@ def cut_truth(cuts: Collection[Cut], annotations: Annotations) -> Truth:
     references: dict[str, set[str]] = {}
     for sample in annotations.samples:
         references.setdefault(sample.query, set()).add(sample.reference)
+    only_queries = set(annotations.queries) - set(annotations.references)
     queries, relations = [], []
     for cut in cuts:
         sample, length = samples[cut.sample_id], cut.end_s - cut.start_s
-        others = tuple(sorted(references[cut.track] - {cut.reference}))
+        others = tuple(sorted((references[cut.track] | only_queries | {cut.track}) - {cut.reference}))
         queries.append(Query(cut.name, length, ignored=others))
         relations.append(Relation(cut.name, cut.reference, (), sample.tempo_ratio, None, (), _groups(sample)))
     return Truth(tuple(queries), tuple(annotations.references), tuple(relations))
@@ -148,15 +158,30 @@ def read_annotations(directory: Path) -> Annotations:
     return Annotations(tuple(_sample(row, directory, kinds) for row in _rows(samples)), titles)
 
 
-def read_authors_cuts(path: Path) -> list[Cut]:
-    """The authors' own derived list (`sample100_query_index.json`), for the paper protocol; spans of 1 s and more."""
-    return [
-        Cut(
-            f"{r['sample_id']}-a{i:04d}", r["query_file"], r["start_time"], r["end_time"], r["sample_id"], r["ref_file"]
-        )
-        for i, r in enumerate(json.loads(path.read_text()))
-        if r["end_time"] - r["start_time"] >= MIN_SPAN_S
+def read_authors_cuts(path: Path, length_s: float = 0.0) -> list[Cut]:
+    """The authors' own derived list (`sample100_query_index.json`), for the paper protocol; spans of 1 s and more.
+
+    With `length_s` the first so many seconds of the spans that are as long. A place that is listed twice counts twice,
+    as with them.
+    """
+    spans = [(r, r["end_time"] - r["start_time"]) for r in json.loads(path.read_text())]
+    found = [
+        _cut(r["sample_id"], r["query_file"], r["start_time"], length_s or span_s, r["ref_file"])
+        for r, span_s in spans
+        if span_s >= max(length_s, MIN_SPAN_S)
     ]
+    seen: Counter[str] = Counter()
+    result = []
+    for cut in found:
+        seen[cut.name] += 1
+        result.append(cut if seen[cut.name] == 1 else replace(cut, name=f"{cut.name}#{seen[cut.name]}"))
+    return result
+
+
+def _cut(sample_id: str, track: str, start_s: float, length_s: float, reference: str) -> Cut:
+    """Named by what it is: the same place from two lists is one query."""
+    name = f"{sample_id}@{start_s:.2f}+{length_s:.2f}"
+    return Cut(name, track, start_s, start_s + length_s, sample_id, reference)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -181,6 +206,9 @@ def _sample(row: dict[str, str], directory: Path, kinds: dict[str, Any]) -> Samp
             row["interpolation"],
             _layers(spans.get("query_time_annotations", []), extra.get("query_time_annotations", [])),
             _layers(spans.get("target_time_annotations", []), extra.get("target_time_annotations", [])),
+            float(row["pitch_semitones"]) if row.get("pitch_semitones") else None,
+            tuple(float(start) for start in row.get("equivalent_starts_s", "").split()),
+            {name: row[name] for name in MADE_GROUPS if row.get(name)},
         )
     except (KeyError, ValueError) as error:
         raise AnnotationError(f"{directory}: sample {row.get('sample_id', '?')}: {error!r}") from error
@@ -206,13 +234,22 @@ def _relation(sample: Sample, track_s: float | None) -> Relation:
         occurrences = tuple(
             Occurrence(*span, *references.get(layer_of.get(span, -1), fallback)) for span in sample.presence(track_s)
         )
-    return Relation(sample.query, sample.reference, occurrences, sample.tempo_ratio, None, (), _groups(sample))
+    return Relation(
+        sample.query,
+        sample.reference,
+        occurrences,
+        sample.tempo_ratio,
+        sample.pitch_semitones,
+        sample.equivalent_starts_s,
+        _groups(sample),
+    )
 
 
 def _groups(sample: Sample) -> dict[str, str]:
     """What results are split by."""
     tempo, count = sample.tempo_ratio, sample.repetitions
     return {
+        **sample.made,
         "type": sample.sample_type,
         "interpolation": sample.interpolation,
         "tempo": "slower" if tempo < 0.97 else "faster" if tempo > 1.03 else "within 3 %",

@@ -45,6 +45,10 @@ class Paired:
     p_value: float
     n: int
 
+    def __str__(self) -> str:
+        p = "p < 0.001" if self.p_value < 0.001 else f"p {self.p_value:.3f}"
+        return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}], {p}"
+
     @property
     def clear_of_zero(self) -> bool:
         return self.low > 0 or self.high < 0
@@ -79,6 +83,23 @@ def figure(statistic: Statistic, n: int, seed: int = 0) -> Figure:
     value = statistic(np.arange(n))
     draws = np.array([statistic(index) for index in _draws(n, seed)])
     return Figure(value, *_interval(draws[~np.isnan(draws)]), n)
+
+
+def clustered_figure(values: Sequence[float] | Floats, clusters: Sequence[str], seed: int = 0) -> Figure:
+    """Mean with an interval from resampling whole clusters: cuts of one track are found or missed together.
+
+    `clusters`: which one each value is of; `n` counts values. Raises ValueError where the lengths differ.
+    """
+    kept = np.asarray(values, float)
+    if len(kept) != len(clusters):
+        raise ValueError(f"{len(kept)} values but {len(clusters)} clusters")
+    if not len(kept):
+        return NOTHING
+    _, which = np.unique(np.asarray(clusters), return_inverse=True)
+    sums, counts = np.bincount(which, kept), np.bincount(which)
+    drawn = _draws(len(counts), seed)
+    means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
+    return Figure(float(kept.mean()), *_interval(means), len(kept))
 
 
 def paired(a: Sequence[float] | Floats, b: Sequence[float] | Floats, seed: int = 0) -> Paired:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
+from asid_core.config import Score
 from asid_core.evaluation.truth import read_truth
 from jobs import cli
 from jobs.command import DONE, FAILED, USAGE
@@ -69,25 +71,39 @@ def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, caps
     assert found["reports"]["all"]["per_query"]["map"]["q0001"] == 1.0  # the untouched one
     assert found["model"] == "small" and "torch" in found["versions"]
 
+    argv = ["bench", "run", "--bench", str(made), *weights, "--against", str(figures)]
+    assert cli.main(argv) == DONE  # with itself
+    assert "| mAP | +0.000 [+0.000, +0.000], p 1.000 |" in capsys.readouterr().out
+    (tmp_path / "other.json").write_text('{"reports": {}}')
+    assert cli.main([*argv[:-1], str(tmp_path / "other.json")]) == FAILED
+    assert "give what `asid bench run --output` wrote" in capsys.readouterr().err
+
     assert cli.main(["bench", "fit", "--bench", str(made), *weights]) == DONE
     printed = capsys.readouterr().out
     values = yaml.safe_load(printed[: printed.index("fitted to")])["score"]
-    assert set(values) == {"intercept", "coarse", "verify", "rerank", "threshold"} and values["verify"] > 0
+    assert set(values) == {f.name for f in fields(Score)} and values["verify"] > 0
     assert values["threshold"] == LINEAR.score.threshold
 
-    _evaluate(made, weights, found["reports"]["all"]["figures"]["map"]["value"], tmp_path, capsys)
+    _evaluate(made, weights, found["reports"]["all"], tmp_path, capsys)
 
 
 def _evaluate(
-    made: Path, weights: list[str], wanted_map: float, folder: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, weights: list[str], wanted: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The benchmark's annotations are in the layout of Sample100-ext: the same sweep, the same mAP."""
+    """The benchmark's annotations are in the layout of Sample100-ext: the same sweep, the same figures."""
     output = folder / "annotated.json"
     argv = ["evaluate", "--catalogue", str(made / "catalogue-small"), *weights, "--output", str(output)]
     argv += ["--queries", "queries/*", "--references", "references/*", "--annotations"]
     assert cli.main([*argv, str(made)]) == DONE
-    strict = json.loads(output.read_text())["reports"]["strict"]
-    assert strict["figures"]["map"]["value"] == pytest.approx(wanted_map)
+    annotated = json.loads(output.read_text())
+    strict = annotated["reports"]["strict"]
+    assert set(strict["figures"]) == set(wanted["figures"]) and strict["num_queries"] == wanted["num_queries"] == 5
+    for name, figure in wanted["figures"].items():
+        assert strict["figures"][name]["value"] == pytest.approx(figure["value"], abs=1e-3), name
+    assert strict["per_query"] == wanted["per_query"]
+    for group in ("tier", "bed_db"):
+        assert strict["groups"][group] == wanted["groups"][group]
+    assert {r["length_s"] for r in annotated["occurrences"]} <= {5.0, 7.0} and annotated["occurrences"]
     assert "; 0 annotated tracks missing" in capsys.readouterr().out
 
     rows = list(csv.DictReader((made / "samples.csv").open()))
@@ -95,7 +111,8 @@ def _evaluate(
     assert cli.main([*argv, str(folder / "more")]) == DONE
     assert "not in the catalogue, counted as not found: ghost\n" in capsys.readouterr().out
     with_ghost = json.loads(output.read_text())["reports"]["strict"]["per_query"]["map"]
-    assert with_ghost["ghost"] == 0 and np.mean(list(with_ghost.values())) < wanted_map
+    assert with_ghost["ghost"] == 0
+    assert np.mean(list(with_ghost.values())) < wanted["figures"]["map"]["value"]
 
     _annotate(folder / "none", [row | {"query_track_id": "ghost"} for row in rows])
     assert cli.main([*argv, str(folder / "none")]) == FAILED

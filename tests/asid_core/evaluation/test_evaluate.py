@@ -6,7 +6,7 @@ import pytest
 
 from asid_core import schema
 from asid_core.evaluation.evaluate import evaluate
-from asid_core.evaluation.report import Report, compare
+from asid_core.evaluation.report import Report, compare, paired_table
 from asid_core.evaluation.truth import Occurrence, Query, Relation, Truth
 
 NUM_QUERIES, NUM_REFERENCES = 60, 20
@@ -128,6 +128,15 @@ def test_reports_are_json_and_markdown() -> None:
     assert plain["figures"]["map"]["value"] == 0 and plain["figures"]["tempo_error"]["value"] is None
     text = report.to_markdown()
     assert "| mAP | 0.000 [0.000, 0.000] |" in text and "tempo ratio error" not in text
+    again = Report.from_dict(plain)
+    assert again.to_markdown() == text and again.per_query == report.per_query
+    assert str(again.figures["tempo_error"]) == "-"
+
+
+def test_the_paired_table_names_both_systems_and_the_interval() -> None:
+    good, bad = evaluate(perfect(), truth()), evaluate(table([]), truth())
+    text = paired_table(good, bad, ("new", "old"))
+    assert "new minus old" in text and "| mAP | +1.000 [+1.000, +1.000], p < 0.001 |" in text
 
 
 def test_nonsense_is_refused() -> None:
