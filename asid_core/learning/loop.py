@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from asid_core.config import Training
 from asid_core.learning import distributed, schedule
 from asid_core.learning.cqt_spectra import spectra_of
 from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs
 from asid_core.learning.tasks import Task
+from asid_core.precision import bfloat16_pays
 
 
 class NotANumber(ArithmeticError):
@@ -34,13 +35,6 @@ class Measured:
     gradient_norm: float
     learning_rate: float
     hardness: float
-
-
-def bfloat16_pays(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster: a step takes half the time on CPUs with AVX-512 BF16."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 class Loop:

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asid_core.precision import bfloat16_pays
+
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
 _TILE_QUERIES, _TILE_ROWS = 2048, 1024
@@ -75,19 +77,22 @@ class ExactSearch:
 
     def _best_in_groups(self, references: Tensor, dims: int, stride: int) -> Tensor:
         """Best cosine of each window in each group of the block, by some dimensions of some rows: [n, groups]."""
-        rows, group = references[::stride, :dims].contiguous(), GROUP // stride
-        queries = self._flat[:, :dims].contiguous()
+        # a first look only chooses: bfloat16's 8 bits move a cosine of 0.5 by 0.001, and take half the time
+        dtype = torch.bfloat16 if dims < self.dim and bfloat16_pays(self._flat.device) else self._flat.dtype
+        rows, group = references[::stride, :dims].to(dtype).contiguous(), GROUP // stride
+        queries = self._flat[:, :dims].to(dtype).contiguous()
         groups = -(-len(rows) // group)
         best = torch.empty(self.windows, groups)
         windows_a_tile = max(1, _TILE_QUERIES // self.probes)
         for w in range(0, self.windows, windows_a_tile):
             query = queries[w * self.probes : (w + windows_a_tile) * self.probes]
             for r in range(0, len(rows), _TILE_ROWS):
-                scores = query @ rows[r : r + _TILE_ROWS].T
-                if ragged := -scores.shape[1] % group:
-                    scores = torch.nn.functional.pad(scores, (0, ragged), value=-1.0)
-                top = scores.unflatten(1, (-1, group)).amax(2).unflatten(0, (-1, self.probes)).amax(1)
-                best[w : w + len(top), r // group : r // group + top.shape[1]] = top
+                # rows down, so that the maximum over a group compares whole rows of the tile: 14 times as fast
+                scores = rows[r : r + _TILE_ROWS] @ query.T
+                if ragged := -len(scores) % group:
+                    scores = torch.nn.functional.pad(scores, (0, 0, 0, ragged), value=-1.0)
+                top = scores.unflatten(0, (-1, group)).amax(1).unflatten(1, (-1, self.probes)).amax(2)
+                best[w : w + top.shape[1], r // group : r // group + len(top)] = top.T
         return best
 
     def _note_usual(self, best: Tensor) -> None:
