@@ -1,0 +1,25 @@
+"""The commands that the pages for people show."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "cluster" / "README.md"]
+BLOCK = re.compile(r"^ *```(?:sh|bash)?\n(.*?)^ *```$", re.S | re.M)
+SPAN = re.compile(r"`((?:asid|make|docker|kubectl|ray) [^`]+)`", re.S)
+
+
+def blocks(page: Path) -> Iterator[list[list[str]]]:
+    """The words of each command of each block without a language; continued lines are one, comments are left out."""
+    for text in BLOCK.findall(page.read_text("utf-8")):
+        lines = text.replace("\\\n", " ").splitlines()
+        yield [words for words in (shlex.split(line, comments=True) for line in lines) if words]
+
+
+def spans(page: Path) -> list[list[str]]:
+    """The words of each command that stands in the text."""
+    return [shlex.split(" ".join(text.split())) for text in SPAN.findall(page.read_text("utf-8"))]
