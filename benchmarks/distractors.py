@@ -23,6 +23,7 @@ from asid_core.evaluation.distractors import Surrogates, Tail, fit_tails
 from asid_core.evaluation.truth import Truth, track_name
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch
+from benchmarks.calls import forget_other_code
 from benchmarks.candidates import COUNTS, swept, with_noise
 from benchmarks.curve import Series, curve
 from benchmarks.growth import Growth, Measured, pairs_of
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no benchmark in {args.bench}: run `make -C benchmarks quality` first", file=sys.stderr)
         return 2
     place = args.bench.with_name(f"{args.bench.name}-noise")
+    forget_other_code(place)
     with_noise(args.bench, args.music, place)
     start_ray(None)
     truth, sweep = swept(place, max(COUNTS))
