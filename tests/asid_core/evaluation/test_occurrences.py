@@ -44,6 +44,19 @@ def test_own_track_and_other_queries_never_count_against_a_cut() -> None:
     assert found.figures["hit_at_1"].value == 1 and (found.cuts, found.tracks) == (48, 8)
 
 
+@pytest.mark.parametrize("protocol", ["strict", "paper"])
+def test_silent_and_random_systems_get_what_they_must(protocol: str) -> None:
+    cuts = annotations().cuts(5.0)
+    silent = of(cuts, table([]), protocol)
+    assert all(figure.value == 0 == figure.high for figure in silent.figures.values())
+    rng = np.random.default_rng(0)
+    random = table([(c.name, f"R{i}", float(rng.random())) for c in cuts * 8 for i in range(TRACKS)])
+    found = of(cuts, random, protocol)
+    for k in (1, 3, 5):  # 48 cuts: a deviation of 0.07 at most
+        assert found.figures[f"hit_at_{k}"].value == pytest.approx(k / TRACKS, abs=0.2)
+    assert found.figures["hit_at_10"].value == 1
+
+
 def test_noise_tracks_rank_in_strict_and_not_in_paper() -> None:
     cuts = annotations().cuts(5.0)
     found = answers(cuts, {c.track for c in cuts}, noise=True)
