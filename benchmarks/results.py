@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+FIGURES = Path("out/benchmarks")  # every figure of a run as JSON
 TITLE = "# Results\n\nEvery section is written by the command it names.\n"
 VERSIONS = ("asid", "torch", "ray", "lancedb", "pylance", "numpy")
 
@@ -45,3 +49,17 @@ def write_section(name: str, command: str, body: str, versions: Sequence[str] = 
     sections = re.split(r"^(?=## )", before, flags=re.M)
     kept = {part.split("\n", 1)[0]: part.rstrip("\n") for part in sections} | {f"## {name}": section}
     path.write_text("\n\n".join(kept.values()) + "\n")
+
+
+def write_json(name: str, values: Mapping[str, Any]) -> None:
+    """Figures (plain values and dataclasses) with the machine and the time, to FIGURES/name.json."""
+
+    def plain(value: Any) -> Any:
+        if is_dataclass(value) and not isinstance(value, type):
+            return asdict(value)
+        raise TypeError(f"{type(value).__name__} is no figure")
+
+    FIGURES.mkdir(parents=True, exist_ok=True)
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    text = json.dumps({"machine": machine(), "at": at, **values}, indent=1, default=plain)
+    (FIGURES / f"{name}.json").write_text(text + "\n")

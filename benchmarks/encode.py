@@ -1,0 +1,163 @@
+"""Windows a second of the encoder: against a plain build of the paper's description, and against the machine's limit.
+
+The plain build is what one would write first: float32, neighbours by a full sort, the features of every edge gathered
+and their maximum scattered (PyG's own), batch norms as layers. It shares the weights, so its outputs must agree.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torch_geometric.nn import MessagePassing
+
+from asid_core import config as configs
+from asid_core.config import Gnn
+from asid_core.model.encoder import GnnEncoder, GraphBlock, folded
+from asid_core.model.fingerprinter import patch_size
+from asid_core.model.graph import edge_index
+from benchmarks.results import write_json, write_section
+
+COMMAND = "make -C benchmarks encode"
+CONFIG = "gnn-paper"
+BATCHES = (1, 8, 32, 128)
+LEAST_S = 4.0
+PEAK_SIZE = 2048  # of square matrices: 34 GFLOP fill the units of a CPU
+
+
+class PlainConvolution(MessagePassing):
+    """x_i - x_j along every edge, the greatest at each node."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__(aggr="max")
+        self.linear = linear
+
+    def forward(self, nodes: Tensor, neighbours: Tensor) -> Tensor:
+        flat = nodes.reshape(-1, nodes.shape[-1])
+        relative = self.propagate(edge_index(neighbours), x=flat)
+        output: Tensor = self.linear(torch.cat([flat, relative], dim=1)).relu()
+        return output.view(*nodes.shape[:2], -1)
+
+    def message(self, x_i: Tensor, x_j: Tensor) -> Tensor:
+        return x_i - x_j
+
+
+class PlainBlock(nn.Module):
+    """A graph block with its neighbours sorted in full."""
+
+    def __init__(self, block: GraphBlock) -> None:
+        super().__init__()
+        self.block, self.relative = block, PlainConvolution(block.relative.linear)
+
+    def forward(self, nodes: Tensor) -> Tensor:
+        block = self.block
+        order = torch.cdist(nodes, nodes).argsort(dim=2)
+        neighbours = order[:, :, : block.k * block.dilation : block.dilation]
+        mixed = nodes + block.leave(self.relative(block.enter(nodes).relu(), neighbours))
+        mixed = block.norm(mixed.flatten(0, 1)).relu().view_as(mixed)
+        wide: Tensor = block.widen(mixed).relu()
+        return mixed + cast(Tensor, block.narrow(wide))
+
+
+def plain(encoder: GnnEncoder) -> GnnEncoder:
+    """The same weights as one would build it first."""
+    from copy import deepcopy
+
+    copy = deepcopy(encoder).eval()
+    copy.layers = nn.ModuleList(PlainBlock(x) if isinstance(x, GraphBlock) else x for x in copy.layers)
+    return copy
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One form of the encoder at one size."""
+
+    form: str
+    threads: int
+    batch: int
+    windows_a_second: float
+    share_of_peak: float  # of the machine's matrix products in the same type, on as many threads
+
+
+def peak_gflops(dtype: torch.dtype) -> float:
+    """Of the machine's own large matrix product."""
+    a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype) for _ in range(2))
+    return 2 * PEAK_SIZE**3 / 1e9 * rate(lambda: a @ b)
+
+
+def rate(work: Callable[[], object]) -> float:
+    """Times a second, after one to warm up; the best of runs, for the machine may be doing something else."""
+    work()
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < LEAST_S:
+        at = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - at)
+    return 1 / best
+
+
+def gflop_a_window(encoder: nn.Module, windows: Tensor) -> float:
+    with FlopCounterMode(display=False) as counter:
+        encoder(windows)
+    return float(counter.get_total_flops()) / len(windows) / 1e9
+
+
+@torch.no_grad()
+def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed], dict[str, float]]:
+    """Every form, thread count and batch; and what is said of the whole."""
+    config = configs.load(CONFIG, ["model.encoder.graph_blocks=true"])
+    encoder_config = config.model.encoder
+    if not isinstance(encoder_config, Gnn):
+        raise TypeError(f"{CONFIG} has no gnn")
+    torch.manual_seed(0)
+    trained = GnnEncoder(encoder_config).eval()
+    windows = torch.randn(max(batches), *patch_size(config.model))
+    half = folded(trained).to(torch.bfloat16)
+    forms = {"plain float32": plain(trained), "ours float32": folded(trained), "ours bfloat16": half}
+    error = float((forms["plain float32"](windows[:8])[0] - forms["ours float32"](windows[:8])[0]).abs().max())
+    about = {"gflop a window": gflop_a_window(forms["ours float32"], windows[:2]), "greatest difference": error}
+    speeds = []
+    for count in threads:
+        torch.set_num_threads(count)
+        peaks = {dtype: peak_gflops(dtype) for dtype in (torch.float32, torch.bfloat16)}
+        about |= {f"peak {str(d).split('.')[1]} {count} threads, GFLOP/s": peak for d, peak in peaks.items()}
+        for form, model in forms.items():
+            peak = peaks[next(model.parameters()).dtype]
+            for batch in batches:
+                found = batch * rate(lambda m=model, n=batch: m(windows[:n]))  # type: ignore[misc]
+                speeds.append(Speed(form, count, batch, found, found * about["gflop a window"] / peak))
+    return speeds, about
+
+
+def table(speeds: Sequence[Speed], about: dict[str, float]) -> str:
+    best = {form: max(s.windows_a_second for s in speeds if s.form == form) for form in {s.form for s in speeds}}
+    lines = ["| form | threads | batch | windows/s | share of matmul peak |", "|---|---|---|---|---|"]
+    for s in speeds:
+        lines.append(f"| {s.form} | {s.threads} | {s.batch} | {s.windows_a_second:.1f} | {s.share_of_peak:.2f} |")
+    ratios = [f"{form} {best[form] / best['plain float32']:.2f}" for form in sorted(best)]
+    facts = "; ".join(f"{name} {value:.3g}" for name, value in about.items())
+    return "\n".join(lines) + f"\n\nBest against best of the plain build: {', '.join(ratios)}.\n\n{facts}."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--threads", metavar="N", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--batches", metavar="N", type=int, nargs="+", default=list(BATCHES))
+    args = parser.parse_args(argv)
+    speeds, about = measure(args.threads, args.batches)
+    text = table(speeds, about)
+    print(text)
+    write_json("encode", {"speeds": speeds, "about": about})
+    write_section(f"Encoder speed ({CONFIG} with graph blocks, random weights)", COMMAND, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

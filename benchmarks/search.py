@@ -1,0 +1,200 @@
+"""Exact search, LanceDB's indexes and FAISS's on the same fingerprints: queries a second and recall@10.
+
+Vectors are surrogates of the fingerprints of `make candidates`' noise, a track after the other (their neighbours are as
+near as those of music); queries are sums of two rows that are in the table, as one piece of music laid over another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn.functional import normalize
+
+from asid_core import config as configs
+from asid_core.evaluation.distractors import Surrogates
+from benchmarks.candidates import WEIGHTS
+from benchmarks.distractors import noise_vectors
+from benchmarks.results import write_json, write_section
+from pipelines import fingerprints
+from pipelines.catalogue import Catalogue
+from pipelines.sweep import find_references
+
+COMMAND = "make -C benchmarks search"
+SIZES = (100_000, 1_000_000)
+ROWS_A_TRACK, QUERIES, TOP, LEAST_S = 1500, 512, 10, 3.0
+ROWS_A_PARTITION = 4096
+Vectors = npt.NDArray[np.float32]
+Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each
+
+
+@dataclass(frozen=True)
+class Speed:
+    """One way of searching one table."""
+
+    rows: int
+    way: str
+    build_s: float
+    queries_a_second: float
+    recall: float
+
+
+def vectors_like(catalogue: Catalogue, count: int) -> Vectors:
+    """Synthetic rows [count, dim]."""
+    config = configs.load(WEIGHTS)
+    _, references = find_references(catalogue, fingerprints.load_model(WEIGHTS, config), "references/*")
+    surrogates = Surrogates(noise_vectors(catalogue, references, config), ROWS_A_TRACK)
+    drawn = surrogates.draw(-(-count // ROWS_A_TRACK), torch.Generator().manual_seed(0))
+    return np.ascontiguousarray(drawn[:count].numpy(), np.float32)
+
+
+def laid_over(rows: Vectors) -> Vectors:
+    chosen = np.random.default_rng(1).integers(0, len(rows), (2, QUERIES))
+    return normalize(torch.from_numpy(rows[chosen].sum(0)), dim=1).numpy()
+
+
+def exact(rows: Vectors, dtype: torch.dtype = torch.float32) -> Search:
+    """A look at every row, in blocks: nothing to build, and the measure of the others."""
+    table = torch.from_numpy(rows).to(dtype)
+
+    def search(queries: Vectors) -> npt.NDArray[np.int64]:
+        wanted = torch.from_numpy(queries).to(dtype)
+        best, at = torch.full((len(queries), TOP), -2.0), torch.zeros((len(queries), TOP), dtype=torch.int64)
+        for start in range(0, len(table), 65_536):
+            found = (wanted @ table[start : start + 65_536].T).float().topk(TOP, dim=1)
+            both = torch.cat([best, found.values], 1).topk(TOP, dim=1)
+            at = torch.cat([at, found.indices + start], 1).gather(1, both.indices)
+            best = both.values
+        return at.numpy()
+
+    return search
+
+
+def in_lancedb(folder: Path, rows: Vectors) -> Iterator[tuple[str, Callable[[], Search]]]:
+    """(name, what builds it) of LanceDB's indexes, one after the other on one table."""
+    import lancedb
+    import pyarrow as pa
+    from lancedb.index import HnswSq, IvfFlat, IvfPq
+
+    column = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), rows.shape[1])
+    data = pa.table({"row": pa.array(np.arange(len(rows))), "vector": column})
+    table = lancedb.connect(str(folder)).create_table("rows", data)
+    settings = configs.load(WEIGHTS).search
+    options: dict[str, Any] = {"distance_type": "dot", "num_partitions": max(1, len(rows) // ROWS_A_PARTITION)}
+
+    def built(config: Any) -> Search:
+        table.create_index("vector", config=config, replace=True)
+
+        def search(queries: Vectors) -> npt.NDArray[np.int64]:
+            query = table.search(queries, vector_column_name="vector").distance_type("dot").nprobes(settings.nprobes)
+            found = query.refine_factor(settings.refine_factor).limit(TOP).select(["row", "_distance"]).to_arrow()
+            result = np.full((len(queries), TOP), -1)
+            which = found["query_index"].to_numpy()
+            place = np.arange(len(which)) - np.searchsorted(which, which)
+            result[which, place] = found["row"].to_numpy()
+            return result
+
+        return search
+
+    kinds = {"IVF_FLAT": IvfFlat, "IVF_PQ": IvfPq, "IVF_HNSW_SQ": HnswSq}
+    for name, kind in kinds.items():
+        yield f"LanceDB {name}, {settings.nprobes} probes", partial(built, kind(**options))
+
+
+def in_faiss(rows: Vectors) -> Iterator[tuple[str, Callable[[], Search]]]:
+    import faiss  # type: ignore[import-not-found,import-untyped,unused-ignore]
+
+    partitions, dim = max(1, len(rows) // ROWS_A_PARTITION), rows.shape[1]
+    nprobe = configs.load(WEIGHTS).search.nprobes
+
+    def built(index: Any) -> Search:
+        index.train(rows)
+        index.add(rows)
+        return lambda queries: index.search(queries, TOP)[1]
+
+    def pq() -> Search:
+        index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, partitions, dim // 4, 8, faiss.METRIC_INNER_PRODUCT)
+        index.nprobe = nprobe
+        return built(index)
+
+    def hnsw() -> Search:
+        index = faiss.IndexHNSWFlat(dim, 32, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efSearch = 256
+        return built(index)
+
+    yield f"FAISS IVF-PQ, {nprobe} probes, no refining", pq
+    yield "FAISS HNSW 32, ef 256", hnsw
+
+
+def timed(search: Search, queries: Vectors) -> float:
+    """Queries a second, of all handed over at once; the best of some rounds."""
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < LEAST_S:
+        at = time.perf_counter()
+        search(queries)
+        best = min(best, time.perf_counter() - at)
+    return len(queries) / best
+
+
+def measure(rows: Vectors) -> Iterator[Speed]:
+    queries = laid_over(rows)
+    search = exact(rows)
+    truth = search(queries)
+    yield Speed(len(rows), "exact, float32", 0.0, timed(search, queries), 1.0)
+    folder = Path(tempfile.mkdtemp(prefix="asid-search-"))
+    ways = [("exact, bfloat16", lambda: exact(rows, torch.bfloat16)), *in_lancedb(folder, rows)]
+    if importlib.util.find_spec("faiss"):
+        ways += in_faiss(rows)
+    for way, build in ways:
+        started = time.perf_counter()
+        search = build()
+        build_s = time.perf_counter() - started
+        found = search(queries)
+        shared = np.mean([len(set(a) & set(b)) / TOP for a, b in zip(truth.tolist(), found.tolist(), strict=True)])
+        yield Speed(len(rows), way, build_s, timed(search, queries), float(shared))
+    shutil.rmtree(folder)
+
+
+def table(speeds: Sequence[Speed]) -> str:
+    base = {s.rows: s.queries_a_second for s in speeds if s.way == "exact, float32"}
+    lines = ["| rows | way | built in (s) | queries/s | times exact | recall@10 |", "|---|---|---|---|---|---|"]
+    for s in speeds:
+        times = s.queries_a_second / base[s.rows]
+        lines.append(
+            f"| {s.rows:,} | {s.way} | {s.build_s:.0f} | {s.queries_a_second:,.0f} | {times:.1f} | {s.recall:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"))
+    parser.add_argument("--sizes", metavar="N", type=int, nargs="+", default=list(SIZES))
+    args = parser.parse_args(argv)
+    place = args.bench.with_name(f"{args.bench.name}-noise") / f"catalogue-{WEIGHTS}"
+    if not place.is_dir():
+        print(f"no catalogue in {place}: run `make -C benchmarks candidates` first", file=sys.stderr)
+        return 2
+    rows = vectors_like(Catalogue(str(place)), max(args.sizes))
+    speeds = [speed for size in args.sizes for speed in measure(rows[:size])]
+    text = f"{QUERIES} queries at once, {rows.shape[1]} dimensions.\n\n{table(speeds)}"
+    print(text)
+    write_json("search", {"speeds": speeds})
+    write_section("Search speed", COMMAND, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The stages of a sweep by themselves: probing, the exact search with and without its first look, and the reranker.
+
+Coarse search is timed against tables of synthetic tracks that grow tenfold, with all 81 probes and with none (then
+every window of the query is searched with, not one a second), one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from asid_core import config as configs
+from asid_core.config import Config, Gnn
+from asid_core.matching.coarse import ExactSearch
+from asid_core.model.fingerprinter import Fingerprinter, patch_size
+from benchmarks.candidates import WEIGHTS
+from benchmarks.encode import rate
+from benchmarks.results import write_json, write_section
+from benchmarks.search import ROWS_A_TRACK, vectors_like
+from pipelines.catalogue import Catalogue
+
+COMMAND = "make -C benchmarks stages"
+TRACKS = (10, 100, 400)
+QUERY_S = 240.0
+BLOCK = 65_536
+
+
+@dataclass(frozen=True)
+class Searched:
+    """One query track against so many others."""
+
+    way: str
+    tracks: int
+    query_vectors: int
+    seconds: float
+
+
+def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, dims: int, stride: int, keep: int) -> Searched:
+    started = time.perf_counter()
+    search = ExactSearch(queries, keep, dims, stride)
+    for start in range(0, tracks * ROWS_A_TRACK, BLOCK):
+        search.add(rows[start : min(start + BLOCK, tracks * ROWS_A_TRACK)], start)
+    search.hits()
+    return Searched(way, tracks, queries[..., 0].numel(), time.perf_counter() - started)
+
+
+def searches(rows: Tensor, config: Config) -> list[Searched]:
+    """Query vectors are rows with noise: what they find does not matter to how long it takes."""
+    probes = len(config.probes.semitones) * len(config.probes.tempo_ratios)
+    hop_s = config.model.front_end.window_hop_frames * config.model.front_end.hop_samples / configs.SAMPLE_RATE_HZ
+    counts = {
+        "81 probes": (probes, round(QUERY_S / config.probes.query_hop_s)),
+        "no probes": (1, round(QUERY_S / hop_s)),
+    }
+    keep, look = config.search.hits_a_window, (config.search.look_dims, config.search.look_stride)
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for name, (each, windows) in counts.items():
+        noise = torch.randn(each, windows, rows.shape[1], generator=generator) / rows.shape[1] ** 0.5
+        queries = torch.nn.functional.normalize(rows[:windows] + noise, dim=2)
+        for tracks in TRACKS:
+            found.append(searched(rows, queries, tracks, f"{name}, first look", *look, keep))
+            if tracks < TRACKS[-1]:
+                found.append(searched(rows, queries, tracks, f"{name}, full look", 0, 1, keep))
+    return found
+
+
+def reranked(model: Fingerprinter, pairs: int) -> float:
+    """Pairs a second of the reranker on nodes that are there."""
+    encoder = model.config.model.encoder
+    if model.reranker is None or not isinstance(encoder, Gnn):
+        raise TypeError(f"{model.config.model.name} has no reranker")
+    with torch.no_grad():
+        nodes = model.encode_patches(torch.randn(2, *patch_size(model.config.model)))[1]
+        if nodes is None:
+            raise TypeError("no nodes")
+        left, right = nodes[:1].expand(pairs, -1, -1).contiguous(), nodes[1:].expand(pairs, -1, -1).contiguous()
+        reranker = model.reranker
+        return pairs * rate(lambda: reranker(left, right))
+
+
+def table(found: Sequence[Searched]) -> str:
+    lines = ["| search | tracks | query vectors | seconds a query track | track pairs/s |", "|---|---|---|---|---|"]
+    for s in found:
+        lines.append(f"| {s.way} | {s.tracks} | {s.query_vectors:,} | {s.seconds:.3f} | {s.tracks / s.seconds:.0f} |")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"))
+    args = parser.parse_args(argv)
+    place = args.bench.with_name(f"{args.bench.name}-noise") / f"catalogue-{WEIGHTS}"
+    if not place.is_dir():
+        print(f"no catalogue in {place}: run `make -C benchmarks candidates` first", file=sys.stderr)
+        return 2
+    torch.set_num_threads(1)
+    rows = torch.from_numpy(vectors_like(Catalogue(str(place)), max(TRACKS) * ROWS_A_TRACK))
+    found = searches(rows, configs.load(WEIGHTS))
+    pairs = {count: reranked(Fingerprinter.from_pretrained("gnn-paper"), count) for count in (1, 8, 32)}
+    at_most = {(s.way, s.tracks): s.seconds for s in found}
+    ratio = at_most["81 probes, first look", TRACKS[-1]] / at_most["no probes, first look", TRACKS[-1]]
+    text = (
+        f"A query of {QUERY_S:.0f} s against tracks of {ROWS_A_TRACK} windows, one thread.\n\n{table(found)}\n\n"
+        f"Probing costs {ratio:.1f} times what no probes cost.\n\nReranker of gnn-paper, pairs/s: "
+        + ", ".join(f"{value:,.0f} in batches of {count}" for count, value in pairs.items())
+        + "."
+    )
+    print(text)
+    write_json("stages", {"searches": found, "rerank_pairs_a_second": {str(k): v for k, v in pairs.items()}})
+    write_section("Speed of a sweep's stages", COMMAND, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
