@@ -6,7 +6,7 @@ FOUND = $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
 PYTHON := $(or $(PYTHON),$(FOUND))
 BIN := .venv/bin
 
-.PHONY: demo test lint fix
+.PHONY: demo test slow lint fix
 
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "asid needs Python 3.10, 3.11 or 3.12 with venv: install one, or make PYTHON=/path/to/python3.11"; exit 1; }
@@ -19,6 +19,9 @@ demo: .venv/.ready
 
 test: lint
 	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest
+
+slow: .venv/.ready
+	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m slow -rP --show-capture=stdout
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+GOES_ON = ". What was committed is kept; once this is mended, the same command goes on."
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # 128 + SIGINT, as shells have it
 
 
@@ -208,11 +209,13 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     except configs.ConfigError as error:
         progress.close()
         return _complain(verb, error, USAGE)
-    except Exception as error:
+    except Exception as wrapped:
         progress.close()
-        if not _is_expected(error):
+        met = _unwrapped(wrapped)
+        if not _is_expected(met):
             log.exception("this is a bug of asid")
-        return _complain(verb, error, FAILED)
+        goes_on = GOES_ON if hasattr(args, "catalogue") and _is_of_storage(met) else ""
+        return _complain(verb, met, FAILED, goes_on)
     finally:
         if not ray_was_up and _ray_is_up():
             sys.modules["ray"].shutdown()  # leave no processes behind
@@ -232,11 +235,27 @@ def _how_to_go_on(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> 
     return "\n".join([*lines, f"To go on: {shlex.join(['asid', verb.name, *argv])}"])
 
 
-def _complain(verb: Verb, error: Exception, code: int) -> int:
+def _complain(verb: Verb, error: Exception, code: int, what_next: str = "") -> int:
     log.debug("traceback", exc_info=error)
     text = " ".join(str(error).split()) or type(error).__name__
-    print(f"asid {verb.name}: {text}", file=sys.stderr)
+    print(f"asid {verb.name}: {text}{what_next}", file=sys.stderr)
     return code
+
+
+def _unwrapped(error: Exception) -> Exception:
+    """What a Ray worker met, where that is what failed."""
+    if "ray" not in sys.modules:
+        return error
+    from pipelines.runtime import met_by_worker
+
+    return met_by_worker(error)
+
+
+def _is_of_storage(error: Exception) -> bool:
+    """Whether a disk or a store failed: full, gone, too busy. Arrow and Lance raise OSError itself for it."""
+    from pipelines.storage import StoreFailure
+
+    return isinstance(error, StoreFailure) or type(error) is OSError
 
 
 def _is_expected(error: Exception) -> bool:

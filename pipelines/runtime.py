@@ -43,5 +43,21 @@ def start_ray(address: str | None = None) -> None:
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours tell tracks and hours, Ray's tell blocks
     context.print_on_execution_start = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    context.raise_original_map_exception = True  # so that `met_by_worker` finds it
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is ours to tell
     log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
+
+
+def met_by_worker(error: Exception) -> Exception:
+    """The error itself, without what Ray wraps around one that a worker met."""
+    from ray.exceptions import RayTaskError
+
+    while isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
+        error = error.cause
+    error.args = tuple(part for arg in error.args if (part := _without_advice(arg)) != "")
+    return OSError(*error.args) if type(error) is OSError else error  # an OSError's words are not its args
+
+
+def _without_advice(arg: Any) -> Any:
+    """What Ray Data adds on its own settings is of no use to who set none of them."""
+    return arg.split("Failed to apply UDF transform", 1)[0].rstrip() if isinstance(arg, str) else arg

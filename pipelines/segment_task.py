@@ -14,12 +14,12 @@ import pyarrow as pa
 
 from asid_core.config import SAMPLE_RATE_HZ, Segmenting
 from asid_core.schema import REJECTS, TRACKS
-from asid_core.signal.decode import DecodeError
+from asid_core.signal.decode import DecodeError, unreadable
 from asid_core.signal.pcm import SCALE, cut, to_pcm
 from asid_core.signal.resample import resample_blocks
 from pipelines.decoding import IsolatedDecoder
 from pipelines.segment_files import SegmentWriter
-from pipelines.storage import Location
+from pipelines.storage import Location, StorageError
 
 STAGE = "segment"
 
@@ -94,12 +94,8 @@ def _segment_file(
                 for segment in cut(pcm, round(config.core_s * SAMPLE_RATE_HZ), round(config.margin_s * SAMPLE_RATE_HZ)):
                     writer.add(file["track_id"], segment)
                     count += 1
-    except FileNotFoundError:
-        raise DecodeError("vanished", "the file is not there (any more)") from None
-    except PermissionError:
-        raise DecodeError("unreadable", "no permission to read the file") from None
-    except IsADirectoryError:
-        raise DecodeError("folder", "this is a folder, not a file") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
+        raise unreadable(error) from None
     level.judge(config)
     row = {key: value for key, value in file.items() if key != "known_hash"}
     return {

@@ -26,6 +26,9 @@ SILENT_DB = -60.0
 QUIET_DB = -25.0  # below the whole mix of the span: not heard as a sample
 ROWS_A_GROUP = 4  # of 0.5 MB a stem
 VALIDATION_SHARE = 10
+# of a task that reads spans: it mostly waits. A whole one may be free nowhere once training has its workers and a node
+# is lost: with 3/4 of each node's only CPU taken, training hung for ever
+READING_CPUS = 0.25
 
 
 def spans(track_id: str, audio: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
@@ -161,8 +164,18 @@ class StemTables:
         import ray.data
 
         parts = [part.arrow() for part in self.parts(tracks)]
-        return ray.data.read_parquet([path for _, path in parts], filesystem=parts[0][0], shuffle="files").map_batches(
-            _only, batch_format="pyarrow", batch_size=None, fn_kwargs={"tracks": sorted(tracks)}
+        read = ray.data.read_parquet(
+            [path for _, path in parts],
+            filesystem=parts[0][0],
+            shuffle="files",
+            ray_remote_args={"num_cpus": READING_CPUS},
+        )
+        return read.map_batches(
+            _only,
+            batch_format="pyarrow",
+            batch_size=None,
+            fn_kwargs={"tracks": sorted(tracks)},
+            num_cpus=READING_CPUS,
         )
 
 

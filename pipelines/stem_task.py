@@ -13,13 +13,13 @@ import torch
 
 from asid_core.config import SAMPLE_RATE_HZ, Segmenting
 from asid_core.learning.separation import pretrained_separator, separate
-from asid_core.signal.decode import DecodeError
+from asid_core.signal.decode import DecodeError, unreadable
 from asid_core.signal.pcm import to_pcm
 from asid_core.signal.resample import resample_blocks
 from pipelines.decoding import READER, IsolatedDecoder
 from pipelines.render_midi import render
 from pipelines.stem_files import write_part
-from pipelines.storage import Location
+from pipelines.storage import Location, StorageError
 
 LEAST_SHARE = 0.8  # of the longest stem; a player who stops early often makes a shorter file
 MAX_TRACK_S = 3600.0  # a task holds a recording's stems whole: 115 MB an hour and stem
@@ -93,8 +93,8 @@ def _audio(source: dict[str, Any], config: Segmenting) -> dict[str, np.ndarray]:
         if source["kind"] == "separate":
             return _separated(source["uris"][0], config)
         read = {name: _read(uri, config) for name, uri in zip(source["names"], source["uris"], strict=True)}
-    except FileNotFoundError:
-        raise DecodeError("vanished", "the file is not there (any more)") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
+        raise unreadable(error) from None
     lengths = {name: len(pcm) for name, pcm in read.items()}
     if min(lengths.values()) < LEAST_SHARE * max(lengths.values()):
         seconds = ", ".join(f"{name} {n / SAMPLE_RATE_HZ:.1f} s" for name, n in lengths.items())

@@ -20,9 +20,15 @@ from typing import Any, BinaryIO, Literal
 import pyarrow as pa
 import pyarrow.fs
 
+DOWNLOADS = 3
+
 
 class StorageError(OSError):
     """A URI that cannot be used; the message says what to write instead."""
+
+
+class StoreFailure(StorageError):
+    """The store did not do what it was asked for: not reached, too busy, or out of order."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +54,11 @@ def _region() -> str | None:
 def _client(endpoint: str | None, region: str | None, process: int) -> Any:
     """One S3 client a process: its connections do not survive a fork."""
     import botocore.session
+    from botocore.config import Config
 
-    return botocore.session.Session().create_client("s3", endpoint_url=endpoint, region_name=region)
+    # botocore waits 60 s for each of its attempts: five minutes for one answer that never comes
+    waits = Config(connect_timeout=10, read_timeout=30)
+    return botocore.session.Session().create_client("s3", endpoint_url=endpoint, region_name=region, config=waits)
 
 
 def _s3() -> Any:
@@ -58,7 +67,7 @@ def _s3() -> Any:
 
 @contextlib.contextmanager
 def _s3_errors(uri: str) -> Iterator[None]:
-    """S3's errors as those of files; what is neither missing nor forbidden (network, throttling) is a StorageError."""
+    """S3's errors as those of files; what is neither missing nor forbidden (network, throttling) is a StoreFailure."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -69,9 +78,9 @@ def _s3_errors(uri: str) -> Iterator[None]:
             raise FileNotFoundError(f"{uri} is not there") from None
         if code in ("403", "AccessDenied"):
             raise PermissionError(f"no permission to use {uri}") from None
-        raise StorageError(f"{uri}: {error}") from error
+        raise StoreFailure(f"{uri}: {error}") from error
     except BotoCoreError as error:
-        raise StorageError(f"{uri}: {error}; check AWS_ENDPOINT_URL and the AWS credentials") from error
+        raise StoreFailure(f"{uri}: {error}; check AWS_ENDPOINT_URL and the AWS credentials") from error
 
 
 @dataclass(frozen=True)
@@ -178,9 +187,7 @@ class Location:
             with open(self.uri, "rb") as stream:
                 yield stream
             return
-        with _s3_errors(self.uri):
-            body = _s3().get_object(**self._bucket_key())["Body"]
-        with contextlib.closing(body):
+        with _s3_errors(self.uri), contextlib.closing(_s3().get_object(**self._bucket_key())["Body"]) as body:
             yield body
 
     def write_bytes(self, data: bytes) -> None:
@@ -259,10 +266,22 @@ class Location:
             return
         # the extension is kept: decoders look at it for formats without a signature
         with tempfile.NamedTemporaryFile(prefix="asid-", suffix=os.path.splitext(self.name)[1]) as copy:
-            with self.open() as stream:
-                shutil.copyfileobj(stream, copy, 1 << 20)
-            copy.flush()
+            self._download(copy)
             yield copy.name
+
+    def _download(self, copy: Any) -> None:
+        """The whole object; begun again where the stream breaks off, which botocore does not try itself."""
+        for left in reversed(range(DOWNLOADS)):
+            try:
+                copy.seek(0)
+                copy.truncate()
+                with self.open() as stream:
+                    shutil.copyfileobj(stream, copy, 1 << 20)
+                copy.flush()
+                return
+            except StoreFailure:
+                if not left:
+                    raise
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
         """Arrow filesystem and this location's path in it."""
@@ -272,13 +291,17 @@ class Location:
         if endpoint := _endpoint():
             scheme, _, host = endpoint.partition("://")
             options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
+        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))  # botocore reads it itself; Arrow's default is 3
+        options["retry_strategy"] = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts)
         return pyarrow.fs.S3FileSystem(**options), self.uri[5:]
 
     def lance(self) -> tuple[str, dict[str, str]]:
         """URI and storage options for `lance` and `lancedb`; credentials stay in the environment."""
         options: dict[str, str] = {}
+        if self.is_s3 and (attempts := os.environ.get("AWS_MAX_ATTEMPTS")):  # Lance's own default is 10
+            options["client_max_retries"] = attempts
         if self.is_s3 and (endpoint := _endpoint()):
-            options = {"aws_endpoint": endpoint, "aws_region": _region() or "us-east-1"}
+            options |= {"aws_endpoint": endpoint, "aws_region": _region() or "us-east-1"}
             if endpoint.startswith("http://"):
                 options["allow_http"] = "true"
         return self.uri, options

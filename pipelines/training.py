@@ -17,6 +17,7 @@ from typing import Any
 
 from asid_core.config import Config
 from pipelines.runtime import Progress
+from pipelines.stem_files import READING_CPUS
 from pipelines.stems import StemTables
 from pipelines.storage import Location
 from pipelines.training_record import read_progress, write_progress
@@ -103,8 +104,8 @@ def _fit(job: Job, tables: StemTables, tracks: list[str], output: Location, work
 
     resources = ray.cluster_resources()
     gpu = resources.get("GPU", 0) >= workers
-    # reading the spans needs a CPU as well, and would wait for ever where the workers hold them all
-    cpus = min(1.0, 0.5 * resources.get("CPU", 1) / workers)
+    # reading the spans needs some of a CPU as well, and would wait for ever where the workers hold them all
+    cpus = min(1 - READING_CPUS, 0.5 * resources.get("CPU", 1) / workers)
     filesystem, path = output.arrow()
     trainer = TorchTrainer(
         work,

@@ -89,14 +89,19 @@ def _check_readable(path: str) -> None:
         with open(path, "rb") as file:
             if not file.read(1):
                 raise DecodeError("empty", "the file is empty (0 bytes)")
-    except FileNotFoundError:
-        raise DecodeError("vanished", "the file is not there (any more)") from None
-    except IsADirectoryError:
-        raise DecodeError("folder", "this is a folder, not a file") from None
-    except PermissionError:
-        raise DecodeError("unreadable", "no permission to read the file") from None
     except OSError as error:
-        raise DecodeError("unreadable", f"the file cannot be read: {error.strerror or error}") from None
+        raise unreadable(error) from None
+
+
+def unreadable(error: OSError) -> DecodeError:
+    """What a file that cannot even be opened is refused with."""
+    if isinstance(error, FileNotFoundError):
+        return DecodeError("vanished", "the file is not there (any more)")
+    if isinstance(error, IsADirectoryError):
+        return DecodeError("folder", "this is a folder, not a file")
+    if isinstance(error, PermissionError):
+        return DecodeError("unreadable", "no permission to read the file")
+    return DecodeError("unreadable", f"the file cannot be read: {error.strerror or error}")
 
 
 def _check_plausible(info: AudioInfo) -> None:

@@ -1,0 +1,220 @@
+"""A catalogue of 100,000 tracks without any audio: rows made directly, then index, sweep and re-index bookkeeping.
+
+Every track has a file of one byte in a corpus, a row, 24 windows of random music-like vectors and 20 detections. What
+is measured is everything but decoding, encoding and matching: time of each step, and the most memory that the driver
+and all of Ray's processes had together (PSS: shared pages count once).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asid_core import schema
+from asid_core.config import Config, load
+from asid_core.schema import DETECTIONS, TRACKS
+from benchmarks.results import write_section
+from pipelines import detections, fingerprints, incremental
+from pipelines.catalogue import Catalogue
+from pipelines.index import index
+from pipelines.indexed import nearest, open_table
+from pipelines.reindex import reindex
+from pipelines.runtime import start_ray
+from pipelines.status import status
+from pipelines.sweep import _plan, sweep  # a sweep's name and shards are its own business, but here we write its parts
+
+WEIGHTS = "linear"
+WINDOWS = 24  # a track; of 4 minutes it has 1500, which is 154 GB
+FOUND = 20  # detections a track: search.verify_tracks
+TRACKS_A_PART = 1000
+REMOVED_SHARE = 0.01
+QUERIES = 1024
+
+
+@dataclass
+class Meter:
+    """Steps with their seconds and peak memory."""
+
+    steps: list[tuple[str, float, float, str]] = field(default_factory=list)
+
+    def measure(self, name: str, work: Callable[[], Any]) -> Any:
+        ended, peak = threading.Event(), [0.0]
+
+        def watch() -> None:
+            while True:
+                peak[0] = max(peak[0], memory_gb())
+                if ended.wait(2.0):
+                    return
+
+        thread = threading.Thread(target=watch, daemon=True)
+        started = time.monotonic()
+        thread.start()
+        result = work()
+        ended.set()
+        thread.join()
+        self.steps.append((name, time.monotonic() - started, peak[0], " ".join(str(result).split())))
+        print(*self.steps[-1], flush=True)
+        return result
+
+
+def memory_gb() -> float:
+    """PSS of this process and all below it."""
+    total = 0
+    me = psutil.Process()
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total / 1e9
+
+
+class Made:
+    """The corpus and its catalogue."""
+
+    def __init__(self, folder: Path, tracks: int, config: Config) -> None:
+        self.corpus, self.config = folder / "corpus", config
+        self.catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=config.segment)
+        self.names = [f"{n // 1000:04d}/{n:08d}.wav" for n in range(tracks)]
+        self.model = fingerprints.load_model(WEIGHTS, config)
+        self.model_id = self.model.model_id  # each time it is asked for, the weights are hashed
+        for n in range(0, tracks, 1000):
+            (self.corpus / f"{n // 1000:04d}").mkdir(parents=True)
+
+    def write_tracks(self) -> None:
+        for start in range(0, len(self.names), 20_000):
+            rows = [self._track(n, self.names[n]) for n in range(start, min(start + 20_000, len(self.names)))]
+            self.catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+
+    def _track(self, number: int, name: str) -> dict[str, Any]:
+        file = self.corpus / name
+        file.write_bytes(b"x")
+        found = os.stat(file)
+        row: dict[str, Any] = {"track_id": name, "uri": str(file), "content_hash": f"{number:032x}", "run_id": "made"}
+        row |= {"size_bytes": found.st_size, "version": str(found.st_mtime_ns), "duration_s": 240.0}
+        return row | {"num_segments": 8, "segment_files": [f"segments/made/part-{number // 8:06d}.parquet"]}
+
+    def write_fingerprints(self) -> None:
+        name, dim = fingerprints.table_name(self.model_id), self.model.dim
+        fingerprints.create(self.catalogue, name, dim)
+        written: list[str] = []
+        for start in range(0, len(self.names), TRACKS_A_PART):
+            written += fingerprints.write_fragments(self.catalogue, name, dim, [self._rows(start, dim)])
+        fingerprints.append(self.catalogue, name, written, [])
+
+    def _rows(self, start: int, dim: int) -> pa.RecordBatch:
+        """Windows of a part: walks through the sphere, as windows that overlap are."""
+        numbers = np.arange(start, min(start + TRACKS_A_PART, len(self.names)))
+        rng = np.random.default_rng(start)
+        vectors = rng.standard_normal((len(numbers), 1, dim), np.float32)
+        vectors = vectors + 0.2 * rng.standard_normal((len(numbers), WINDOWS, dim), np.float32).cumsum(1)
+        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+        window = np.tile(np.arange(WINDOWS), len(numbers))
+        track = numbers.repeat(WINDOWS)
+        columns = {
+            "fingerprint_id": [f"{n:016x}-{i}" for n, i in zip(track, window, strict=True)],
+            "track_id": [self.names[n] for n in track],
+            "content_hash": [f"{n:032x}" for n in track],
+            "window_index": pa.array(window, pa.int32()),
+            "start_s": window * 0.16,
+            "level_db": np.full(len(track), -20.0, np.float32),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim),
+        }
+        return pa.RecordBatch.from_pydict(columns, schema=schema.fingerprints(dim))
+
+    def write_sweep(self) -> str:
+        """A sweep that ended: parts as its tasks would have left them."""
+        plan = _plan(self.catalogue, self.config, self.model, None, None, False)
+        shards = plan.shards(self.config.search.shard_tracks)
+        for number, shard in enumerate(shards):
+            with detections.part(self.catalogue, plan.sweep_id, number).writing() as stream:
+                pq.write_table(pa.Table.from_pylist(list(self._found(shard, plan.sweep_id)), schema=DETECTIONS), stream)
+        of_queries = [[row["track_id"] for row in shard] for shard in shards]
+        incremental.write_tracks(self.catalogue, plan.sweep_id, plan.known, of_queries)
+        head = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
+        place = detections.folder(self.catalogue, plan.sweep_id)
+        place.join(detections.HEAD).write_bytes(json.dumps(head).encode())
+        return f"{len(shards):,} parts"
+
+    def _found(self, shard: list[dict[str, Any]], sweep_id: str) -> Iterator[dict[str, Any]]:
+        """Mostly noise, as in a real sweep: every verified pair is kept."""
+        rng = np.random.default_rng(len(shard))
+        spans = {"query_start_s": 1.0, "query_end_s": 9.0, "reference_start_s": 2.0, "reference_end_s": 10.0}
+        rest = {"coarse_score": 2.0, "verify_score": 0.1, "tempo_ratio": 1.0, "num_windows": 5, "kind": "sample"}
+        for row in shard:
+            for rank, at in enumerate(rng.integers(0, len(self.names), FOUND), start=1):
+                ids = {"query_id": row["track_id"], "reference_id": self.names[at], "rank": rank}
+                about = {"score": 0.9 if rank == 1 else 0.01, "sweep_id": sweep_id, "model_id": self.model_id}
+                yield ids | spans | rest | about
+
+    def remove(self) -> str:
+        gone = self.names[:: round(1 / REMOVED_SHARE)]
+        for name in gone:
+            (self.corpus / name).unlink()
+        return f"{len(gone):,} files"
+
+    def search(self, but_track: str | None) -> str:
+        """Queries through the index, as a sweep asks: with its own track left out, or of a file from outside."""
+        table = open_table(self.catalogue, self.model_id)
+        vectors = np.random.default_rng(1).standard_normal((QUERIES, self.model.dim)).astype(np.float32)
+        started = time.monotonic()
+        nearest(table, vectors, 4 * self.config.search.hits_a_window, self.config.search, but_track)
+        return f"{QUERIES / (time.monotonic() - started):,.0f} queries/s"
+
+
+def run(folder: Path, tracks: int) -> Meter:
+    """Every step, in order."""
+    config, meter = load(WEIGHTS), Meter()
+    made = Made(folder, tracks, config)
+    meter.measure("make tracks and their files", made.write_tracks)
+    meter.measure("make fingerprints", made.write_fingerprints)
+    meter.measure("make a sweep", made.write_sweep)
+    start_ray("local")
+    meter.measure("index", lambda: index(made.catalogue, config))
+    meter.measure("search the index", lambda: made.search(None))
+    meter.measure("search the index, own track left out", lambda: made.search(made.names[0]))
+    meter.measure("status", lambda: f"{status(made.catalogue).tracks:,} tracks")
+
+    def again() -> Any:
+        return reindex(str(made.corpus), made.catalogue, config, WEIGHTS)
+
+    meter.measure("reindex, nothing new", again)
+    made.remove()
+    meter.measure(f"reindex, {REMOVED_SHARE:.0%} removed: an incremental sweep takes over the rest", again)
+    meter.measure("reindex, nothing new since", again)
+    meter.measure("sweep, done before", lambda: sweep(made.catalogue, config, WEIGHTS))
+    return meter
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tracks", type=int, default=100_000)
+    parser.add_argument("--folder", type=Path, help="where to work; emptied at the end (default: temporary)")
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="asid-bookkeeping-", dir=args.folder))
+    try:
+        meter = run(folder, args.tracks)
+    finally:
+        shutil.rmtree(folder)
+    lines = ["| step | seconds | peak memory, all processes (GB) | |", "|---|---|---|---|"]
+    lines += [f"| {name} | {seconds:,.1f} | {peak:.2f} | {said} |" for name, seconds, peak, said in meter.steps]
+    about = f"{args.tracks:,} tracks, {args.tracks * WINDOWS:,} fingerprints, {args.tracks * FOUND:,} detections."
+    write_section("Bookkeeping of a large catalogue", "make -C benchmarks bookkeeping", "\n".join([about, "", *lines]))
+
+
+if __name__ == "__main__":
+    main()
