@@ -199,10 +199,10 @@ class Verify:
 class Score:
     """Logistic model of the final score; fitted by `asid bench fit` on held-out music."""
 
-    intercept: float = -12.7
-    coarse: float = 1.31
-    verify: float = 10.8
-    margin: float = 0.0
+    intercept: float = -12.5
+    coarse: float = 0.92
+    verify: float = 9.47
+    margin: float = 12.97
     rerank: float = 0.0
     threshold: float = 0.5  # detections below it are not reported
 
