@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pipelines.storage import Entry, Location, StorageError
+from pipelines.storage import Entry, Location, StorageError, redacted
 
 AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".mp4", ".opus", ".aiff", ".aif", ".wma")
 MANIFEST_EXTENSIONS = (".csv", ".jsonl", ".parquet")
@@ -132,7 +132,8 @@ class Corpus:
         given = str(row.get("uri") or "").strip()
         if not given:
             return Refusal(row_id, self.location.uri, "manifest", "the row has no uri")
-        track_id = str(row.get("track_id") or "").strip() or given.removeprefix("s3://").lstrip("/")
+        shown = redacted(given)
+        track_id = str(row.get("track_id") or "").strip() or shown.removeprefix("s3://").lstrip("/")
         try:
             absolute = given.startswith("/") or "://" in given
             where = Location(given) if absolute else Location(self.location.parent.join(given).uri)
@@ -143,7 +144,7 @@ class Corpus:
             problem = ("folder", "this is a folder, not a file")
         except (OSError, ValueError) as error:
             problem = ("unreadable", f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
-        return Refusal(_printable(track_id), _printable(given), *problem)
+        return Refusal(_printable(track_id), _printable(shown), *problem)
 
 
 def _parse_json(line: str) -> dict[str, Any] | str:

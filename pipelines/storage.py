@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -40,6 +41,12 @@ class Entry:
     version: str | None
     kind: Literal["file", "folder", "unreadable"] = "file"
     problem: str | None = None  # why it is unreadable
+
+
+def redacted(text: str) -> str:
+    """`text` without what may be secret in the URIs in it: user and password, and the query of a signed URL."""
+    text = re.sub(r"(\w+://)[^/\s@]*@", r"\1", text)
+    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
 
 
 def _endpoint() -> str | None:
@@ -78,9 +85,9 @@ def _s3_errors(uri: str) -> Iterator[None]:
             raise FileNotFoundError(f"{uri} is not there") from None
         if code in ("403", "AccessDenied"):
             raise PermissionError(f"no permission to use {uri}") from None
-        raise StoreFailure(f"{uri}: {error}") from error
+        raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
     except BotoCoreError as error:
-        raise StoreFailure(f"{uri}: {error}; check AWS_ENDPOINT_URL and the AWS credentials") from error
+        raise StoreFailure(f"{uri}: {redacted(str(error))}; check AWS_ENDPOINT_URL and the AWS credentials") from error
 
 
 @dataclass(frozen=True)
@@ -95,9 +102,14 @@ class Location:
             bucket, _, key = uri[5:].partition("/")
             if not bucket:
                 raise StorageError(f"{uri!r} names no bucket; write s3://BUCKET/PREFIX")
+            if "@" in bucket:  # it would be written into tables and logs
+                raise StorageError(
+                    f"{redacted(uri)} came with credentials in it: give them in the environment (AWS_ACCESS_KEY_ID, "
+                    "AWS_SECRET_ACCESS_KEY)"
+                )
             uri = f"s3://{bucket}/{key.strip('/')}".rstrip("/")
         elif "://" in uri and not uri.startswith("file://"):
-            raise StorageError(f"cannot use {uri!r}: give a local path or an s3:// URI")
+            raise StorageError(f"cannot use {redacted(uri)!r}: give a local path or an s3:// URI")
         else:
             uri = os.path.abspath(os.path.expanduser(uri.removeprefix("file://")))
         object.__setattr__(self, "uri", uri)
