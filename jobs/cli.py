@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.metadata
 import sys
@@ -49,7 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE if argv else USAGE
     name, *rest = argv
     if name not in VERBS:
-        print(f"asid: no verb {name!r}; there are {', '.join(VERBS)} (asid --help)", file=sys.stderr)
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
+        print(f"asid: no verb {name!r}; {hint} (asid --help)", file=sys.stderr)
         return USAGE
     return command.main(verb_named(name), rest)
 

@@ -25,10 +25,14 @@ def work(session: Session) -> Outcome:
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
-    found = query(args.files, catalogue, session.config, session.weights(), args.top)
+    found, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
+    for file, error in unreadable.items():
+        print(f"asid query: {file}: {error}", file=sys.stderr)
     command.show(found, tables.DETECTION_COLUMNS, args.format)
-    counts = f"{len(args.files)} files, {found.num_rows} detections"
-    return Outcome(session.summary(counts), to_stderr=args.format != "table")
+    counts = f"{len(args.files) - len(unreadable)} files, {found.num_rows} detections"
+    counts += f", {len(unreadable)} unreadable" if unreadable else ""
+    code = command.FAILED if unreadable else command.DONE
+    return Outcome(session.summary(counts), code, to_stderr=args.format != "table")
 
 
 VERB = Verb(

@@ -116,13 +116,15 @@ def test_globs_choose_queries_and_references(catalogue: Catalogue, embedded: tup
 def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path) -> None:
     swept = sweep(catalogue, PROBED, embedded[1], queries="user", min_score=0.0).detections.to_pylist()
     file = str(write_audio(tmp_path / "u.flac", music()["user"][:, None], 16_000))
-    found = query([file], catalogue, PROBED, embedded[1], 50).to_pylist()
+    found = query([file], catalogue, PROBED, embedded[1], 50)[0].to_pylist()
     assert found[0]["query_id"] == file and found[0]["reference_id"] == "user"  # itself: it is in the catalogue
     best = max((row for row in found if row["reference_id"] == "source"), key=lambda row: row["score"])
     theirs = next(row for row in swept if row["reference_id"] == "source")
     for row in (best, theirs):  # not the same scores: the query's own audio is among the references now
         assert row["reference_start_s"] - row["query_start_s"] == pytest.approx(1.0, abs=0.1)
-    assert query([file], catalogue, PROBED, embedded[1], 1).num_rows == 1
+    (tmp_path / "text.mp3").write_text("no music")
+    one, unreadable = query([str(tmp_path / "text.mp3"), file], catalogue, PROBED, embedded[1], 1)
+    assert one.num_rows == 1 and "not audio" in unreadable[str(tmp_path / "text.mp3")]
 
 
 KILLED = """
