@@ -22,6 +22,7 @@ from asid_core.evaluation.truth import Query, Relation, Truth, track_name
 
 SPLITS = ("tier", "bed_db", "type", "interpolation", "tempo", "occurrences")
 HIT_RANKS = (1, 3, 5, 10)
+RIGHT_TEMPO, RIGHT_SEMITONES = 0.02, 0.5
 
 Pairs = dict[str, dict[str, list[Row]]]  # query -> reference -> rows
 
@@ -63,6 +64,7 @@ def evaluate(
         **_retrieval_figures(retrieval, seed),
         **_rejection_figures(answered, threshold, seed),
         **_localisation_figures(located, seed),
+        **_transformation_figures(truth.relations, located, pairs, threshold, seed),
     }
     return Report(
         protocol,
@@ -185,6 +187,23 @@ def _localisation_figures(located: list[Located], seed: int) -> dict[str, Figure
         "alignment_error_s": statistics.median_figure(of(x.alignment_error_s for x in located), seed),
         "tempo_error": statistics.median_figure(of(x.tempo_error for x in located), seed),
         "pitch_error": statistics.median_figure(of(x.pitch_error for x in located), seed),
+    }
+
+
+def _transformation_figures(
+    relations: Iterable[Relation], located: list[Located], pairs: Pairs, threshold: float, seed: int
+) -> dict[str, Figure]:
+    """How often pitch and tempo are right where a pair is reported at all."""
+    best = [max((row.score for row in pairs[r.query].get(r.reference, [])), default=0.0) for r in relations]
+    found = [one for one, score in zip(located, best, strict=True) if score >= threshold]
+
+    def share(errors: Iterable[float], allowed: float) -> Figure:
+        known = [float(error <= allowed) for error in errors if math.isfinite(error)]
+        return statistics.mean_figure(np.array(known), seed)
+
+    return {
+        "tempo_right": share((one.tempo_error for one in found), RIGHT_TEMPO),
+        "pitch_right": share((one.pitch_error for one in found), RIGHT_SEMITONES),
     }
 
 

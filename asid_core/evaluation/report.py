@@ -32,6 +32,8 @@ TITLES = {
     "alignment_error_s": "alignment error, median of found (s)",
     "tempo_error": "tempo ratio error, median of found",
     "pitch_error": "pitch error, median of found (semitones)",
+    "tempo_right": "tempo ratio within 2 %, of pairs found at the threshold",
+    "pitch_right": "pitch within half a semitone, of pairs found at the threshold",
 }
 
 
