@@ -98,6 +98,14 @@ class Linear:
 
 
 @dataclass(frozen=True)
+class Discriminant:
+    """Directions of the patch in which a sample under other music stays near itself; needs `log_frequency` as well."""
+
+    kind: Literal["discriminant"] = "discriminant"
+    dim: int = 128
+
+
+@dataclass(frozen=True)
 class Gnn:
     """The paper's encoder (section 3; DESIGN section 4)."""
 
@@ -148,7 +156,7 @@ class Model:
 
     name: str = "linear"
     front_end: LogMel | LogFrequency | Cqt = field(default_factory=LogFrequency)
-    encoder: Linear | Gnn | ResnetIbn = field(default_factory=Linear)
+    encoder: Linear | Discriminant | Gnn | ResnetIbn = field(default_factory=Linear)
     reranker: Reranking = field(default_factory=lambda: Reranking(heads=0))
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from asid_core.config import Linear
+from asid_core.config import Discriminant, Linear
 from jobs import command
 from jobs.command import Outcome, Session, Verb
 
@@ -32,6 +32,11 @@ def work(session: Session) -> Outcome:
 
         windows = fit_linear(args.stems, args.output, config)
         return Outcome(session.summary(f"projection fitted to {windows:,} windows, in {args.output}/best"))
+    if args.what == "encoder" and isinstance(config.model.encoder, Discriminant):
+        from pipelines.train_encoder import fit_discriminant_encoder
+
+        pairs = fit_discriminant_encoder(args.stems, args.output, config)
+        return Outcome(session.summary(f"projection fitted to {pairs:,} pairs, in {args.output}/best"))
     start_ray(args.ray_address)
     try:
         if args.what == "encoder":

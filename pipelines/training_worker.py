@@ -19,18 +19,22 @@ import torch
 
 from asid_core.config import Config, Gnn, from_dict
 from asid_core.learning.baseline import encoder_task
-from asid_core.learning.growth import has_graph_blocks, open_blocks, with_graph_blocks
+from asid_core.learning.growth import from_discriminant, has_graph_blocks, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
+from asid_core.learning.memory import Memory
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.spans import to_batch
 from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.linear import LinearEncoder
+from pipelines.stem_files import SPAN_SAMPLES
 from pipelines.storage import Location
 from pipelines.training_record import Record, load_weights
 
 log = logging.getLogger(__name__)
 
-VALIDATION_BATCHES = 4
+VALIDATION_BATCH, VALIDATION_PAIRS = 64, 512
+SPANS_A_STEP = 32  # read and prepared before each step, until all are: 3 s of a core
 
 
 @dataclass(frozen=True)
@@ -47,30 +51,34 @@ class Job:
 
 
 class Feed:
-    """Batches of exactly `rows` rows from this worker's shard, for ever; they may reach over an epoch's end."""
+    """Batches of `rows` rows, for ever: random cuts of the spans of this worker's shard, read once into memory.
 
-    def __init__(self, shard: Any, rows: int, samples: int, seed: int) -> None:
-        self.shard, self.rows, self.samples = shard, rows, samples
+    With `again`, what does not fit there is read again and again, and takes the place of the oldest; workers of which
+    one has done so and another not would wait for each other for ever. The first batches are of the spans that there
+    are by then: a step need not wait for all of them.
+    """
+
+    def __init__(self, shard: Any, rows: int, memory: Memory, seed: int, again: bool) -> None:
+        self.shard, self.rows, self.memory, self.again = shard, rows, memory, again
         self.generator = np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[Batch]:
-        held: pa.Table | None = None
-        while True:
-            got = 0
+        memory = self.memory
+        while (memory.full and self.again) or not len(memory):
             for table in self.shard.iter_batches(
-                batch_size=self.rows,
+                batch_size=SPANS_A_STEP,
                 batch_format="pyarrow",
                 prefetch_batches=1,
-                local_shuffle_buffer_size=2 * self.rows,
+                local_shuffle_buffer_size=4 * SPANS_A_STEP,
                 local_shuffle_seed=int(self.generator.integers(2**31)),
             ):
-                got += table.num_rows
-                held = table if held is None else pa.concat_tables([held, table])
-                while held.num_rows >= self.rows:
-                    yield to_batch(held.slice(0, self.rows), self.samples, self.generator)
-                    held = held.slice(self.rows)
-            if not got:
+                memory.add(to_batch(table, SPAN_SAMPLES, self.generator))
+                if 2 * len(memory) >= self.rows:
+                    yield memory.draw(self.rows, self.generator)
+            if not len(memory):
                 raise RuntimeError("a worker got no spans at all: use fewer workers or more music")
+        while True:
+            yield memory.draw(self.rows, self.generator)
 
 
 def work(values: dict[str, Any]) -> None:
@@ -88,14 +96,15 @@ def work(values: dict[str, Any]) -> None:
     state = _last_checkpoint()
     loop = stages.loop(state)
     shard = ray.train.get_dataset_shard("train")
-    ranges = config.training.augmentation
-    samples = loop.spectra.cut_samples(max(1.0, *ranges.tempo_ratios), ranges.offset_s)
     seed = 1000 * config.training.seed + rank + 17 * loop.step
-    batches = iter(Feed(shard, config.training.batch_pairs, samples, seed))
+    memory = Memory(loop.spectra, config.training.augmentation)
+    batches = iter(Feed(shard, config.training.batch_pairs, memory, seed, again=context.get_world_size() == 1))
     record = Record(Location(job.output), rank, job.what)
-    held_out = _held_out(job, loop, samples)
+    held_out = _held_out(job, loop)
     if loop.step == 0:
         log.info("first step after %.0f s", time.time() - values["started"])
+        if job.what == "encoder" and job.start is not None:
+            _check(loop, held_out, record)  # the line to beat
     try:
         while loop.step < job.steps:
             until = min(job.steps, (loop.step // config.training.check_every + 1) * config.training.check_every)
@@ -126,6 +135,8 @@ class _Stages:
             model = load_weights(self.job.start)
             if self.job.what == "reranker":
                 model = _with_reranker(model, self.config)
+            elif isinstance(model.encoder, LinearEncoder):
+                model = from_discriminant(self.config, model)
         else:
             model = Fingerprinter(with_graph_blocks(self.config, False) if closed else self.config)
         loop = self._around(model)
@@ -164,14 +175,17 @@ def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
     return fresh.eval()
 
 
-def _held_out(job: Job, loop: Loop, samples: int) -> Pairs:
-    """Validation pairs, made once: the same rows, cuts and transforms in every run of this job."""
+def _held_out(job: Job, loop: Loop) -> Pairs:
+    """Validation pairs, made once: the same rows, cuts and transforms in every run of this job.
+
+    Where there are few spans, several cuts of each: with 80 pairs a hit was worth more than what a run brings.
+    """
+    assert job.validation is not None
     generator = np.random.default_rng(0)
-    size = loop.training.batch_pairs
-    rows = job.validation
-    assert rows is not None
-    tables = [rows.slice(at, size) for at in range(0, rows.num_rows, size)][:VALIDATION_BATCHES]
-    return validation_pairs([to_batch(table, samples, generator) for table in tables], loop)
+    memory = Memory(loop.spectra, loop.training.augmentation)
+    memory.add(to_batch(job.validation, SPAN_SAMPLES, generator))
+    size = min(VALIDATION_BATCH, len(memory))
+    return validation_pairs([memory.draw(size, generator) for _ in range(-(-VALIDATION_PAIRS // size))], loop)
 
 
 def _last_checkpoint() -> dict[str, Any] | None:

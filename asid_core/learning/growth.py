@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from asid_core.config import Config, Gnn
 from asid_core.model.encoder import Downsample, GnnEncoder, GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.gain_encoder import GainEncoder
+from asid_core.model.linear import DiscriminantEncoder
 
 
 def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
@@ -25,6 +27,23 @@ def has_graph_blocks(model: Fingerprinter) -> bool:
     """Whether the model's encoder is a GNN with its blocks on."""
     encoder = model.config.model.encoder
     return isinstance(encoder, Gnn) and encoder.graph_blocks
+
+
+@torch.no_grad()
+def from_discriminant(config: Config, start: Fingerprinter) -> Fingerprinter:
+    """A fresh model of `config` (head gains) whose vectors are those of `start`, or its first dimensions.
+
+    Raises ValueError where their windows or dimensions do not fit.
+    """
+    model = Fingerprinter(config)
+    if not isinstance(model.encoder, GainEncoder) or not isinstance(start.encoder, DiscriminantEncoder):
+        raise ValueError("only encoder.head gains starts from a projection, and from that of a discriminant")
+    wanted, found = model.encoder.components.weight, start.encoder.components
+    if config.model.front_end != start.config.model.front_end or len(found) < len(wanted):
+        raise ValueError(f"the projection to start from is of other windows, or has less than {len(wanted)} dimensions")
+    # the vectors' length means nothing: at a root mean square of 0.1, a step of Adam at 2e-3 is 2 % of an entry
+    wanted.copy_(found[: len(wanted)] * (0.1 / found.square().mean().sqrt()))
+    return model
 
 
 @torch.no_grad()

@@ -146,10 +146,11 @@ class GnnEncoder(nn.Module):
         self.patches = Patches(config)
         self.stem = NormedLinear(config.patch_channels, config.channels[0], bias=False)
         self.layers = build_layers(config)
-        self.pool = nn.Linear(config.channels[-1], config.pooled_dim)
-        self.project = nn.Sequential(
-            nn.Linear(config.pooled_dim, config.hidden_dim), nn.ELU(), nn.Linear(config.hidden_dim, config.dim)
-        )
+        if config.head == "pooled":
+            self.pool = nn.Linear(config.channels[-1], config.pooled_dim)
+            self.project = nn.Sequential(
+                nn.Linear(config.pooled_dim, config.hidden_dim), nn.ELU(), nn.Linear(config.hidden_dim, config.dim)
+            )
         if not config.graph_blocks:
             for layer in self.layers:
                 layer.requires_grad_(isinstance(layer, Downsample))

@@ -20,6 +20,7 @@ from asid_core.config import (
     Config,
     ConfigError,
     Cqt,
+    Discriminant,
     Gnn,
     LogFrequency,
     LogMel,
@@ -29,7 +30,8 @@ from asid_core.config import (
     to_dict,
 )
 from asid_core.model.encoder import GnnEncoder, folded, num_nodes
-from asid_core.model.linear import LinearEncoder
+from asid_core.model.gain_encoder import GainEncoder
+from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
 from asid_core.model.reranker import Reranker
 from asid_core.model.resnet import ResnetIbnEncoder
 from asid_core.signal import framing
@@ -86,7 +88,7 @@ class Fingerprinter(nn.Module):
         bins, frames = patch_size(config.model)
         if isinstance(encoder, Gnn):
             nodes = num_nodes(encoder, bins, frames)
-            self.encoder = GnnEncoder(encoder)
+            self.encoder = GnnEncoder(encoder) if encoder.head == "pooled" else GainEncoder(encoder, bins, frames)
             if reranking.heads:
                 self.reranker = Reranker(reranking, encoder.channels[-1], nodes)
             return
@@ -96,8 +98,9 @@ class Fingerprinter(nn.Module):
             self.encoder = ResnetIbnEncoder(encoder)
             return
         if not isinstance(front, LogFrequency):
-            raise ConfigError("model.encoder.kind linear needs model.front_end.kind log_frequency")
-        self.encoder = LinearEncoder(encoder.dim, bins, frames)
+            raise ConfigError(f"model.encoder.kind {encoder.kind} needs model.front_end.kind log_frequency")
+        kind = DiscriminantEncoder if isinstance(encoder, Discriminant) else LinearEncoder
+        self.encoder = kind(encoder.dim, bins, frames)
 
     @property
     def dim(self) -> int:
