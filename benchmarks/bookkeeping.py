@@ -42,7 +42,7 @@ WINDOWS = 24  # a track; of 4 minutes it has 1500, which is 154 GB
 FOUND = 20  # detections a track: search.verify_tracks
 TRACKS_A_PART = 1000
 REMOVED_SHARE = 0.01
-QUERIES = 1024
+QUERIES = 256
 
 
 @dataclass

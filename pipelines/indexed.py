@@ -140,7 +140,9 @@ def nearest(table: Any, vectors: np.ndarray, count: int, config: Search, but_tra
     """
     columns = ["track_id", "content_hash", "window_index", "level_db", "_distance"]
     query = table.search(vectors, vector_column_name="vector").distance_type("dot")
-    query = query.nprobes(config.nprobes).refine_factor(config.refine_factor).limit(count)
+    query = query.nprobes(config.nprobes).limit(count)
+    if any(found.index_type == "IvfPq" for found in table.list_indices()):  # IVF_FLAT has the vectors themselves
+        query = query.refine_factor(config.refine_factor)
     if but_track is not None:
         query = query.where(f"track_id != {quoted(but_track)}", prefilter=True)
     return query.select(columns).to_arrow()

@@ -75,9 +75,12 @@ class Blocks:
         self._silence_db = silence_db
         fresh = sorted(references.fresh or ())
         self._fresh = pa.array(fresh, pa.string()) if fresh_only else None
-        few = fresh_only and 0 < len(fresh) <= IDS_A_FILTER
-        self._filter = is_one_of("track_id", fresh) if few else None
-        self.num_rows = int(self._table.count_rows(self._filter))
+        self._filters: list[str | None] = [None]
+        found = any(index["fields"] == ["track_id"] for index in self._table.list_indices())
+        if fresh_only and fresh and (found or len(fresh) <= IDS_A_FILTER):
+            runs = range(0, len(fresh), IDS_A_FILTER)
+            self._filters = [is_one_of("track_id", fresh[start : start + IDS_A_FILTER]) for start in runs]
+        self.num_rows = sum(int(self._table.count_rows(some)) for some in self._filters)
 
     def which(self, rows: pa.RecordBatch) -> np.ndarray:
         """Index int32 [m] of each row's reference track, -1 for one that does not count."""
@@ -91,10 +94,11 @@ class Blocks:
 
     def __iter__(self) -> Iterator[Block]:
         row = 0
-        batches = self._table.to_batches(columns=COLUMNS, filter=self._filter, batch_size=BLOCK_ROWS, batch_readahead=1)
-        for batch in batches:
-            yield self._block(batch, row)
-            row += batch.num_rows
+        for some in self._filters:
+            batches = self._table.to_batches(columns=COLUMNS, filter=some, batch_size=BLOCK_ROWS, batch_readahead=1)
+            for batch in batches:
+                yield self._block(batch, row)
+                row += batch.num_rows
 
     def sample(self, blocks: int) -> Iterator[Block]:
         """Small blocks from all over the table."""

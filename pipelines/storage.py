@@ -13,15 +13,16 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs
 
 DOWNLOADS = 3
+T = TypeVar("T")
 
 
 class StorageError(OSError):
@@ -189,8 +190,18 @@ class Location:
 
     def read_bytes(self) -> bytes:
         """The whole file. Raises FileNotFoundError."""
-        with self.open() as stream:
-            return bytes(stream.read())
+        return self._read_whole(lambda stream: bytes(stream.read()))
+
+    def _read_whole(self, use: Callable[[BinaryIO], T]) -> T:
+        """What `use` makes of the file's stream; begun again where it breaks off, which botocore does not do itself."""
+        for left in reversed(range(DOWNLOADS)):
+            try:
+                with self.open() as stream:
+                    return use(stream)
+            except StoreFailure:
+                if not left:
+                    raise
+        raise AssertionError
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -278,22 +289,15 @@ class Location:
             return
         # the extension is kept: decoders look at it for formats without a signature
         with tempfile.NamedTemporaryFile(prefix="asid-", suffix=os.path.splitext(self.name)[1]) as copy:
-            self._download(copy)
-            yield copy.name
 
-    def _download(self, copy: Any) -> None:
-        """The whole object; begun again where the stream breaks off, which botocore does not try itself."""
-        for left in reversed(range(DOWNLOADS)):
-            try:
+            def take(stream: BinaryIO) -> None:
                 copy.seek(0)
                 copy.truncate()
-                with self.open() as stream:
-                    shutil.copyfileobj(stream, copy, 1 << 20)
+                shutil.copyfileobj(stream, copy, 1 << 20)
                 copy.flush()
-                return
-            except StoreFailure:
-                if not left:
-                    raise
+
+            self._read_whole(take)
+            yield copy.name
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
         """Arrow filesystem and this location's path in it."""

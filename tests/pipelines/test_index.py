@@ -16,7 +16,7 @@ from pipelines import fingerprints
 from pipelines.catalogue import Catalogue
 from pipelines.index import index
 from pipelines.indexed import IndexedReferences
-from pipelines.references import ExactReferences, Queries, References, runs_without
+from pipelines.references import Blocks, ExactReferences, Queries, References, runs_without
 from tests.pipelines.test_segment import snapshot
 
 torch = pytest.importorskip("torch")
@@ -122,6 +122,24 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
         strength = {key: value for key, value in zip(also, theirs.strength.tolist(), strict=True)}
         assert all(strength[a] >= strength[b] for a in also for b in also if a[0] == b[0] and also[a] > also[b])
         assert 5 not in {track for _, track, _ in also} and (7 in {t for _, t, _ in also}) == (query.own is None)
+
+
+def test_what_is_new_is_read_alone_and_found_the_same(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ids in runs of two, with an index on them and without."""
+    vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)[:, :20]
+    queries = [Queries(vectors, own=None)]
+    fresh = replace(references(catalogue), fresh=frozenset({"t03", "t07", "t11", "t19", "t28"}))
+    everything = ExactReferences(catalogue, fresh, INDEXED.search, fresh_only=True)
+    monkeypatch.setattr("pipelines.references.IDS_A_FILTER", 2)
+    assert Blocks(catalogue, fresh, -60.0, fresh_only=True).num_rows == TRACKS * WINDOWS  # nothing tells where they are
+    index(catalogue, INDEXED)
+    indexed = replace(references(catalogue), fresh=fresh.fresh)
+    some = ExactReferences(catalogue, indexed, INDEXED.search, fresh_only=True)
+    (mine,), (theirs,) = everything.search(queries), some.search(queries)
+    assert len(some.row_track) == 5 * WINDOWS
+    assert columns(mine, everything.row_track, everything.row_centre_s) == pytest.approx(
+        columns(theirs, some.row_track, some.row_centre_s), abs=1e-5
+    )
 
 
 def test_runs_of_other_tracks() -> None:
