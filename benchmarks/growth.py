@@ -76,7 +76,7 @@ def pairs_of(detections: pa.Table, truth: Truth, noise: str) -> dict[str, list[P
 
 
 class Growth:
-    """Ranks again, with other noise. `pairs` must hold more of each query than `search.verify_tracks`."""
+    """Ranks again, with other noise. `pairs`: what a sweep verified of each query, with all real noise there."""
 
     def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], config: Config) -> None:
         self.truth, self.pairs, self.config = truth, pairs, config
