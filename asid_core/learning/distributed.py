@@ -32,25 +32,33 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
-        import torch.distributed.nn.functional as with_gradients
-
         axes = [0] if x.dim() == 2 else [0, 2]
         wide = x if x.dtype == torch.float64 else x.float()
-        workers = dist.get_world_size()
-        own = wide.mean(axes)
-        mean = with_gradients.all_reduce(own) / workers
+        workers = dist.get_world_size() if dist.is_initialized() else 1
+        # sums in float64, so that they do not depend on who adds what: an activation that a last digit takes over a
+        # ReLU's kink changes the gradient by 1e-3 of its norm
+        mean = _summed(wide.mean(axes, dtype=torch.float64), workers) / workers
         # in two rounds, because E[x^2] - E[x]^2 loses its digits where the mean is large
-        variance = with_gradients.all_reduce((wide - _channels(mean, x)).square().mean(axes)) / workers
+        centred = wide - _channels(mean.to(wide.dtype), x)
+        variance = _summed(centred.square().mean(axes, dtype=torch.float64), workers) / workers
         self._update(mean.detach(), variance.detach(), x.numel() // x.shape[1] * workers)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return ((wide - _channels(mean, x)) * _channels(scale, x) + _channels(self.bias, x)).to(x.dtype)
+        scale = (self.weight * (variance + self.eps).rsqrt()).to(wide.dtype)
+        return (centred * _channels(scale, x) + _channels(self.bias, x)).to(x.dtype)
 
     def _update(self, mean: Tensor, variance: Tensor, rows: int) -> None:
         assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
-        self.running_mean.lerp_(mean, self.momentum)
-        self.running_var.lerp_(variance * rows / max(rows - 1, 1), self.momentum)
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_((variance * rows / max(rows - 1, 1)).to(self.running_var.dtype), self.momentum)
         if self.num_batches_tracked is not None:
             self.num_batches_tracked += 1
+
+
+def _summed(values: Tensor, workers: int) -> Tensor:
+    """Added up over workers, with gradients."""
+    import torch.distributed.nn.functional as with_gradients
+
+    summed: Tensor = with_gradients.all_reduce(values) if workers > 1 else values
+    return summed
 
 
 def _channels(values: Tensor, like: Tensor) -> Tensor:

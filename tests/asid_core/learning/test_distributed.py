@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from asid_core.config import Config, Gnn, Reranking, load
+from asid_core.learning.distributed import synchronise
 from asid_core.learning.loop import Loop, NotANumber
 from asid_core.learning.pairs import Pairs
 from asid_core.learning.tasks import EncoderTask, RerankerTask, attend_to_likeness
@@ -41,15 +42,13 @@ def half(whole: Pairs, rank: int) -> Pairs:
     return Pairs(whole.references[rows], whole.queries[rows], whole.ambiguous[rows, rows])
 
 
-def one_step(mine: Pairs, exact: bool) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Loss, clipped gradients and buffers. `exact`: the encoder in float64, where no activation is so near to a ReLU's
-    kink that the order of a sum decides on which side it is; in float32 that happens in one process as well, when rows
-    change places (seen: gradients off by 4e-4)."""
+def one_step(mine: Pairs) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Loss, clipped gradients and buffers, float32. Alone as well with the batch norms of many workers, whose sums are
+    in float64: with torch's own, rows in another order change a last digit, that one a ReLU's side, and the gradient by
+    1e-3 of its norm, in one process as between two."""
     torch.manual_seed(0)
     model = Fingerprinter(tiny())
-    if exact:
-        model.encoder.double()
-        mine = Pairs(mine.references.double(), mine.queries.double(), mine.ambiguous)
+    synchronise(model.encoder)
     loop = Loop(EncoderTask(model, model.config.training), model.config.training, 10, 1e-3)
     loop.half = False
     loop.task.train()
@@ -66,7 +65,7 @@ def worker(rank: int, folder: str, broken: bool) -> None:
     if broken and rank == 1:
         mine.queries[0, 0, 0] = torch.nan
     try:
-        torch.save([one_step(mine, exact) for exact in (False, True)], Path(folder) / f"{rank}.pt")
+        torch.save(one_step(mine), Path(folder) / f"{rank}.pt")
     except NotANumber as error:
         (Path(folder) / f"{rank}.nan").write_text(str(error))
     dist.destroy_process_group()
@@ -74,18 +73,26 @@ def worker(rank: int, folder: str, broken: bool) -> None:
 
 def test_two_workers_are_one_with_twice_the_batch(tmp_path: Path) -> None:
     mp.spawn(worker, args=(str(tmp_path), False), nprocs=2)
-    single = one_step(pairs(), exact=False)[0]
-    loss, gradients, buffers = one_step(pairs(), exact=True)
+    loss, gradients, buffers = one_step(pairs())
+    norm = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+    assert norm > 0.1
     for rank in range(2):
-        (their_single, _, _), (their_loss, theirs, their_buffers) = torch.load(tmp_path / f"{rank}.pt")
-        assert abs(their_single - single) < 1e-5
+        their_loss, theirs, their_buffers = torch.load(tmp_path / f"{rank}.pt")
         assert abs(their_loss - loss) < 1e-5
         assert theirs.keys() == gradients.keys()
-        for name, gradient in gradients.items():
-            assert torch.allclose(theirs[name], gradient, atol=1e-5), name
+        apart = torch.stack([(theirs[name] - gradient).norm() for name, gradient in gradients.items()]).norm()
+        assert apart < 1e-5 * norm
         for name, buffer in buffers.items():
             assert torch.allclose(their_buffers[name], buffer, atol=1e-5), name
-    assert max(gradient.abs().max() for gradient in gradients.values()) > 1e-3
+
+
+def test_their_batch_norm_is_torchs() -> None:
+    torch.manual_seed(0)
+    rows = torch.randn(64, 5, 7) * 3 + 100
+    own, synced = torch.nn.BatchNorm1d(5), synchronise(torch.nn.BatchNorm1d(5))
+    assert torch.allclose(own(rows), synced(rows), atol=1e-4)
+    for (_, one), (_, other) in zip(own.named_buffers(), synced.named_buffers(), strict=True):
+        assert torch.allclose(one, other, rtol=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_every_worker_and_keeps_the_weights(tmp_path: Path) -> None:
