@@ -10,49 +10,27 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from asid_core import config as configs
-from asid_core.config import SAMPLE_RATE_HZ, Config
-from asid_core.evaluation.distractors import Surrogates, Tail, fit_tails
-from asid_core.evaluation.truth import Truth, track_name
-from asid_core.matching.align import align
-from asid_core.matching.coarse import ExactSearch
+from asid_core.config import Config
+from asid_core.evaluation.distractors import Tail
+from asid_core.evaluation.truth import track_name
 from benchmarks.calls import forget_other_code
 from benchmarks.candidates import swept, with_noise
 from benchmarks.curve import Series, curve
 from benchmarks.growth import Growth, Measured, pairs_of
 from benchmarks.results import write_section
-from pipelines import fingerprints
-from pipelines.audio import pieces_of_tracks
+from benchmarks.synthetic import DRAWN, NOISE, TRIED, Query, searched
 from pipelines.catalogue import Catalogue
-from pipelines.identify import Identifier
-from pipelines.references import Blocks, References
 from pipelines.runtime import start_ray
-from pipelines.sweep import find_references
-from pipelines.track_features import features_of
 
 COMMAND = "make -C benchmarks distractors MUSIC=path"
 WEIGHTS = "linear"
-NOISE = "references/noise_"
-DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; at a time; hits a window
-TRIED, TRIED_QUERIES = 2048, 4  # synthetic tracks that the tail is tried on, for so few queries
 SIZES = (0, 30, 95, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 FIGURE = Path(__file__).with_name("figures") / "distractors.svg"
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a query is searched with: vectors [P, n, dim], and the centre of each window in its recording."""
-
-    name: str
-    vectors: Tensor
-    centres_s: np.ndarray
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,72 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = configs.load(WEIGHTS)
     truth, sweep = swept(place, config.search.verify_tracks)
     growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(NOISE)), config)
-    queries, tails, tried = searched(place, config, truth)
+    catalogue = Catalogue(str(place / f"catalogue-{WEIGHTS}"))
+    queries, tails, tried = searched(catalogue, WEIGHTS, config, truth)
     text = report(growth, queries, tails, tried, config)
     print(text)
     write_section("Distractors", COMMAND, text)
     return 0
-
-
-def searched(place: Path, config: Config, truth: Truth) -> tuple[list[Query], list[Tail], dict[str, np.ndarray]]:
-    """The queries, what synthetic distractors score against each, and, for some, what far more of them score."""
-    catalogue = Catalogue(str(place / f"catalogue-{WEIGHTS}"))
-    model = fingerprints.load_model(WEIGHTS, config)
-    tracks, references = find_references(catalogue, model, "references/*")
-    noise = noise_vectors(catalogue, references, config)
-    length = round(float(np.mean([len(track) for track in noise])))
-    wanted = {q.name for q in truth.queries}
-    rows = [row for row in tracks.to_pylist() if track_name(row["track_id"]) in wanted]
-    queries = list(prepared(catalogue, Identifier(catalogue, model, config, references), config, rows))
-    surrogates = Surrogates(noise, length)
-    scores = coarse_scores(queries, surrogates, DRAWN, config, references, seed=0)
-    some = queries[:: len(queries) // TRIED_QUERIES][:TRIED_QUERIES]
-    many = coarse_scores(some, surrogates, TRIED, config, references, seed=1)
-    return queries, fit_tails(scores, DRAWN), {q.name: s for q, s in zip(some, many, strict=True)}
-
-
-def noise_vectors(catalogue: Catalogue, references: References, config: Config) -> list[Tensor]:
-    """Fingerprints [n, dim] of every real noise track."""
-    ids = references.tracks["track_id"].to_pylist()
-    parts: dict[int, list[Tensor]] = {}
-    for block in Blocks(catalogue, references, config.search.silence_db):
-        for track in np.unique(block.tracks):
-            if track >= 0 and ids[track].startswith(NOISE):
-                parts.setdefault(int(track), []).append(block.vectors[torch.from_numpy(block.tracks == track)])
-    return [torch.cat(some) for some in parts.values()]
-
-
-def prepared(catalogue: Catalogue, identifier: Identifier, config: Config, rows: list[dict]) -> Iterator[Query]:
-    pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
-    hop_s = identifier.model.hop_samples / SAMPLE_RATE_HZ
-    for features in features_of(pieces, identifier.model, config.verify.features):
-        centres = identifier.centres(features)
-        if len(centres):
-            name = track_name(features.track_id)
-            yield Query(name, identifier.vectors(features, centres), centres.numpy() * hop_s)
-
-
-def coarse_scores(
-    queries: Sequence[Query], surrogates: Surrogates, count: int, config: Config, references: References, seed: int
-) -> list[np.ndarray]:
-    """Coarse scores of the distractors found of `count`, for each query; a block of vectors is held at a time."""
-    settings = config.search
-    searches = [ExactSearch(q.vectors, KEEP, settings.look_dims, settings.look_stride) for q in queries]
-    generator = torch.Generator().manual_seed(seed)
-    for first in range(0, count, BLOCK):
-        vectors = surrogates.draw(min(BLOCK, count - first), generator)
-        for search in searches:
-            search.add(vectors, first * surrogates.rows)
-    row_track = np.repeat(np.arange(count, dtype=np.int32), surrogates.rows)
-    row_centre_s = np.tile(np.arange(surrogates.rows) * references.hop_s + references.window_s / 2, count)
-    probes = [(s, t) for s in config.probes.semitones for t in config.probes.tempo_ratios]
-    every = replace(settings, verify_tracks=count, places_a_track=1)
-    found = []
-    for query, search in zip(queries, searches, strict=True):
-        hits = search.hits()
-        lines = align(hits, query.centres_s, probes, row_track, row_centre_s, references.window_s, every)
-        found.append(np.array([line.coarse_score for line in lines]))
-    return found
 
 
 def report(

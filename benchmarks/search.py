@@ -26,8 +26,8 @@ from torch.nn.functional import normalize
 from asid_core import config as configs
 from asid_core.evaluation.distractors import Surrogates
 from benchmarks.candidates import WEIGHTS
-from benchmarks.distractors import noise_vectors
 from benchmarks.results import write_json, write_section
+from benchmarks.synthetic import noise_vectors
 from pipelines import fingerprints
 from pipelines.catalogue import Catalogue
 from pipelines.sweep import find_references
