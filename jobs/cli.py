@@ -8,7 +8,9 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 
+from jobs import command
 from jobs.command import DONE, USAGE, Verb
+from jobs.noise import without_noise
 
 GROUPS = {
     "find samples": ("run", "query", "report", "reindex", "status", "rejects"),
@@ -39,9 +41,9 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code: 0 done, 1 failed or too many rejects, 2 usage."""
-    from jobs import command
-
-    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        with without_noise():
+            return main(sys.argv[1:])
     if argv and argv[0] == "--version":
         print(f"asid {importlib.metadata.version('asid')}")
         return DONE

@@ -44,6 +44,7 @@ def test_it_says_what_is_kept_and_how_to_go_on(
     assert status.committed(uri) == "10 tracks (0.03 h audio), 1 finished sweep"
 
 
+@pytest.mark.timeout(600)  # two runs with a Ray each: half a minute, minutes where many share a core
 def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path) -> None:
     for seed in range(6):
         write_audio(tmp_path / "in" / f"{seed}.wav", tone(12.0, seed=seed), 16_000)
