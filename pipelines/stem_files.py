@@ -153,31 +153,38 @@ class StemTables:
         """The spans of `tracks`, a few rows at a time, read here."""
         wanted = pa.array(sorted(tracks), pa.string())
         for part in self.parts(wanted.to_pylist()):
-            filesystem, path = part.arrow()
-            with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-                for group in range(file.num_row_groups):
-                    table = file.read_row_group(group)
-                    yield table.filter(pc.is_in(table.column("track_id"), value_set=wanted))
+            yield from _of_tracks(part, wanted)
 
     def dataset(self, tracks: list[str]) -> Any:
         """The spans of `tracks` as a Ray dataset, files in another order every epoch."""
         import ray.data
 
-        parts = [part.arrow() for part in self.parts(tracks)]
-        read = ray.data.read_parquet(
-            [path for _, path in parts],
-            filesystem=parts[0][0],
-            shuffle="files",
-            ray_remote_args={"num_cpus": READING_CPUS},
-        )
-        return read.map_batches(
-            _only,
-            batch_format="pyarrow",
-            batch_size=None,
-            fn_kwargs={"tracks": sorted(tracks)},
-            num_cpus=READING_CPUS,
+        # not read_parquet: it lists files in a task of a whole CPU, and takes no other
+        parts = [pa.table({"uri": [part.uri]}) for part in self.parts(tracks)]
+        return (
+            ray.data.from_arrow(parts)
+            .randomize_block_order()
+            .map_batches(
+                _read,
+                batch_format="pyarrow",
+                batch_size=None,
+                fn_kwargs={"tracks": sorted(tracks)},
+                num_cpus=READING_CPUS,
+            )
         )
 
 
-def _only(table: pa.Table, tracks: list[str]) -> pa.Table:
-    return table.filter(pc.is_in(table.column("track_id"), value_set=pa.array(tracks, pa.string())))
+def _read(parts: pa.Table, tracks: list[str]) -> Iterator[pa.Table]:
+    """The spans of `tracks` in some files (column uri)."""
+    wanted = pa.array(tracks, pa.string())
+    for uri in parts["uri"].to_pylist():
+        yield from _of_tracks(Location(uri), wanted)
+
+
+def _of_tracks(part: Location, wanted: pa.Array) -> Iterator[pa.Table]:
+    """The rows of some tracks in a part, a row group at a time."""
+    filesystem, path = part.arrow()
+    with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group)
+            yield table.filter(pc.is_in(table.column("track_id"), value_set=wanted))
