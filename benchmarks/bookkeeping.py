@@ -66,7 +66,7 @@ class Meter:
         result = work()
         ended.set()
         thread.join()
-        self.steps.append((name, time.monotonic() - started, peak[0], " ".join(str(result).split())))
+        self.steps.append((name, time.monotonic() - started, peak[0], " ".join(str(result or "").split())))
         print(*self.steps[-1], flush=True)
         return result
 
@@ -213,6 +213,7 @@ def main() -> None:
     lines = ["| step | seconds | peak memory, all processes (GB) | |", "|---|---|---|---|"]
     lines += [f"| {name} | {seconds:,.1f} | {peak:.2f} | {said} |" for name, seconds, peak, said in meter.steps]
     about = f"{args.tracks:,} tracks, {args.tracks * WINDOWS:,} fingerprints, {args.tracks * FOUND:,} detections."
+    about += f" Load average of the machine at the end: {os.getloadavg()[0]:.0f}, this benchmark's own share included."
     write_section("Bookkeeping of a large catalogue", "make -C benchmarks bookkeeping", "\n".join([about, "", *lines]))
 
 
