@@ -105,20 +105,28 @@ def case(first: Path, tmp_path: Path) -> Case:
     return again
 
 
+SPANS = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
+
+
 def assert_agree(some: dict[tuple[str, str], Any], others: dict[tuple[str, str], Any], fresh: set[str]) -> None:
-    """The same pairs; to the digit where one is fresh. What was taken over was found among other tracks."""
+    """The same pairs; to the digit where one is fresh.
+
+    What was taken over was found among other tracks, so another of its hits was the strongest, and the excerpt that
+    verification measures another (ARCHITECTURE.md): but it lies on the same line, and the span is the same.
+    """
     assert some.keys() == others.keys()
-    spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     for pair, row in some.items():
         other = others[pair]
+        names, within = (*SPANS, "tempo_ratio"), 0.1
         if fresh & set(pair):
-            same = (*spans, "score", "verify_score", "coarse_score", "tempo_ratio")
-            assert [row[k] for k in same] == pytest.approx([other[k] for k in same], abs=1e-3), pair
-        else:
-            assert row["query_start_s"] < other["query_end_s"] and other["query_start_s"] < row["query_end_s"]
+            names, within = (*names, "score", "verify_score", "coarse_score"), 1e-3
+        assert [row[k] for k in names] == pytest.approx([other[k] for k in names], abs=within), pair
 
 
 def test_what_comes_and_goes_and_its_sweep_equals_a_full_one(case: Case) -> None:
+    first = detections.latest_sweep(case.catalogue)
+    assert first is not None
+    before = case.found(first)
     (case.corpus / "other.flac").unlink()
     (case.corpus / "source.flac").rename(case.corpus / "moved.flac")
     write(case.corpus, "old", user_of(case.sources["later"], 6))  # changed
@@ -135,6 +143,9 @@ def test_what_comes_and_goes_and_its_sweep_equals_a_full_one(case: Case) -> None
     incremental = case.found(found.swept.sweep_id)
     wanted = {("user", "moved"), ("newest", "moved"), ("old", "later")}
     assert {tuple(name.removesuffix(".flac") for name in pair) for pair in incremental} >= wanted
+    taken_over = incremental["user.flac", "moved.flac"], before["user.flac", "source.flac"]
+    changed = ("reference_id", "sweep_id", "rank")
+    assert len({tuple(v for k, v in row.items() if k not in changed) for row in taken_over}) == 1
     shutil.rmtree(Path(case.uri) / "detections")
     full = sweep(case.catalogue, CONFIG, case.weights)
     assert_agree(incremental, case.found(full.sweep_id), {"later.flac", "newest.flac", "old.flac"})
