@@ -1,0 +1,99 @@
+"""Every verb of `asid run` on a folder: audio hours an hour, and how near segment and embed come to the encoder.
+
+The encoder by itself is what `speed.windows_a_second` measures: one thread, audio in memory, front end included; times
+the cores, that is all a machine could do if decoding, storage and Ray cost nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import speed
+from benchmarks.bookkeeping import Meter
+from benchmarks.results import write_json, write_section
+from jobs import cli
+from pipelines.catalogue import Catalogue
+
+COMMAND = "make -C benchmarks pipeline MUSIC=path"
+STAGES = ("segment", "embed", "index", "sweep")
+MODELS = ("linear", "gnn-paper")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model on the whole folder."""
+
+    model: str
+    audio_h: float
+    windows: int
+    seconds: dict[str, float]  # by verb
+    peak_gb: float
+    encoder_windows_a_second: float
+
+    @property
+    def share_of_encoder(self) -> float:
+        """Seconds the encoder would take by itself, of those that segment and embed took."""
+        return self.windows / self.encoder_windows_a_second / (self.seconds["segment"] + self.seconds["embed"])
+
+
+def measure(model: str, music: Path, recording: Path) -> Run:
+    """Run every stage on its own, in a new catalogue. Raises RuntimeError where one fails."""
+    cores = len(os.sched_getaffinity(0))
+    alone = cores * speed.windows_a_second(model, recording)
+    folder = Path(tempfile.mkdtemp(prefix="asid-pipeline-"))
+    meter = Meter()
+
+    def verb(name: str) -> None:
+        given = ["--corpus", str(music)] if name == "segment" else []
+        if code := cli.main([name, *given, "--catalogue", str(folder), "--config", model, "--quiet"]):
+            raise RuntimeError(f"asid {name} ended with {code}")
+
+    for name in STAGES:
+        meter.measure(name, lambda name=name: verb(name))  # type: ignore[misc]
+    catalogue = Catalogue(str(folder))
+    audio_h = sum(sum(batch["duration_s"].to_pylist()) for batch in catalogue.tracks(columns=["duration_s"])) / 3600
+    windows = sum(run["counts"]["windows"] for run in catalogue.runs() if run["verb"] == "embed")
+    shutil.rmtree(folder)
+    seconds = {name: taken for name, taken, _, _ in meter.steps}
+    return Run(model, audio_h, windows, seconds, max(peak for _, _, peak, _ in meter.steps), alone)
+
+
+def table(runs: Sequence[Run]) -> str:
+    lines = [
+        "| model | windows | " + " | ".join(f"{name} (s)" for name in STAGES)
+        + " | audio hours an hour | peak memory (GB) | encoder alone, windows/s | share of it by segment + embed |",
+        "|---|" + "---|" * (len(STAGES) + 5),
+    ]  # fmt: skip
+    for run in runs:
+        stages = " | ".join(f"{run.seconds[name]:.0f}" for name in STAGES)
+        rate = run.audio_h / sum(run.seconds.values()) * 3600
+        lines.append(
+            f"| {run.model} | {run.windows:,} | {stages} | {rate:.0f} | {run.peak_gb:.2f} | "
+            f"{run.encoder_windows_a_second:,.0f} | {run.share_of_encoder:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--music", metavar="DIR", type=Path, required=True)
+    parser.add_argument("--models", metavar="NAME", nargs="+", default=list(MODELS))
+    args = parser.parse_args(argv)
+    recording = max(args.music.rglob("*.ogg"), key=lambda path: path.stat().st_size)
+    runs = [measure(model, args.music, recording) for model in args.models]
+    text = f"{runs[0].audio_h:.2f} h of music; every verb by itself, its start included.\n\n{table(runs)}"
+    print(text)
+    write_json("pipeline", {"runs": runs})
+    write_section("Pipeline speed", COMMAND, text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
