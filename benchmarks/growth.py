@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from asid_core.evaluation.distractors import Tail
 from asid_core.evaluation.truth import Truth, track_name
 
 REPEATS = 40  # draws of the synthetic noise
+CALIBRATED_BY = 5
 AS_STRONG = 50  # real noise on either side of a coarse score, whose verification stands for that of a synthetic track
 
 
@@ -78,10 +79,11 @@ def pairs_of(detections: pa.Table, truth: Truth, noise: str) -> dict[str, list[P
 class Growth:
     """Ranks again, with other noise. `pairs`: what a sweep verified of each query, with all real noise there."""
 
-    def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], config: Config) -> None:
+    def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], noise: Sequence[str], config: Config) -> None:
+        """`noise`: every real noise track, verified for some query or not."""
         self.truth, self.pairs, self.config = truth, pairs, config
         self.relevant = truth.relevant()
-        self.noise = sorted({p.reference for some in pairs.values() for p in some if p.is_noise})
+        self.noise = sorted(noise)
         self.order = np.random.default_rng(0).permutation(len(self.noise))
         heard = sorted((p.coarse, self._heard(p)) for some in pairs.values() for p in some if p.is_noise)
         self._coarse, self._evidence = (np.array(column) for column in zip(*heard, strict=True))
@@ -117,15 +119,31 @@ class Growth:
         near = self._evidence[max(0, at - AS_STRONG) : at + AS_STRONG]
         return 1 / (1 + math.exp(-(self.config.score.coarse * coarse + float(rng.choice(near)))))
 
-    def best_real(self, size: int) -> list[float]:
-        """The coarse score of each query's best of so many real noise tracks."""
+    def best_real(self, size: int, k: int = 1) -> list[float]:
+        """The coarse score of each query's k-th best of so many real noise tracks, where so many were verified."""
         there = {self.noise[i] for i in self.order[:size]}
-        return [max((p.coarse for p in some if p.reference in there), default=0.0) for some in self.pairs.values()]
+        found = ([p.coarse for p in some if p.reference in there] for some in self.pairs.values())
+        return [scores[k - 1] for scores in found if len(scores) >= k]
 
-    def best_synthetic(self, size: int, tails: Mapping[str, Tail]) -> list[float]:
+    def best_synthetic(self, size: int, tails: Mapping[str, Tail], k: int = 1) -> list[float]:
         """The same of synthetic ones, a draw a query and repeat."""
         rng = np.random.default_rng(size)
-        return [float(tail.best(1, size, rng)[0]) for tail in tails.values() for _ in range(REPEATS)]
+        drawn = (tail.best(k, size, rng) for tail in tails.values() for _ in range(REPEATS))
+        return [float(scores[k - 1]) for scores in drawn if len(scores) >= k]
+
+    def calibrated(self, tails: Mapping[str, Tail]) -> tuple[dict[str, Tail], float, float]:
+        """The tails moved, and the (shift, scale) by which.
+
+        Best and CALIBRATED_BY-th best of as many as there are real ones then score as these do, on average over queries.
+        """
+        size = self.num_noise
+        real, drawn = (
+            [float(np.mean(of(k))) for k in (1, CALIBRATED_BY)]
+            for of in (lambda k: self.best_real(size, k), lambda k: self.best_synthetic(size, tails, k))
+        )
+        scale = (real[0] - real[1]) / (drawn[0] - drawn[1])
+        shift = real[0] - scale * drawn[0]
+        return {name: tail.moved(shift, scale) for name, tail in tails.items()}, shift, scale
 
     def _measured(self, drawn: Callable[[str], list[Pair]], there: set[str], repeats: int) -> Measured:
         found = [self._once(drawn, there) for _ in range(repeats)]

@@ -82,6 +82,11 @@ class Tail:
         grown = log if self.shape == 0 else np.expm1(self.shape * log) / self.shape
         return np.where(chance < share, self.start + self.scale * grown, inside)
 
+    def moved(self, shift: float, scale: float) -> Tail:
+        """The tail of `shift + scale * score`."""
+        start = shift + scale * self.start
+        return Tail(shift + scale * self.scores, self.drawn, start, scale * self.scale, self.shape)
+
     @property
     def fitted(self) -> int:
         """How many of the best the tail was fitted to."""

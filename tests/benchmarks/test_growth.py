@@ -43,7 +43,8 @@ def detections(true_coarse: float, rng: np.random.Generator) -> pa.Table:
 
 
 def growth(true_coarse: float) -> Growth:
-    return Growth(truth(), pairs_of(detections(true_coarse, np.random.default_rng(0)), truth(), "noise_"), CONFIG)
+    pairs = pairs_of(detections(true_coarse, np.random.default_rng(0)), truth(), "noise_")
+    return Growth(truth(), pairs, [f"noise_{i}" for i in range(NOISE)], CONFIG)
 
 
 def tails(scale: float = 0.5) -> dict:
@@ -70,6 +71,16 @@ def test_more_noise_never_helps_and_pushes_the_weak_out_of_the_verified() -> Non
     assert found[-1].false_alarms_per_hour > found[1].false_alarms_per_hour
     strong = growth(30.0).with_synthetic(1_000_000, tails())
     assert strong.map_all == strong.recall == strong.auroc == 1.0
+
+
+def test_scores_that_are_too_low_are_brought_to_the_real_ones() -> None:
+    made = growth(4.5)
+    low = {name: tail.moved(-0.5, 0.6) for name, tail in tails().items()}
+    moved, shift, scale = made.calibrated(low)
+    assert scale == pytest.approx(1 / 0.6, rel=0.3) and shift == pytest.approx(0.5 / 0.6, abs=0.6)
+    for size in (10, 20, 40):
+        assert np.mean(made.best_synthetic(size, moved)) == pytest.approx(np.mean(made.best_real(size)), abs=0.25)
+        assert np.mean(made.best_synthetic(size, low)) < np.mean(made.best_real(size)) - 1
 
 
 def test_without_noise_real_and_synthetic_are_one() -> None:
