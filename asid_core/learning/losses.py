@@ -88,8 +88,9 @@ def two_references(
 def hardest_negatives(queries: Tensor, references: Tensor, count: int, excluded: Tensor | None = None) -> Tensor:
     """For each query the `count` references nearest to it that are not its own: int64 [B, count].
 
-    queries, references: [B, dim], row b of one the true partner of row b of the other, which is never chosen, nor
-    what `excluded` [B, B] marks (while there are others). Raises ValueError where there are too few rows.
+    queries [B, dim], references [B or more, dim], row b of one the true partner of row b of the other, which is never
+    chosen, nor what `excluded` [B, references] marks (while there are others). Raises ValueError where there are too
+    few rows.
     """
     if len(queries) <= count:
         raise ValueError(f"{count} negatives need a batch of more than {count} pairs, not {len(queries)}")

@@ -16,6 +16,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 
 NEGATIVES = 3  # a pair, the paper's
+CATALOGUE_WINDOWS = 2048  # of the last references, searched for negatives as well: 32 MB of log-mel windows
 VALIDATION_BATCH = 64
 
 
@@ -93,11 +94,12 @@ class RerankerTask:
         self.model = model
         self.reranker = model.reranker
         self.module: nn.Module = _Logits(model.reranker)
+        self.catalogue = Catalogue()
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Binary cross-entropy of each pair and of its query with the hardest other references of this worker."""
+        """Binary cross-entropy of each pair and of its query with the hardest other references this worker has seen."""
         logits, labels = self._judged(module, pairs)
         # one positive for three negatives: weighted alike, so that 0.5 is where both are as likely
         weights = torch.where(labels > 0, float(NEGATIVES), 1.0)
@@ -119,22 +121,66 @@ class RerankerTask:
         self.module.train()
 
     def _judged(self, module: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """(logits, labels) [B * 4]: the pairs, then each query with its hardest negatives."""
+        """(logits, labels) [B * 4]: the pairs, then each query with its hardest negatives.
+
+        While it trains these come from the batch and from the references of batches before, searched as a catalogue is.
+        """
         with torch.no_grad():
-            sides = []
-            for side in (pairs.references, pairs.queries):
-                parts = [self.model.encoder(some) for some in side.split(VALIDATION_BATCH)]
-                sides.append([torch.cat(column) for column in zip(*parts, strict=True)])
-            (reference_vectors, reference_nodes), (query_vectors, query_nodes) = sides
+            (reference_vectors, reference_nodes), (query_vectors, query_nodes) = (
+                self._encoded(side) for side in (pairs.references, pairs.queries)
+            )
             excluded = pairs.ambiguous
             if pairs.second is not None:  # the other true reference is no negative either
                 excluded = excluded | torch.eye(len(pairs), device=excluded.device).roll(-1, 1).bool()
-            wrong = losses.hardest_negatives(query_vectors, reference_vectors, NEGATIVES, excluded)
+            catalogue = self.catalogue if module.training and pairs.track is not None else None
+            if catalogue is not None and len(catalogue):
+                own = [pairs.track] + ([pairs.track.roll(1)] if pairs.second is not None else [])  # type: ignore[union-attr]
+                excluded = torch.cat([excluded, catalogue.of_tracks(own)], dim=1)
+                vectors = torch.cat([reference_vectors, catalogue.vectors])
+                wrong = losses.hardest_negatives(query_vectors, vectors, NEGATIVES, excluded).flatten()
+                asked, at = wrong.unique(return_inverse=True)
+                far = asked[asked >= len(pairs)] - len(pairs)
+                near = reference_nodes[asked[asked < len(pairs)]]
+                wrong_nodes = torch.cat([near, self._encoded(catalogue.patches[far])[1]] if len(far) else [near])[at]
+            else:
+                wrong = losses.hardest_negatives(query_vectors, reference_vectors, NEGATIVES, excluded)
+                wrong_nodes = reference_nodes[wrong.flatten()]
+            if catalogue is not None and pairs.track is not None:
+                catalogue.add(pairs.references, reference_vectors, pairs.track)
             queries = torch.cat([query_nodes, query_nodes.repeat_interleave(NEGATIVES, 0)])
-            references = torch.cat([reference_nodes, reference_nodes[wrong.flatten()]])
+            references = torch.cat([reference_nodes, wrong_nodes])
         labels = torch.zeros(len(queries), device=queries.device)
         labels[: len(pairs)] = 1
         return module(queries.float(), references.float()).float(), labels
+
+    def _encoded(self, patches: Tensor) -> tuple[Tensor, Tensor]:
+        """(vectors, nodes) of patches [n, F, W], by the frozen encoder."""
+        vectors, nodes = zip(*(self.model.encoder(some) for some in patches.split(VALIDATION_BATCH)), strict=True)
+        return torch.cat(vectors), torch.cat(nodes)
+
+
+class Catalogue:
+    """The last CATALOGUE_WINDOWS references of a frozen encoder: patches, their vectors and the tracks they are of."""
+
+    def __init__(self) -> None:
+        self.patches = self.vectors = self.tracks = torch.zeros(0)
+
+    def __len__(self) -> int:
+        return len(self.tracks)
+
+    def add(self, patches: Tensor, vectors: Tensor, tracks: Tensor) -> None:
+        """Take in windows, the oldest going out."""
+        if not len(self):
+            self.patches, self.vectors, self.tracks = patches[:0], vectors[:0], tracks[:0]
+        columns = ((self.patches, patches), (self.vectors, vectors), (self.tracks, tracks))
+        self.patches, self.vectors, self.tracks = (torch.cat(pair)[-CATALOGUE_WINDOWS:] for pair in columns)
+
+    def of_tracks(self, tracks: list[Tensor]) -> Tensor:
+        """[B, windows] bool: which are of the track that any of `tracks` [B] names."""
+        found = torch.zeros(len(tracks[0]), len(self), dtype=torch.bool, device=self.tracks.device)
+        for column in tracks:
+            found |= column[:, None] == self.tracks
+        return found
 
 
 @torch.no_grad()

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from asid_core.config import Config, Gnn, Reranking, load
+from asid_core.learning import losses
 from asid_core.learning.distributed import synchronise
 from asid_core.learning.loop import Loop, NotANumber
 from asid_core.learning.pairs import Pairs
@@ -144,3 +145,30 @@ def test_the_reranker_learns_on_a_frozen_encoder() -> None:
     assert losses[-1] < 0.9 * losses[0]
     figures = loop.task.validate(pairs())
     assert figures["score"] == figures["auc"] > 0.65
+
+
+def test_negatives_of_the_reranker_come_from_earlier_batches_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    task = RerankerTask(Fingerprinter(tiny(heads=4)))
+    task.train()
+    first, second = replace(pairs(), track=torch.arange(PAIRS)), pairs()
+    task.loss(task.module, first, None, 0)
+    assert len(task.catalogue) == PAIRS
+    asked: list[torch.Tensor] = []
+    hardest = losses.hardest_negatives
+
+    def noted(*arguments: torch.Tensor) -> torch.Tensor:
+        asked.append(hardest(*arguments))
+        return asked[-1]
+
+    monkeypatch.setattr(losses, "hardest_negatives", noted)
+    # the same windows under other names: each one's copy in the catalogue is the hardest there is
+    task.loss(task.module, replace(second, track=torch.arange(100, 100 + PAIRS)), None, 0)
+    own_copy = (asked[0] == PAIRS + torch.arange(PAIRS)[:, None]).any(1)
+    assert own_copy.float().mean() > 0.5
+    # under their own names they are excluded, and validation does not look there
+    task.loss(task.module, replace(second, track=torch.arange(PAIRS)), None, 0)
+    chosen = asked[1]
+    assert not (chosen == PAIRS + torch.arange(PAIRS)[:, None]).any()
+    task.validate(replace(second, track=torch.arange(PAIRS)))
+    assert asked[2].max() < PAIRS and len(task.catalogue) == 3 * PAIRS
