@@ -12,6 +12,7 @@ import pytest
 
 from asid_core.config import Config, Gnn, Reranking, Training, load
 from asid_core.model.fingerprinter import Fingerprinter
+from pipelines import train_encoder as module
 from pipelines.stem_files import StemTables
 from pipelines.stems import stems
 from pipelines.train_encoder import fit_linear, train_encoder
@@ -65,3 +66,18 @@ def test_linear_is_fitted_without_training(tables: str, tmp_path: Path) -> None:
     model = Fingerprinter.from_pretrained(tmp_path / "linear" / "best")
     components = model.encoder.components
     assert components.shape[0] == 16  # type: ignore[index,union-attr]
+
+
+@pytest.mark.ray
+def test_a_discriminant_is_fitted_to_pairs_of_tracks_that_are_not_held_out(
+    tables: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PAIRS_TO_FIT", 16)
+    config = load("discriminant", ["model.encoder.dim=8", "training.batch_pairs=8", 'training.held_out=["0.wav"]'])
+    assert module.fit_discriminant_encoder(tables, str(tmp_path / "fitted"), config) == 16
+    model = Fingerprinter.from_pretrained(tmp_path / "fitted" / "best")
+    again = module.fit_discriminant_encoder(tables, str(tmp_path / "again"), config)
+    assert again == 16 and model.model_id == Fingerprinter.from_pretrained(tmp_path / "again" / "best").model_id
+    gains = load("gnn", ["model.encoder.channels=[8]", "model.encoder.blocks=[1]", "model.encoder.dim=8"])
+    with pytest.raises(TrainingError, match="discriminant"):
+        train_encoder(tables, str(tmp_path / "gnn"), gains)
