@@ -95,9 +95,9 @@ def report(
         "",
         *matches(growth, raw, by_name, sizes),
         "",
-        f"Scores of synthetic tracks are taken as {shift:.2f} + {scale:.2f} times what was drawn, which brings best and "
-        f"fifth best of {growth.num_noise} to the real ones'; the other rows and the quantiles are the check. Music has "
-        "more in common than spectra over time.",
+        f"Scores of synthetic tracks are taken as {shift:.2f} + {scale:.2f} times what was drawn, which brings best "
+        f"and fifth best of {growth.num_noise} to the real ones'; the rest is the check. Music "
+        "has more in common than spectra over time.",
         "",
         f"How well the tail foretells: it was fitted to the best {tails[0].fitted} of {DRAWN} synthetic tracks a query "
         f"(shape {tails[0].shape:.2f}, as drawn), and here is held against {TRIED:,} others, for {len(tried)} queries.",

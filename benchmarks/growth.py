@@ -134,7 +134,7 @@ class Growth:
     def calibrated(self, tails: Mapping[str, Tail]) -> tuple[dict[str, Tail], float, float]:
         """The tails moved, and the (shift, scale) by which.
 
-        Best and CALIBRATED_BY-th best of as many as there are real ones then score as these do, on average over queries.
+        Best and CALIBRATED_BY-th best of as many as there are real ones then score as these do, on average.
         """
         size = self.num_noise
         real, drawn = (
