@@ -132,9 +132,10 @@ class RerankerTask:
             excluded = pairs.ambiguous
             if pairs.second is not None:  # the other true reference is no negative either
                 excluded = excluded | torch.eye(len(pairs), device=excluded.device).roll(-1, 1).bool()
-            catalogue = self.catalogue if module.training and pairs.track is not None else None
-            if catalogue is not None and len(catalogue):
-                own = [pairs.track] + ([pairs.track.roll(1)] if pairs.second is not None else [])  # type: ignore[union-attr]
+            track = pairs.track if module.training else None
+            catalogue = self.catalogue
+            if track is not None and len(catalogue):
+                own = [track] if pairs.second is None else [track, track.roll(1)]
                 excluded = torch.cat([excluded, catalogue.of_tracks(own)], dim=1)
                 vectors = torch.cat([reference_vectors, catalogue.vectors])
                 wrong = losses.hardest_negatives(query_vectors, vectors, NEGATIVES, excluded).flatten()
@@ -145,8 +146,8 @@ class RerankerTask:
             else:
                 wrong = losses.hardest_negatives(query_vectors, reference_vectors, NEGATIVES, excluded)
                 wrong_nodes = reference_nodes[wrong.flatten()]
-            if catalogue is not None and pairs.track is not None:
-                catalogue.add(pairs.references, reference_vectors, pairs.track)
+            if track is not None:
+                catalogue.add(pairs.references, reference_vectors, track)
             queries = torch.cat([query_nodes, query_nodes.repeat_interleave(NEGATIVES, 0)])
             references = torch.cat([reference_nodes, wrong_nodes])
         labels = torch.zeros(len(queries), device=queries.device)
