@@ -12,6 +12,8 @@ log = logging.getLogger(__name__)
 # What a pipeline tells while it works: {"stage": "segment", "done": 12, "total": 40 or None, ...more counts}
 Progress = Callable[[dict[str, Any]], None]
 
+STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how Arrow's and Lance's begin
+STORE_RETRIES = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 OBJECT_STORE_SHARE = 0.3
 
@@ -44,6 +46,9 @@ def start_ray(address: str | None = None) -> None:
     context.enable_progress_bars = False  # ours tell tracks and hours, Ray's tell blocks
     context.print_on_execution_start = False
     context.raise_original_map_exception = True  # so that `met_by_worker` finds it
+    # an answer that breaks off in the middle: neither Arrow nor Lance asks again
+    context.retried_map_errors = [*STORE_ERRORS]
+    context.max_map_retries = STORE_RETRIES
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is ours to tell
     log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
 

@@ -32,7 +32,7 @@ from pipelines.runtime import Progress
 log = logging.getLogger(__name__)
 
 STAGE = "sweep"
-TASK_RETRIES = 2  # of a task whose Ray worker dies
+TASK_RETRIES = 2  # of a task whose Ray worker dies, or that a store does not answer
 TAKEN_OVER_TRACKS = 1024  # of a shard that is only copied: 40 rows each are 40 MB as it passes by
 SHARDS = 16  # at least, where there are tracks enough: a small catalogue keeps every core busy as well
 LAYOUT = 2  # of what a sweep leaves: one of another layout is no base
@@ -211,7 +211,7 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     done = sum(len(shard) for number, shard in enumerate(shards) if number not in waits)
     audio_s = sum(length_s for number, length_s in enumerate(lengths_s) if number not in waits)
     shared = [ray.put((plan.model, config, plan.references, plan.base))]
-    task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES)(sweep_shard)
+    task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(sweep_shard)
 
     def start(number: int) -> Any:
         return task.remote(catalogue.location.uri, plan.sweep_id, number, shards[number], shared)
