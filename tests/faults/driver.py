@@ -1,0 +1,89 @@
+"""A verb of asid as a process of its own that stops at every progress event until it is told to go on.
+
+So a test can break something at a known point of the work, without waiting for a time. The verb itself is unchanged:
+only where its progress goes is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+MARK = "@event "
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process ended: exit code (negative: a signal), what it printed, and whether it was interfered with."""
+
+    code: int
+    text: str
+    struck: bool
+
+    @property
+    def summary(self) -> str:
+        """The last line."""
+        return self.text.strip().splitlines()[-1] if self.text.strip() else ""
+
+
+class Handshake:
+    """Stands in for jobs.progress.Progress."""
+
+    def __init__(self, stream: Any, *, quiet: bool = False) -> None:
+        pass
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        print(MARK + json.dumps(event), flush=True)
+        sys.stdin.readline()
+
+    def close(self) -> None:
+        pass
+
+
+def asid(
+    *argv: str,
+    strike: Callable[[subprocess.Popen[str]], None] | None = None,
+    when: Callable[[dict[str, Any]], bool] = lambda event: True,
+    env: dict[str, str] | None = None,
+) -> Ended:
+    """Run `asid *argv` to its end; `strike` is called once, at the first event of which `when` says so."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.driver", *argv],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+    )
+    assert process.stdin is not None and process.stdout is not None
+    lines, struck = [], False
+    for line in process.stdout:
+        at = line.find(MARK)
+        if at < 0:
+            lines.append(line)
+            continue
+        if strike is not None and not struck and when(json.loads(line[at + len(MARK) :])):
+            struck = True
+            strike(process)
+        if process.poll() is None:
+            print("go on", file=process.stdin, flush=True)
+    return Ended(process.wait(), "".join(lines), struck)
+
+
+def main() -> int:
+    from jobs import cli, command
+
+    command.Progress = Handshake  # type: ignore[misc, assignment]
+    return cli.main(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

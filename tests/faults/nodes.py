@@ -1,0 +1,37 @@
+"""A Ray of three nodes on this machine, of which one can be killed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+NODE = {"num_cpus": 1, "object_store_memory": 120 * 1024**2}
+
+
+class Nodes:
+    """A head and two workers; this process never connects to them. Their workers have this process's environment."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster
+
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        self.complete()
+
+    @property
+    def address(self) -> str:
+        return str(self._cluster.address)
+
+    @property
+    def count(self) -> int:
+        return 1 + len(self._cluster.worker_nodes)
+
+    def complete(self) -> None:
+        """Start what is missing of three nodes."""
+        while self.count < 3:
+            self._cluster.add_node(**NODE)
+
+    def kill_one(self) -> None:
+        """A worker node goes, with its processes and all that was in its memory."""
+        self._cluster.remove_node(min(self._cluster.worker_nodes, key=id), allow_graceful=False)
+
+    def stop(self) -> None:
+        self._cluster.shutdown()

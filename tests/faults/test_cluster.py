@@ -1,0 +1,230 @@
+"""The whole of asid on S3 and on three nodes, one of which is killed: the tables are those of a clean local run.
+
+What is marked slow runs on the thirty tracks of `asid demo` with the linear model: `make slow`, half an hour.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asid_core.config import Probes, Score, Search
+from asid_core.evaluation.demo_music import write_demo
+from pipelines.storage import Location
+from tests.conftest import s3_environment, tone, write_audio
+from tests.faults.contents import Contents, assert_equal, contents
+from tests.faults.driver import ROOT, Ended, asid
+from tests.faults.nodes import Nodes
+from tests.pipelines.catalogues import LINEAR, melody, save_model
+
+pytestmark = pytest.mark.ray
+KEY, SECRET = "AKIDASIDDRILL", "aSecretThatIsWrittenNowhere"
+SMALL = ("segment.commit_tracks=4", "segment.files_a_task=2")
+slow = [pytest.mark.slow, pytest.mark.timeout(3600)]
+
+
+@pytest.fixture(scope="module")
+def s3(s3_server: str) -> Iterator[str]:
+    """`s3://BUCKET` for this module; the environment of this process, and so of every node, points at the server."""
+    import botocore.session
+
+    before = dict(os.environ)
+    secrets = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    os.environ.update(s3_environment(s3_server) | secrets | {"PYTHONPATH": str(ROOT)})
+    botocore.session.Session().create_client("s3", endpoint_url=s3_server).create_bucket(Bucket="cluster-drill")
+    yield "s3://cluster-drill"
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="module")
+def cluster(s3: str) -> Iterator[Nodes]:
+    nodes = Nodes()
+    yield nodes
+    nodes.stop()
+
+
+@pytest.fixture()
+def nodes(cluster: Nodes) -> Nodes:
+    """Three of them, whatever the last test did."""
+    cluster.complete()
+    return cluster
+
+
+def upload(folder: Path, uri: str) -> None:
+    for file in folder.rglob("*"):
+        if file.is_file():
+            Location(uri).join(*file.relative_to(folder).parts).write_bytes(file.read_bytes())
+
+
+def settings(*assignments: str) -> list[str]:
+    return [word for assignment in assignments for word in ("--set", assignment)]
+
+
+def done(ended: Ended, struck: bool = True) -> Ended:
+    assert (ended.code, ended.struck) == (0, struck), ended.text[-4000:]
+    return ended
+
+
+def after(stage: str, share: float) -> Callable[[dict[str, Any]], bool]:
+    """From the event on at which this share of a stage is done."""
+    return lambda event: event["stage"] == stage and event["done"] >= share * (event.get("total") or 30)
+
+
+class Drill:
+    """The same commands on S3 and the cluster, and here; what they leave must be equal."""
+
+    def __init__(self, s3: str, here: Path, corpus: Path, options: list[str]) -> None:
+        self.s3, self.here, self.corpus, self.options = s3, here, corpus, options
+        upload(corpus, f"{s3}/music")
+
+    def far(self, verb: str, catalogue: str, nodes: Nodes, **more: Any) -> Ended:
+        uris = ["--corpus", f"{self.s3}/music", "--catalogue", f"{self.s3}/{catalogue}"]
+        return asid(verb, *uris, "--ray-address", nodes.address, *self.options, **more)
+
+    def near(self, verb: str, catalogue: str) -> Contents:
+        uris = ["--corpus", str(self.corpus), "--catalogue", str(self.here / catalogue)]
+        done(asid(verb, *uris, "--ray-address", "local", *self.options), struck=False)
+        return contents(str(self.here / catalogue))
+
+    def far_contents(self, catalogue: str) -> Contents:
+        return contents(f"{self.s3}/{catalogue}")
+
+
+@pytest.fixture(scope="module")
+def small(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Drill:
+    """Nine tracks of some seconds and one that cannot be read; a model made for them, its weights on S3 too."""
+    folder = tmp_path_factory.mktemp("small")
+    for number in range(8):
+        write_audio(folder / f"music/{number}.flac", melody(7.0 + number, number)[:, None], 16_000)
+    write_audio(folder / "music/short.ogg", tone(2.0), 16_000)
+    (folder / "music/broken.mp3").write_bytes(b"no music" * 100)
+    config = replace(
+        LINEAR,
+        probes=Probes((-1.0, 0.0, 1.0), (1.0,), 0.4),
+        search=Search(hits_a_window=10, shard_tracks=1),
+        score=Score(threshold=0.0),
+    )
+    save_model(config, folder / "w")
+    upload(folder / "w", f"{s3}/small/w")
+    options = ["--weights", f"{s3}/small/w", "--max-rejects", "0.2"]
+    return Drill(f"{s3}/small", folder, folder / "music", options + settings(*SMALL))
+
+
+def objects(uri: str) -> Iterator[bytes]:
+    place = Location(uri)
+    for entry in place.list():
+        if entry.kind == "file":
+            yield place.join(entry.name).read_bytes()
+
+
+@pytest.mark.timeout(900)
+def test_the_main_job_loses_a_node(small: Drill, nodes: Nodes) -> None:
+    ended = small.far("run", "c", nodes, strike=lambda _: nodes.kill_one(), when=after("sweep", 0.2))
+    done(ended)
+    assert nodes.count == 2
+    for text in (ended.text.encode(), *objects(f"{small.s3}/c")):
+        assert KEY.encode() not in text and SECRET.encode() not in text
+    found = small.far_contents("c")
+    assert found.counts["detections"] > 0 and found.counts["rejects"] == 1
+    assert_equal(found, small.near("run", "c"))
+    print(found.counts)
+
+
+@pytest.fixture(scope="module")
+def demo(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Drill:
+    folder = tmp_path_factory.mktemp("demo")
+    write_demo(folder)
+    return Drill(f"{s3}/demo", folder, folder / "music", settings(*SMALL))
+
+
+@pytest.fixture(scope="module")
+def clean(demo: Drill) -> Contents:
+    """What the main job makes of the demo, here and undisturbed."""
+    return demo.near("run", "clean")
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param(name, marks=slow) for name in ("segment", "embed", "sweep")], ids=lambda stage: stage
+)
+def test_the_main_job_on_the_demo_loses_a_node(demo: Drill, clean: Contents, nodes: Nodes, stage: str) -> None:
+    done(demo.far("run", f"lost-in-{stage}", nodes, strike=lambda _: nodes.kill_one(), when=after(stage, 0.25)))
+    found = demo.far_contents(f"lost-in-{stage}")
+    print(f"node lost in {stage}: {found.counts}; clean local run: {clean.counts}")
+    assert_equal(found, clean)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_reindexing_loses_its_driver_and_then_a_node(demo: Drill, nodes: Nodes, tmp_path: Path, s3: str) -> None:
+    """Removed, renamed, changed and new files; on the cluster, the driver and then a node are killed on the way."""
+    shutil.copytree(demo.corpus, tmp_path / "music")
+    demo = Drill(f"{s3}/changing", tmp_path, tmp_path / "music", demo.options)
+    first = demo.far("run", "changing", nodes)
+    done(first, struck=False)
+    demo.near("run", "changing")
+    names = sorted(path.name for path in demo.corpus.iterdir())
+    (demo.corpus / names[0]).unlink()
+    (demo.corpus / names[1]).rename(demo.corpus / "renamed.wav")
+    shutil.copy(demo.corpus / names[2], demo.corpus / names[3])  # changed: now a copy of another
+    for number in range(3):
+        write_audio(demo.corpus / f"new {number}.flac", melody(20.0, number)[:, None], 16_000)
+    for name in names[:2]:
+        Location(demo.s3).join("music", name).delete()
+    upload(demo.corpus, f"{demo.s3}/music")
+    killed = demo.far("reindex", "changing", nodes, strike=lambda driver: driver.kill(), when=after("sweep", 0.25))
+    assert killed.code == -9 and killed.struck
+    done(demo.far("reindex", "changing", nodes, strike=lambda _: nodes.kill_one(), when=after("sweep", 0.5)))
+    found, near = demo.far_contents("changing"), demo.near("reindex", "changing")
+    print(f"reindex, driver and node lost: {found.counts}; clean local run: {near.counts}")
+    assert_equal(found, near)
+    report = asid("report", "--catalogue", f"{demo.s3}/changing", "--output", f"{demo.s3}/report")
+    assert done(report, struck=False).summary and Location(f"{demo.s3}/report/index.html").exists()
+
+
+TINY = """
+model:
+  name: tiny
+  front_end: {kind: log_mel}
+  encoder: {kind: gnn, channels: [8, 16], blocks: [1, 1], pooled_dim: 16, hidden_dim: 16, dim: 8}
+  reranker: {heads: 0}
+training: {batch_pairs: 4, steps: 60, check_every: 5, warmup_steps: 1}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("lost", ["node", "driver"])
+def test_training_loses_what_it_can(demo: Drill, nodes: Nodes, tmp_path: Path, lost: str) -> None:
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY)
+    stems, output = f"{demo.s3}/stems", f"{demo.s3}/trained-{lost}"
+    far = ["--ray-address", nodes.address]
+    made = done(asid("stems", "--corpus", f"{demo.s3}/music", "--output", stems, *far), struck=False)
+    here = asid("stems", "--corpus", str(demo.corpus), "--output", str(tmp_path / "stems"), "--ray-address", "local")
+    assert len(_stems(stems)) == len(_stems(str(tmp_path / "stems"))) > 0
+    command = ["train", "encoder", "--stems", stems, "--output", output, "--config", str(config), "--workers", "2"]
+    training = after("train encoder", 0.1)
+    if lost == "driver":
+        killed = asid(*command, *far, strike=lambda driver: driver.kill(), when=training)
+        assert killed.code == -9
+        ended = done(asid(*command, *far), struck=False)
+    else:
+        ended = done(asid(*command, *far, strike=lambda _: nodes.kill_one(), when=training))
+    assert "60 steps" in ended.summary
+    assert Location(output).join("best", "model.safetensors").exists()
+    print(f"training, {lost} lost: {made.summary}; here: {here.summary}; {ended.summary}")
+    again = done(asid(*command, *far), struck=False)
+    assert "done before" in again.summary
+
+
+def _stems(uri: str) -> dict[str, int]:
+    from pipelines.stem_files import StemTables
+
+    return {track_id: about["spans"] for track_id, about in StemTables(uri).tracks.items()}

@@ -1,0 +1,66 @@
+"""The main job as a cluster's user starts it: `ray job submit` to a head that has a dashboard."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.contents import contents
+from tests.faults.driver import ROOT
+from tests.faults.test_storage_faults import options
+
+PAGE = ROOT / "cluster" / "README.md"
+BIN = Path(sys.executable).parent
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture()
+def head() -> Iterator[str]:
+    """Address of the dashboard of a Ray started by `ray start --head`."""
+    dashboard = free_port()
+    command = [BIN / "ray", "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}"]
+    command += ["--num-cpus=2", "--object-store-memory=200000000", "--disable-usage-stats"]
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as ray:
+        assert ray.stdout is not None
+        said = []
+        for line in ray.stdout:
+            said.append(line)
+            if "Ray runtime started" in line:
+                break
+        assert ray.poll() is None, "".join(said)
+        yield f"http://127.0.0.1:{dashboard}"
+        ray.terminate()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_line_of_the_page_runs_the_main_job(head: str, tmp_path: Path) -> None:
+    found = re.search(r"^\s*`?(ray job submit .*--ray-address auto)", PAGE.read_text(), re.M)
+    assert found, "cluster/README.md no longer says how to submit a job"
+    words = found[1].split()
+    uris = {"--address": head, "--corpus": str(tmp_path / "music"), "--catalogue": str(tmp_path / "c")}
+    for name, value in uris.items():
+        words[words.index(name) + 1] = value
+    more = options(tmp_path)
+    command = [BIN / words[0], *words[1:], *more]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    while "No available agent" in ended.stderr:  # the head has only just started
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert ended.returncode == 0, (ended.stdout + ended.stderr)[-4000:]
+    assert "4 tracks segmented" in ended.stdout and "succeeded" in ended.stdout
+    counts = contents(str(tmp_path / "c")).counts
+    print(counts)
+    assert counts["tracks"] == 4 and counts["detections"] > 0
