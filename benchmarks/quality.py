@@ -54,13 +54,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.info("the code has changed since: every sweep is run again")
     weights = [*shipped(), *(args.weights or ())]
     speeds = measured_speeds(weights, args.bench) if quiet else {}
-    found = [scored(system, args.bench) for w in weights for system in systems_of(w, args.bench / "figures")]
+    by_model = {w: [scored(s, args.bench) for s in systems_of(w, args.bench / "figures")] for w in weights}
+    found = [system for systems in by_model.values() for system in systems]
     other, said = with_audfprint(args.bench)
     windows = retrieval_table(weights, args.music)
     sections = {
-        f"Quality of {Path(weights[0]).name} on held-out music": (
-            f"{found[0].reports['all'].to_markdown()}\n{comparison(found[0].reports, 'stage')}"
-        ),
+        **{
+            f"Quality of {Path(model).name} on held-out music": (
+                f"{systems[0].reports['all'].to_markdown()}\n{comparison(systems[0].reports, 'stage')}"
+            )
+            for model, systems in by_model.items()
+        },
         "Systems on held-out music": (
             f"{quality_table([*found, *other])}\n{said}\n\n{cost_table(found, speeds)}\n"
             f"Windows a second are measured while nothing else runs on the machine, else left out."

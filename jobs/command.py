@@ -70,7 +70,7 @@ class Verb:
     example: str
     options: Callable[[argparse.ArgumentParser], None]
     work: Callable[[Session], Outcome]
-    config: str = "linear"  # without --config and --weights
+    config: str = "discriminant"  # without --config and --weights
 
 
 def catalogue_option(parser: argparse.ArgumentParser) -> None:

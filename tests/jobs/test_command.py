@@ -57,7 +57,7 @@ def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -
 def test_print_config_shows_overrides_and_needs_no_other_argument(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(_verb(), ["--print-config", "--set", "search.hits_a_window=7"]) == DONE
     values = yaml.safe_load(capsys.readouterr().out)
-    assert values["search"]["hits_a_window"] == 7 and values["model"]["name"] == "linear"
+    assert values["search"]["hits_a_window"] == 7 and values["model"]["name"] == "discriminant"
 
 
 def test_a_config_error_is_usage_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,7 +116,7 @@ def test_weights_without_config_bring_their_own(tmp_path: Path, capsys: pytest.C
     assert command.main(verb, ["--catalogue", "x", "--weights", str(tmp_path), "--config", "linear"]) == DONE
     assert seen[1].config.model.name == "linear" and seen[1].weights() == str(tmp_path)
     assert command.main(verb, ["--catalogue", "x"]) == DONE
-    assert seen[2].weights() == "linear"
+    assert seen[2].weights() == "discriminant"
 
 
 def test_weights_that_are_not_there_say_what_to_give(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

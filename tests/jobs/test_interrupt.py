@@ -59,6 +59,7 @@ def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path) -> None:
         start_new_session=True,
         cwd=Path(__file__).parents[2],
         env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job started with & ignores it
     )
     assert run.stderr is not None
     for line in run.stderr:
