@@ -29,7 +29,7 @@ from pipelines.sweep import SweepSummary
 
 COMMAND = "make -C benchmarks candidates MUSIC=path"
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
-WEIGHTS = "linear"
+WEIGHTS = "discriminant"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""Quality of `linear` as noise tracks grow to a million: real ones as far as there are, beyond them synthetic ones.
+"""Quality of the default model as noise tracks grow to a million: real ones as far as there are, beyond them synthetic ones.
 
 After `make quality` and on the same queries. Fingerprints are drawn like the real noise's, in blocks, and searched and
 aligned as a sweep does; a tail fitted to what they score foretells the best of very many. Of those the best 20 take
@@ -19,7 +19,7 @@ from asid_core.config import Config
 from asid_core.evaluation.distractors import Tail
 from asid_core.evaluation.truth import track_name
 from benchmarks.calls import forget_other_code
-from benchmarks.candidates import swept, with_noise
+from benchmarks.candidates import WEIGHTS, swept, with_noise
 from benchmarks.curve import Series, curve
 from benchmarks.growth import Growth, Measured, pairs_of
 from benchmarks.results import write_section
@@ -28,7 +28,6 @@ from pipelines.catalogue import Catalogue
 from pipelines.runtime import start_ray
 
 COMMAND = "make -C benchmarks distractors MUSIC=path"
-WEIGHTS = "linear"
 SIZES = (0, 30, 95, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 FIGURE = Path(__file__).with_name("figures") / "distractors.svg"
 

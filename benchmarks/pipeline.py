@@ -23,7 +23,7 @@ from pipelines.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks pipeline MUSIC=path"
 STAGES = ("segment", "embed", "index", "sweep")
-MODELS = ("linear", "gnn-paper")
+MODELS = ("discriminant",)
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,8 @@ class ExactSearch:
     def _best_in_groups(self, references: Tensor, dims: int, stride: int) -> Tensor:
         """Best cosine of each window in each group of the block, by some dimensions of some rows: [n, groups]."""
         # a first look only chooses: bfloat16's 8 bits move a cosine of 0.5 by 0.001, and take half the time
-        dtype = torch.bfloat16 if dims < self.dim and bfloat16_pays(self._flat.device) else self._flat.dtype
+        only_chooses = dims < self.dim or stride > 1
+        dtype = torch.bfloat16 if only_chooses and bfloat16_pays(self._flat.device) else self._flat.dtype
         rows, group = references[::stride, :dims].to(dtype).contiguous(), GROUP // stride
         queries = self._flat[:, :dims].to(dtype).contiguous()
         groups = -(-len(rows) // group)
