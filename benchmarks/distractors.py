@@ -1,4 +1,4 @@
-"""Quality of the default model as noise tracks grow to a million: real ones as far as there are, beyond them synthetic ones.
+"""Quality of the default model as noise tracks grow to a million: real ones as far as there are, then synthetic ones.
 
 After `make quality` and on the same queries. Fingerprints are drawn like the real noise's, in blocks, and searched and
 aligned as a sweep does; a tail fitted to what they score foretells the best of very many. Of those the best 20 take
