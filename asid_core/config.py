@@ -174,8 +174,8 @@ class Search:
     """Coarse search: how many hits a query window keeps, and when LanceDB's index replaces exact blocks."""
 
     hits_a_window: int = 50
-    # references a query track hands on to the later stages, and places in each. 120 made queries, 129 references: from 2
-    # to 100 of them recall and mAP stay the same (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
+    # references a query track hands on to the later stages, and places in each. 120 made queries, 129 references: 2 to
+    # 100 give the same recall and mAP (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
     verify_tracks: int = 20
     places_a_track: int = 2
     look_dims: int = 0  # the first look is at so many leading dimensions (0: all) of every look_stride-th window
