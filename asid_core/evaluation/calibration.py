@@ -39,14 +39,14 @@ def pair_scores(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray
     return np.array([score for score, _ in best]), np.array([right for _, right in best], bool)
 
 
-def reliability(scores: Floats, right: npt.NDArray[np.bool_], edges: tuple[float, ...] = EDGES) -> list[Bin]:
-    """Bins of scores [n] in 0..1 that are not empty, with the share of right [n] in each."""
-    which = np.clip(np.digitize(scores, edges[1:-1]), 0, len(edges) - 2)
+def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
+    """The bins between EDGES of scores [n] in 0..1 that are not empty, with the share of right [n] in each."""
+    which = np.clip(np.digitize(scores, EDGES[1:-1]), 0, len(EDGES) - 2)
     result = []
     for i in np.unique(which):
         inside = which == i
         n, share = int(inside.sum()), float(right[inside].mean())
-        result.append(Bin(edges[i], edges[i + 1], n, float(scores[inside].mean()), share, wilson(share, n)))
+        result.append(Bin(EDGES[i], EDGES[i + 1], n, float(scores[inside].mean()), share, wilson(share, n)))
     return result
 
 

@@ -90,7 +90,7 @@ class Tail:
     @property
     def fitted(self) -> int:
         """How many of the best the tail was fitted to."""
-        return max(2, round(TAIL_SHARE * self.drawn))
+        return in_tail(self.drawn)
 
     def best(self, count: int, tracks: int, rng: np.random.Generator) -> Floats:
         """The `count` best scores, falling, of `tracks` distractors; `tracks` may be far more than were ever drawn."""
@@ -102,6 +102,11 @@ class Tail:
         return found[np.isfinite(found)]
 
 
+def in_tail(drawn: int) -> int:
+    """How many of the best of `drawn` a tail is fitted to."""
+    return max(2, round(TAIL_SHARE * drawn))
+
+
 def fit_tails(scores: Sequence[Floats], drawn: int) -> list[Tail]:
     """A tail for each query from the scores of its distractors found among `drawn`.
 
@@ -109,7 +114,7 @@ def fit_tails(scores: Sequence[Floats], drawn: int) -> list[Tail]:
     Wallis 1987), since some dozen values tell nothing of it. Raises ValueError where a
     query has too few.
     """
-    count = max(2, round(TAIL_SHARE * drawn))
+    count = in_tail(drawn)
     falling = [np.sort(np.asarray(s, float))[::-1] for s in scores]
     if any(len(s) <= count for s in falling):
         raise ValueError(f"a tail needs more than {count} distractors found of {drawn}: keep more hits a window")

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from asid_core.config import Training
 from asid_core.learning import losses
-from asid_core.learning.pairs import Pairs
+from asid_core.learning.pairs import Pairs, second_references
 from asid_core.learning.tasks import EncoderTask, retrieval
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.resnet import ResnetIbnEncoder
@@ -33,8 +33,8 @@ class ResnetTask(EncoderTask):
         same = pairs.ambiguous
         if pairs.track is not None:
             same = same | (pairs.track[:, None] == pairs.track)
-        if pairs.second is not None:  # reference b - 1 sounds in query b as well
-            same = same | torch.eye(len(pairs), dtype=torch.bool, device=same.device).roll(-1, 1)
+        if pairs.second is not None:
+            same = same | second_references(len(pairs), same.device)
         metric = (
             triplet(queries, references, same, self.training.margin)
             + triplet(references, queries, same.T, self.training.margin)

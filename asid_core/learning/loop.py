@@ -12,7 +12,7 @@ from torch import nn
 from asid_core.config import Training
 from asid_core.learning import distributed, schedule
 from asid_core.learning.cqt_spectra import spectra_of
-from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs
+from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs, second_references
 from asid_core.learning.tasks import Task
 from asid_core.precision import bfloat16_pays
 
@@ -107,6 +107,5 @@ def validation_pairs(batches: list[Batch], loop: Loop) -> Pairs:
     references = torch.cat([pairs.references for pairs in made])
     ambiguous = ambiguous_rows(references, torch.cat([batch.track for batch in batches]).to(loop.device))
     if loop.training.objective == "mixes":
-        siblings = [torch.eye(len(pairs), device=loop.device).roll(-1, 1) for pairs in made]
-        ambiguous |= torch.block_diag(*siblings).bool()
+        ambiguous |= torch.block_diag(*(second_references(len(pairs), loop.device) for pairs in made))
     return Pairs(references, torch.cat([pairs.queries for pairs in made]), ambiguous)

@@ -57,6 +57,11 @@ class Pairs:
         return Pairs(self.references[:count], self.queries[:count], self.ambiguous[:count, :count], second, track)
 
 
+def second_references(rows: int, device: torch.device) -> Tensor:
+    """[B, B] bool: of objective `mixes`, that row b of the queries samples row b - 1 of the references as well."""
+    return torch.eye(rows, dtype=torch.bool, device=device).roll(-1, 1)
+
+
 @torch.no_grad()
 def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: float) -> Pairs:
     """Pairs of a batch, on its device; its waveforms hold `Spectra.cut_samples` or more.

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from asid_core.config import Training
 from asid_core.learning import losses
-from asid_core.learning.pairs import Pairs
+from asid_core.learning.pairs import Pairs, second_references
 from asid_core.model.encoder import GnnEncoder
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
@@ -131,7 +131,7 @@ class RerankerTask:
             )
             excluded = pairs.ambiguous
             if pairs.second is not None:  # the other true reference is no negative either
-                excluded = excluded | torch.eye(len(pairs), device=excluded.device).roll(-1, 1).bool()
+                excluded = excluded | second_references(len(pairs), excluded.device)
             track = pairs.track if module.training else None
             catalogue = self.catalogue
             if track is not None and len(catalogue):

@@ -6,16 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from asid_core.signal.probing import centred
+
 PLACES_A_PART = 8192  # of features correlated at once, 5 minutes: 3 MB a template frame
 
 # Norms of a template and a place multiplied, a cell. Half of all places of music have 0.08; one in a hundred pairs has
 # less than 0.02, ends of fades mostly, and there any two sounds of one shape would correlate by 0.6 and more.
 FLOOR = 0.02
-
-
-def centred(patches: Tensor) -> Tensor:
-    """Patches [n, F, T] less their means over time and over frequency."""
-    return patches - patches.mean(1, keepdim=True) - patches.mean(2, keepdim=True) + patches.mean((1, 2), keepdim=True)
 
 
 def correlate(templates: Tensor, features: Tensor) -> Tensor:

@@ -195,8 +195,8 @@ class Verifier:
         near = torch.arange(len(along)).sub(at_lag).abs()
         elsewhere = along[(near > PEAK_FRAMES) & (near <= self.config.lag_frames)]
         return _Peak(
-            score=float(grid.max()),
-            margin=float(grid.max() - elsewhere.max().clamp(min=0)) if len(elsewhere) else 0.0,
+            score=float(along[at_lag]),
+            margin=float(along[at_lag] - elsewhere.max().clamp(min=0)) if len(elsewhere) else 0.0,
             pitch_semitones=_between(pitches, at_pitch + _offset(grid[at_ratio, :, at_lag], at_pitch)),
             tempo_ratio=_between(ratios, at_ratio + _offset(grid[:, at_pitch, at_lag], at_ratio)),
             centre_s=(first + at_lag + _offset(along, at_lag) + width / 2) * self.frame_s,

@@ -40,6 +40,7 @@ from asid_core.signal.log_frequency import LogFrequencyFrontEnd
 from asid_core.signal.log_mel import LogMelFrontEnd
 from asid_core.signal.probing import normalised, pooled_bins, probed_patches
 
+SHIPPED = Path(str(resources.files("asid_core"))) / "weights"
 LEVEL_FLOOR_DB = -120.0
 # windows a forward pass: a full-size GNN's widest layer takes 260 KB a window, and a CPU is slower once 64 of them
 # overflow its cache (20 windows/s against 29 at 32); elsewhere more is faster until it fills
@@ -328,14 +329,17 @@ def front_end_of(config: LogMel | LogFrequency | Cqt) -> framing.FrontEnd:
     return CqtFrontEnd(config) if isinstance(config, Cqt) else LogFrequencyFrontEnd(config)
 
 
+def shipped_weights() -> list[str]:
+    """Names of the weights that come with asid."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+
+
 def weights_directory(name_or_directory: str | Path) -> Path:
     """Where config.json and model.safetensors are: that directory, or the shipped one. Raises FileNotFoundError."""
-    shipped = Path(str(resources.files("asid_core"))) / "weights"
-    for directory in (Path(name_or_directory), shipped / str(name_or_directory)):
+    for directory in (Path(name_or_directory), SHIPPED / str(name_or_directory)):
         if (directory / "config.json").is_file():
             return directory
-    names = sorted(path.parent.name for path in shipped.glob("*/config.json"))
     raise FileNotFoundError(
         f"no weights {str(name_or_directory)!r}: give a directory with config.json and model.safetensors, "
-        f"or one of {', '.join(names) or '(none shipped)'}"
+        f"or one of {', '.join(shipped_weights()) or '(none shipped)'}"
     )

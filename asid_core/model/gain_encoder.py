@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from asid_core.config import ConfigError, Gnn
 from asid_core.model.encoder import GnnEncoder
-from asid_core.model.linear import centred
+from asid_core.model.linear import unit_centred
 
 
 class GainEncoder(GnnEncoder):
@@ -48,7 +48,7 @@ class GainEncoder(GnnEncoder):
         """
         nodes = self.nodes(windows)
         # the roots before the gains: a root's slope at silence is infinite
-        weighed = centred(self.weighed(windows.float().clamp(min=0).sqrt(), nodes))
+        weighed = unit_centred(self.weighed(windows.float().clamp(min=0).sqrt(), nodes))
         # 8 bits of a sum over 2,000 values would cost more than the gains bring
         with torch.autocast(windows.device.type, enabled=False):
             vectors = F.linear(weighed, self.components.weight.float())

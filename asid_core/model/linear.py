@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from asid_core.signal.probing import centred
+
 
 class LinearEncoder(nn.Module):
     """Patches -> L2-normalised principal components. Fit elsewhere by filling `mean` and `components`."""
@@ -35,13 +37,12 @@ def centred_roots(patches: Tensor) -> Tensor:
     No single onset decides, and held notes and steady beats, which two pieces may share, count for nothing. Untrained,
     of 1024 windows under beds of -10 to +10 dB: mAP 0.65 against 0.60 of the patches as they are. Silence stays zero.
     """
-    return centred(patches.clamp(min=0).sqrt())
+    return unit_centred(patches.clamp(min=0).sqrt())
 
 
-def centred(roots: Tensor) -> Tensor:
+def unit_centred(roots: Tensor) -> Tensor:
     """[n, bins, frames] less row and column means, to unit norm, [n, D]."""
-    less = roots - roots.mean(1, keepdim=True) - roots.mean(2, keepdim=True) + roots.mean((1, 2), keepdim=True)
-    return F.normalize(less.flatten(1), dim=1)
+    return F.normalize(centred(roots).flatten(1), dim=1)
 
 
 class DiscriminantEncoder(LinearEncoder):

@@ -78,6 +78,11 @@ def pooled_bins(patches: Tensor, pool: int) -> Tensor:
     return patches.unflatten(1, (-1, pool)).mean(2)
 
 
+def centred(patches: Tensor) -> Tensor:
+    """Patches [n, F, T] less their means over time and over frequency."""
+    return patches - patches.mean(1, keepdim=True) - patches.mean(2, keepdim=True) + patches.mean((1, 2), keepdim=True)
+
+
 def normalised(patches: Tensor) -> Tensor:
     """Each patch (last two dimensions) to unit norm; one with too little in it to tell music by becomes zero."""
     norm = torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from asid_core.config import Verify
 from asid_core.matching.align import Candidate
-from asid_core.matching.correlation import centred, correlate, running_correlation
+from asid_core.matching.correlation import correlate, running_correlation
 from asid_core.matching.verify import Features, Verified, Verifier, grown
+from asid_core.signal.probing import centred
 
 CONFIG = Verify()
 BINS, FRAME_S = CONFIG.features.bins, 0.04
