@@ -37,18 +37,12 @@ def _code_digest(root: Path) -> str:
     return digest.hexdigest()
 
 
-def captured(argv: Sequence[str]) -> tuple[int, str]:
-    """Exit code and standard output of a verb."""
-    with contextlib.redirect_stdout(io.StringIO()) as out:
-        code = cli.main(list(argv))
-    return code, out.getvalue()
-
-
 def run_bench(bench: Path, weights: str, settings: Sequence[str], figures: Path) -> None:
     """`asid bench run`, its figures to a file. Raises RuntimeError where it failed: it has said why."""
     argv = ["bench", "run", "--bench", str(bench), "--weights", weights, "--output", str(figures)]
     for setting in settings:
         argv += ["--set", setting]
-    code, _ = captured(argv)
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = cli.main(argv)
     if code:
         raise RuntimeError(f"asid {' '.join(argv)} ended with {code}")

@@ -7,41 +7,28 @@ a candidate. The calibration of `score` is read off the same sweep.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
-from asid_core import config as configs
 from asid_core.evaluation import calibration
 from asid_core.evaluation.candidates import among_first, coarse_ranks, recall
 from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.truth import Truth
-from benchmarks.quality import BEDS, FOLDERS
+from benchmarks.noise import folder_of, swept
 from benchmarks.results import write_section
-from pipelines.catalogue import Catalogue
-from pipelines.evaluate import sweep_bench
 from pipelines.runtime import start_ray
 from pipelines.sweep import SweepSummary
 
 COMMAND = "make -C benchmarks candidates MUSIC=path"
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
-WEIGHTS = "discriminant"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--music", metavar="DIR", type=Path, required=True, help="the folder `make quality` was given")
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"), help="its benchmark")
-    args = parser.parse_args(argv)
-    if not (args.bench / "truth.json").exists():
-        print(f"no benchmark in {args.bench}: run `make -C benchmarks quality` first", file=sys.stderr)
+    place = folder_of(argv, __doc__)
+    if place is None:
         return 2
-    place = args.bench.with_name(f"{args.bench.name}-noise")
-    with_noise(args.bench, args.music, place)
     start_ray(None)
     truth, few = swept(place, 1)
     truth, many = swept(place, max(COUNTS))
@@ -51,33 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(text)
     write_section("Candidates and calibration", COMMAND, text)
     return 0
-
-
-def with_noise(bench: Path, music: Path, place: Path) -> None:
-    """A benchmark folder of links: the queries and references of `bench`, and all music that is none of its beds."""
-    held_out_beds = {path for pattern in BEDS for path in music.glob(pattern)}
-    others = [
-        path
-        for folder in sorted(music.iterdir())
-        if folder.is_dir() and folder.name not in FOLDERS
-        for path in sorted(folder.rglob("*.ogg"))
-        if path not in held_out_beds
-    ]
-    links = {place / name / path.name: path for name in ("queries", "references") for path in (bench / name).iterdir()}
-    links |= {place / "references" / f"noise_{path.parent.name}_{path.name}": path for path in others}
-    for link, target in links.items():
-        link.parent.mkdir(parents=True, exist_ok=True)
-        if not link.exists():
-            link.symlink_to(target.resolve())
-    (place / "truth.json").write_bytes((bench / "truth.json").read_bytes())
-
-
-def swept(place: Path, count: int) -> tuple[Truth, SweepSummary]:
-    """A sweep that verifies `count` references a query; its seconds are of the whole."""
-    config = configs.load(WEIGHTS)
-    config = dataclasses.replace(config, search=dataclasses.replace(config.search, verify_tracks=count))
-    catalogue = Catalogue(str(place / f"catalogue-{WEIGHTS}"), create=True, geometry=config.segment)
-    return sweep_bench(place, catalogue, config, WEIGHTS)
 
 
 def curve(detections: pa.Table, truth: Truth, known: Sequence[str]) -> str:

@@ -7,7 +7,6 @@ places among the verified, and what verification says of one is drawn from what 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,11 +18,11 @@ from asid_core.config import Config
 from asid_core.evaluation.distractors import Tail
 from asid_core.evaluation.truth import track_name
 from benchmarks.calls import forget_other_code
-from benchmarks.candidates import WEIGHTS, swept, with_noise
 from benchmarks.curve import Series, curve
 from benchmarks.growth import Growth, Measured, pairs_of
+from benchmarks.noise import NOISE, WEIGHTS, catalogue_in, folder_of, swept
 from benchmarks.results import write_section
-from benchmarks.synthetic import DRAWN, NOISE, TRIED, Query, searched
+from benchmarks.synthetic import DRAWN, TRIED, Query, searched
 from pipelines.catalogue import Catalogue
 from pipelines.runtime import start_ray
 
@@ -33,22 +32,16 @@ FIGURE = Path(__file__).with_name("figures") / "distractors.svg"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--music", metavar="DIR", type=Path, required=True, help="the folder `make quality` was given")
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"), help="its benchmark")
-    args = parser.parse_args(argv)
-    if not (args.bench / "truth.json").exists():
-        print(f"no benchmark in {args.bench}: run `make -C benchmarks quality` first", file=sys.stderr)
+    place = folder_of(argv, __doc__)
+    if place is None:
         return 2
-    place = args.bench.with_name(f"{args.bench.name}-noise")
     forget_other_code(place)
-    with_noise(args.bench, args.music, place)
     start_ray(None)
     config = configs.load(WEIGHTS)
     truth, sweep = swept(place, config.search.verify_tracks)
     noise = [path.stem for path in (place / "references").glob(f"{track_name(NOISE)}*")]
     growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(NOISE)), noise, config)
-    catalogue = Catalogue(str(place / f"catalogue-{WEIGHTS}"))
+    catalogue = Catalogue(str(catalogue_in(place)))
     queries, tails, tried = searched(catalogue, WEIGHTS, config, truth)
     text = report(growth, queries, tails, tried, config)
     print(text)

@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
 
@@ -68,8 +69,6 @@ class PlainBlock(nn.Module):
 
 def plain(encoder: GnnEncoder) -> GnnEncoder:
     """The same weights as one would build it first."""
-    from copy import deepcopy
-
     copy = deepcopy(encoder).eval()
     copy.layers = nn.ModuleList(PlainBlock(x) if isinstance(x, GraphBlock) else x for x in copy.layers)
     return copy

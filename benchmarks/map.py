@@ -26,6 +26,7 @@ from asid_core.matching.align import Candidate, align
 from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.decode import decode
+from benchmarks.quality import BENCH, is_made
 from benchmarks.results import write_section
 
 COMMAND = "make -C benchmarks map"
@@ -85,9 +86,10 @@ def reference_windows(model: Fingerprinter, paths: Sequence[Path]) -> References
 
 
 def candidates(
-    model: Fingerprinter, config: Config, path: Path, references: References, varied: Sequence[Setting]
+    model: Fingerprinter, path: Path, references: References, varied: Sequence[Setting]
 ) -> Iterator[tuple[Setting, list[Candidate]]]:
     """What each setting finds for a query."""
+    config = model.config
     found = features(model, path)
     every = Setting().chosen(config)
     step = min(setting.hop_s for setting in varied) * SAMPLE_RATE_HZ / model.hop_samples
@@ -95,7 +97,8 @@ def candidates(
     centres = torch.arange(half, found.shape[1] - half + 1e-6, step, dtype=torch.float64)
     vectors = model.probe(found, centres, every)
     for setting in varied:
-        which = [every.index(probe) for probe in setting.chosen(config)]
+        probes = setting.chosen(config)
+        which = [every.index(probe) for probe in probes]
         stride = round(setting.hop_s * SAMPLE_RATE_HZ / model.hop_samples / step)
         own = F.normalize(vectors[which, ::stride, : setting.dim], dim=2)
         search = ExactSearch(own, config.search.hits_a_window, min(config.search.look_dims, setting.dim), 2)
@@ -103,7 +106,6 @@ def candidates(
             rows = references.vectors[start : start + BLOCK_ROWS, : setting.dim]
             search.add(F.normalize(rows, dim=1), start)
         centres_s = centres[::stride].numpy() * model.hop_samples / SAMPLE_RATE_HZ
-        probes = setting.chosen(config)
         rows_at = (references.tracks, references.centres_s)
         yield setting, align(search.hits(), centres_s, probes, *rows_at, model.window_s, config.search)
 
@@ -120,12 +122,11 @@ def as_rows(query: str, names: Sequence[str], found: Sequence[Candidate]) -> lis
 
 def measure(model: Fingerprinter, bench: Path, truth: Truth, varied: Sequence[Setting]) -> dict[Setting, Report]:
     """A strict report of each setting."""
-    config = model.config
     paths = {track_name(p.name): p for folder in ("queries", "references") for p in sorted((bench / folder).iterdir())}
     references = reference_windows(model, [paths[name] for name in truth.references])
     rows: dict[Setting, list[dict[str, Any]]] = {setting: [] for setting in varied}
     for number, query in enumerate(truth.queries, start=1):
-        for setting, found in candidates(model, config, paths[query.name], references, varied):
+        for setting, found in candidates(model, paths[query.name], references, varied):
             rows[setting] += as_rows(query.name, references.names, found)
         print(f"query {number} of {len(truth.queries)}", end="\r", file=sys.stderr)
     return {
@@ -146,11 +147,10 @@ def table(reports: Mapping[Setting, Report]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"))
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     parser.add_argument("--weights", metavar="W", default="linear")
     args = parser.parse_args(argv)
-    if not (args.bench / "truth.json").exists():
-        print(f"no benchmark in {args.bench}: run `make -C benchmarks quality MUSIC=path` first", file=sys.stderr)
+    if not is_made(args.bench):
         return 2
     model = Fingerprinter.from_pretrained(args.weights)
     with torch.no_grad():

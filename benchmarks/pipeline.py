@@ -7,7 +7,6 @@ the cores, that is all a machine could do if decoding, storage and Ray cost noth
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import speed
 from benchmarks.bookkeeping import Meter
-from benchmarks.results import write_json, write_section
+from benchmarks.results import cores, write_json, write_section
 from jobs import cli
 from pipelines.catalogue import Catalogue
 
@@ -45,8 +44,7 @@ class Run:
 
 def measure(model: str, music: Path, recording: Path) -> Run:
     """Run every stage on its own, in a new catalogue. Raises RuntimeError where one fails."""
-    cores = len(os.sched_getaffinity(0))
-    alone = cores * speed.windows_a_second(model, recording)
+    alone = cores() * speed.windows_a_second(model, recording)
     folder = Path(tempfile.mkdtemp(prefix="asid-pipeline-"))
     meter = Meter()
 

@@ -29,15 +29,14 @@ FOLDERS = ("pixel-dungeon", "neverball", "openmusic")
 CHOSEN_ON = ("cc0-beats", "librosa")
 BEDS = ("pixel-dungeon/halls_*", "pixel-dungeon/theme_*")
 SEED, QUERIES = 0, 120
+BENCH = Path("out/bench-quality")
 COMMAND = "make -C benchmarks quality MUSIC=path"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--music", metavar="DIR", type=Path, required=True, help=f"holds {', '.join(FOLDERS)}")
-    parser.add_argument(
-        "--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"), help="kept between runs"
-    )
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="kept between runs")
     parser.add_argument(
         "--weights", metavar="W", nargs="+", help="directories of more weights (imported ones, a trained baseline)"
     )
@@ -77,6 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.queries == QUERIES:
             write_section(name, COMMAND, text)
     return 0
+
+
+def is_made(bench: Path) -> bool:
+    """Whether `bench` has been made; if not, stderr is told what to run first."""
+    made = (bench / "truth.json").exists()
+    if not made:
+        print(f"no benchmark in {bench}: run `{COMMAND}` first", file=sys.stderr)
+    return made
 
 
 def make(music: Path, bench: Path, queries: int) -> int:

@@ -7,7 +7,7 @@ import os
 import platform
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,10 +21,11 @@ VERSIONS = ("asid", "torch", "ray", "lancedb", "pylance", "numpy")
 
 def machine() -> str:
     """Processor, cores and memory, in a line."""
-    return f"{_proc('cpuinfo', 'model name') or platform.machine()}, {_cores()} cores, {_memory_gb()} GB of memory"
+    return f"{_proc('cpuinfo', 'model name') or platform.machine()}, {cores()} cores, {_memory_gb()} GB of memory"
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -39,16 +40,16 @@ def _proc(name: str, key: str) -> str | None:
     return found[1].strip() if found else None
 
 
-def write_section(name: str, command: str, body: str, versions: Sequence[str] = VERSIONS, path: Path = RESULTS) -> None:
+def write_section(name: str, command: str, body: str) -> None:
     """Put a section `name` into the file, in the place of the one of that name, else at the end."""
-    used = ", ".join(f"{package} {metadata.version(package)}" for package in versions)
+    used = ", ".join(f"{package} {metadata.version(package)}" for package in VERSIONS)
     date = time.strftime("%Y-%m-%d", time.gmtime())
     made_by = f"`{command}`, {date}\n\n{used}, Python {platform.python_version()}; {machine()}."
     section = f"## {name}\n\n{made_by}\n\n{body.strip()}"
-    before = path.read_text() if path.exists() else TITLE
+    before = RESULTS.read_text() if RESULTS.exists() else TITLE
     sections = re.split(r"^(?=## )", before, flags=re.M)
     kept = {part.split("\n", 1)[0]: part.rstrip("\n") for part in sections} | {f"## {name}": section}
-    path.write_text("\n\n".join(kept.values()) + "\n")
+    RESULTS.write_text("\n\n".join(kept.values()) + "\n")
 
 
 def write_json(name: str, values: Mapping[str, Any]) -> None:

@@ -25,7 +25,8 @@ from torch.nn.functional import normalize
 
 from asid_core import config as configs
 from asid_core.evaluation.distractors import Surrogates
-from benchmarks.candidates import WEIGHTS
+from benchmarks.encode import rate
+from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
 from benchmarks.results import write_json, write_section
 from benchmarks.synthetic import noise_vectors
 from pipelines import fingerprints
@@ -34,7 +35,7 @@ from pipelines.sweep import find_references
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
-ROWS_A_TRACK, QUERIES, TOP, LEAST_S = 1500, 512, 10, 3.0
+ROWS_A_TRACK, QUERIES, TOP = 1500, 512, 10
 ROWS_A_PARTITION = 4096
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each
@@ -139,13 +140,8 @@ def in_faiss(rows: Vectors) -> Iterator[tuple[str, Callable[[], Search]]]:
 
 
 def timed(search: Search, queries: Vectors) -> float:
-    """Queries a second, of all handed over at once; the best of some rounds."""
-    best, started = float("inf"), time.perf_counter()
-    while time.perf_counter() - started < LEAST_S:
-        at = time.perf_counter()
-        search(queries)
-        best = min(best, time.perf_counter() - at)
-    return len(queries) / best
+    """Queries a second, of all handed over at once."""
+    return len(queries) * rate(lambda: search(queries))
 
 
 def measure(rows: Vectors) -> Iterator[Speed]:
@@ -180,14 +176,13 @@ def table(speeds: Sequence[Speed]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"))
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     parser.add_argument("--sizes", metavar="N", type=int, nargs="+", default=list(SIZES))
     args = parser.parse_args(argv)
-    place = args.bench.with_name(f"{args.bench.name}-noise") / f"catalogue-{WEIGHTS}"
-    if not place.is_dir():
-        print(f"no catalogue in {place}: run `make -C benchmarks candidates` first", file=sys.stderr)
+    catalogue = catalogue_of(args.bench)
+    if catalogue is None:
         return 2
-    rows = vectors_like(Catalogue(str(place)), max(args.sizes))
+    rows = vectors_like(catalogue, max(args.sizes))
     speeds = [speed for size in args.sizes for speed in measure(rows[:size])]
     text = f"{QUERIES} queries at once, {rows.shape[1]} dimensions.\n\n{table(speeds)}"
     print(text)

@@ -20,11 +20,10 @@ from asid_core import config as configs
 from asid_core.config import Config, Gnn
 from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter, patch_size
-from benchmarks.candidates import WEIGHTS
 from benchmarks.encode import rate
+from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
 from benchmarks.results import write_json, write_section
 from benchmarks.search import ROWS_A_TRACK, vectors_like
-from pipelines.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks stages"
 TRACKS = (10, 100, 400)
@@ -95,14 +94,13 @@ def table(found: Sequence[Searched]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-quality"))
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     args = parser.parse_args(argv)
-    place = args.bench.with_name(f"{args.bench.name}-noise") / f"catalogue-{WEIGHTS}"
-    if not place.is_dir():
-        print(f"no catalogue in {place}: run `make -C benchmarks candidates` first", file=sys.stderr)
+    catalogue = catalogue_of(args.bench)
+    if catalogue is None:
         return 2
     torch.set_num_threads(1)
-    rows = torch.from_numpy(vectors_like(Catalogue(str(place)), max(TRACKS) * ROWS_A_TRACK))
+    rows = torch.from_numpy(vectors_like(catalogue, max(TRACKS) * ROWS_A_TRACK))
     found = searches(rows, configs.load(WEIGHTS))
     pairs = {count: reranked(Fingerprinter.from_pretrained("gnn-paper"), count) for count in (1, 8, 32)}
     at_most = {(s.way, s.tracks): s.seconds for s in found}

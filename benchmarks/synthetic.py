@@ -15,6 +15,7 @@ from asid_core.evaluation.distractors import Surrogates, Tail, fit_tails
 from asid_core.evaluation.truth import Truth, track_name
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch
+from benchmarks.noise import NOISE
 from pipelines import fingerprints
 from pipelines.audio import pieces_of_tracks
 from pipelines.catalogue import Catalogue
@@ -23,7 +24,6 @@ from pipelines.references import Blocks, References
 from pipelines.sweep import find_references
 from pipelines.track_features import features_of
 
-NOISE = "references/noise_"  # begins the track ids of the real noise
 DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; at a time; hits a window
 TRIED, TRIED_QUERIES = 2048, 4  # synthetic tracks that the tail is tried on, for so few queries
 

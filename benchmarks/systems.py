@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 
 from asid_core.config import Config, Gnn, LogFrequency, from_dict
 from asid_core.evaluation.report import Report, compare
 from asid_core.model.encoder import GraphBlock
-from asid_core.model.fingerprinter import Fingerprinter, weights_directory
+from asid_core.model.fingerprinter import Fingerprinter, shipped_weights, weights_directory
 from benchmarks.calls import run_bench
 
 STAGES = {"coarse": "coarse alone", "rerank": "reranker alone", "verify": "verification alone", "all": "all stages"}
@@ -38,13 +37,11 @@ class Scored:
     name: str
     reports: dict[str, Report]
     weights: str | None = None
-    notes: tuple[str, ...] = field(default=())
 
 
 def shipped() -> list[str]:
     """Names of the weights of this checkout, `linear` first: the others are compared with it."""
-    found = sorted(p.parent.name for p in Path(str(resources.files("asid_core"))).glob("weights/*/config.json"))
-    return sorted(found, key=lambda name: name != "linear")
+    return sorted(shipped_weights(), key=lambda name: name != "linear")
 
 
 def systems_of(weights: str, kept: Path) -> Iterator[System]:
