@@ -41,23 +41,12 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[Segme
     """The four stages in order."""
     from pipelines import embed, index
     from pipelines import segment as segmenting
-    from pipelines import sweep as sweeping
 
-    config, args = session.config, session.args
+    config = session.config
     segmented = segmenting.segment(corpus, catalogue, config, session.progress)
     embed.embed(catalogue, config, session.weights(), session.progress)
     index.index(catalogue, config, session.progress)
-    swept = sweeping.sweep(
-        catalogue,
-        config,
-        session.weights(),
-        queries=args.queries,
-        references=args.references,
-        min_score=args.min_score,
-        progress=session.progress,
-        new_only=args.new_only,
-    )
-    return segmented, swept
+    return segmented, sweep.as_asked(session, catalogue)
 
 
 VERB = Verb(

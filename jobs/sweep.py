@@ -13,6 +13,9 @@ from jobs.command import Outcome, Session, Verb
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipelines.catalogue import Catalogue
+    from pipelines.sweep import SweepSummary
+
 SHOWN = 20
 
 
@@ -35,24 +38,31 @@ def work(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
     from pipelines.lease import Lease
     from pipelines.runtime import start_ray
-    from pipelines.sweep import sweep
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
     with Lease(catalogue, "sweep"):
-        found = sweep(
-            catalogue,
-            session.config,
-            session.weights(),
-            queries=args.queries,
-            references=args.references,
-            min_score=args.min_score,
-            progress=session.progress,
-            new_only=args.new_only,
-        )
+        found = as_asked(session, catalogue)
     show(found.detections, args.export)
     return Outcome(session.summary(f"sweep {found.sweep_id}: {found.detections.num_rows:,} detections"))
+
+
+def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
+    """The sweep that this verb's options ask for."""
+    from pipelines.sweep import sweep
+
+    args = session.args
+    return sweep(
+        catalogue,
+        session.config,
+        session.weights(),
+        queries=args.queries,
+        references=args.references,
+        min_score=args.min_score,
+        progress=session.progress,
+        new_only=args.new_only,
+    )
 
 
 def show(detections: pa.Table, export: str | None) -> None:

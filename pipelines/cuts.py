@@ -63,8 +63,8 @@ def _shards(work: list[tuple[dict[str, Any], list[Cut]]]) -> list[list[tuple[dic
     """Tracks with their cuts, so many to a task that no core waits long for the last one."""
     import ray
 
-    count = max(1, min(len(work), TASKS_A_CPU * int(ray.cluster_resources().get("CPU", 1))))
-    return [work[i::count] for i in range(count)] if work else []
+    count = min(len(work), max(1, TASKS_A_CPU * int(ray.cluster_resources().get("CPU", 1))))
+    return [work[i::count] for i in range(count)]
 
 
 def cuts_shard(uri: str, work: Sequence[tuple[dict[str, Any], list[Cut]]], shared: list[Any]) -> pa.Table:

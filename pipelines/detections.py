@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from asid_core.schema import DETECTIONS
@@ -25,11 +24,9 @@ def folder(catalogue: Catalogue, sweep_id: str = "") -> Location:
     return place.join(sweep_id) if sweep_id else place
 
 
-def ids(catalogue: Catalogue) -> list[str]:
+def ids(catalogue: Catalogue) -> Sequence[str]:
     """Every sweep, whether it ended or not, oldest first: ids sort by the time of the start."""
-    filesystem, path = folder(catalogue).arrow()  # Location.list would walk through every part of every sweep
-    found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
-    return sorted(entry.base_name for entry in found if entry.type == pyarrow.fs.FileType.Directory)
+    return folder(catalogue).folders()
 
 
 def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
@@ -45,6 +42,11 @@ def latest_sweep(catalogue: Catalogue) -> str | None:
     """Id of the newest sweep that ended."""
     ended = sweeps(catalogue)
     return ended[-1]["sweep_id"] if ended else None
+
+
+def threshold(head: dict[str, Any]) -> float:
+    """The score from which on a sweep (its sweep.json) itself reports; its tables hold every verified pair."""
+    return float(head.get("config", {}).get("score", {}).get("threshold", 0.0))
 
 
 def ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -144,13 +144,11 @@ def evaluate_annotations(
 
 def cut_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Cut]]:
     """What is cut for each protocol and length."""
-    lists: dict[tuple[Protocol, float], list[Cut]] = {}
     authors = directory / AUTHORS_LIST
-    for length_s in QUERY_LENGTHS_S:
-        ours = annotations.cuts(length_s)
-        lists["strict", length_s] = ours
-        lists["paper", length_s] = read_authors_cuts(authors, length_s) if authors.is_file() else ours
-    return dict(sorted(lists.items(), key=lambda item: item[0][0], reverse=True))
+    ours = {length_s: annotations.cuts(length_s) for length_s in QUERY_LENGTHS_S}
+    theirs = {n: read_authors_cuts(authors, n) for n in QUERY_LENGTHS_S} if authors.is_file() else ours
+    lists: dict[Protocol, dict[float, list[Cut]]] = {"strict": ours, "paper": theirs}
+    return {(protocol, length_s): cuts for protocol, some in lists.items() for length_s, cuts in some.items()}
 
 
 def _durations_s(catalogue: Catalogue) -> dict[str, float]:

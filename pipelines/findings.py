@@ -61,7 +61,7 @@ def findings(catalogue: Catalogue, limit: int, min_score: float | None = None) -
     at the same place is one row. Raises CatalogueError where no sweep has ended.
     """
     head = newest_sweep(catalogue)
-    least = _threshold(head) if min_score is None else min_score
+    least = detections.threshold(head) if min_score is None else min_score
     kept, found = _best(detections.batches(catalogue, head["sweep_id"], least), limit)
     tracks = _tracks(catalogue, pa.concat_tables(kept.values()))
     for kind in KINDS:
@@ -79,11 +79,6 @@ def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:
         uri = catalogue.location
         raise CatalogueError(f"no detections in {uri}; make some with `asid sweep --catalogue {uri}`")
     return ended[-1]
-
-
-def _threshold(head: dict[str, Any]) -> float:
-    """The score from which on the sweep itself reports; its tables hold every verified pair."""
-    return float(head.get("config", {}).get("score", {}).get("threshold", 0.0))
 
 
 def _best(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[dict[str, pa.Table], dict[str, int]]:

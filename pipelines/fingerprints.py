@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.fs
 
 from asid_core import schema
 from asid_core.config import Config, ConfigError
@@ -45,9 +44,7 @@ def table_name(model_id: str) -> str:
 
 def tables(catalogue: Catalogue) -> list[str]:
     """Names of the fingerprint tables of a catalogue, whatever their model."""
-    filesystem, path = catalogue.location.arrow()  # Location.list would walk through every fragment
-    found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
-    names = (entry.base_name.removesuffix(".lance") for entry in found)
+    names = (name.removesuffix(".lance") for name in catalogue.location.folders())
     return sorted(name for name in names if name.startswith(PREFIX))
 
 

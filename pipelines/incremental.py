@@ -56,6 +56,17 @@ def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: 
         file.write_table(known)
 
 
+def read_tracks(catalogue: Catalogue, sweep_id: str) -> pa.Table:
+    """What `write_tracks` has recorded. Raises FileNotFoundError."""
+    data = detections.folder(catalogue, sweep_id).join(TRACKS_FILE).read_bytes()
+    return pa.ipc.open_file(pa.py_buffer(data)).read_all()
+
+
+def pairs(tracks: pa.Table) -> list[tuple[str, str]]:
+    """(track_id, content_hash) of each row."""
+    return list(zip(*(tracks[name].to_pylist() for name in KNOWN), strict=True))
+
+
 def find_base(
     catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool
 ) -> tuple[Base, dict[str, Before | None]] | None:
@@ -68,11 +79,11 @@ def find_base(
     if not ended:
         return None
     sweep_id = ended[-1]["sweep_id"]
-    data = detections.folder(catalogue, sweep_id).join(TRACKS_FILE).read_bytes()
-    table = pa.ipc.open_file(pa.py_buffer(data)).read_all()
-    then = dict(zip(_pairs(table), table["shard"].to_pylist(), strict=True))
-    now = _pairs(tracks)
-    gone = {content_hash: track_id for track_id, content_hash in sorted(then.keys() - set(now))}
+    table = read_tracks(catalogue, sweep_id)
+    then = dict(zip(pairs(table), table["shard"].to_pylist(), strict=True))
+    now = set(pairs(tracks))
+    lost = then.keys() - now
+    gone = {content_hash: track_id for track_id, content_hash in sorted(lost)}
     was: dict[str, Before | None] = {}
     renamed: dict[str, str] = {}
     for track_id, content_hash in sorted(now):
@@ -84,12 +95,8 @@ def find_base(
             renamed[old] = track_id
         shard = then[old, content_hash]
         was[track_id] = None if shard is None else Before(old, shard)
-    dropped = {track_id for track_id, _ in then.keys() - set(now)} - renamed.keys()
+    dropped = {track_id for track_id, _ in lost} - renamed.keys()
     return Base(sweep_id, renamed, frozenset(dropped)), was
-
-
-def _pairs(tracks: pa.Table) -> list[tuple[str, str]]:
-    return list(zip(*(tracks[name].to_pylist() for name in KNOWN), strict=True))
 
 
 def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[dict[str, Any]]]:

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from pipelines.catalogue import Catalogue, CatalogueError
+from pipelines.storage import Location
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +45,14 @@ class Lease:
         self._thread = threading.Thread(target=self._keep, name="asid-lease", daemon=True)
 
     def __enter__(self) -> Lease:
-        found, version = self._read()
+        found, version = _read(self._file)
         if found is not None and found["expires"] > self._clock() and not _is_dead(found):
             raise LeaseError(_held(found, str(self._file)))
         if found is not None:
             log.warning("the run of asid %s on %s ended without giving its lease back", found["verb"], found["host"])
         self._version = self._write(version)
         if self._version is None:
-            found, _ = self._read()
+            found, _ = _read(self._file)
             raise LeaseError(_held(found, str(self._file)) if found else f"{self._file} is taken just now: try again")
         self._thread.start()
         return self
@@ -61,7 +62,7 @@ class Lease:
     ) -> None:
         self._ended.set()
         self._thread.join()
-        found, _ = self._read()
+        found, _ = _read(self._file)
         if found is not None and found["token"] == self._mine["token"]:
             self._file.delete()
 
@@ -69,7 +70,7 @@ class Lease:
         """Hold it for another `seconds`. Raises LeaseError where another run has taken it since."""
         version = self._write(self._version)
         if version is None:
-            found, _ = self._read()
+            found, _ = _read(self._file)
             self._lost = _held(found, str(self._file)) if found else f"{self._file} was removed"
         else:
             self._version = version
@@ -90,18 +91,26 @@ class Lease:
             except OSError as error:  # the storage may be back before the lease ends
                 log.warning("the lease was not renewed: %s", error)
 
-    def _read(self) -> tuple[dict[str, Any] | None, str | None]:
-        try:
-            version = self._file.stat().version
-            return json.loads(self._file.read_bytes()), version
-        except FileNotFoundError:
-            return None, None
-        except ValueError:
-            raise CatalogueError(f"{self._file} is not a lease: delete it if no run is under way") from None
-
     def _write(self, version: str | None) -> str | None:
         content = self._mine | {"expires": self._clock() + self._seconds}
         return self._file.write_if(json.dumps(content, indent=2).encode(), version)
+
+
+def holder(catalogue: Catalogue) -> dict[str, Any] | None:
+    """The lease of the run that holds a catalogue now, None where there is none or it has expired."""
+    found, _ = _read(catalogue.location.join(NAME))
+    return found if found is not None and found["expires"] > time.time() else None
+
+
+def _read(file: Location) -> tuple[dict[str, Any] | None, str | None]:
+    """What is in a lease's file, and its version."""
+    try:
+        version = file.stat().version
+        return json.loads(file.read_bytes()), version
+    except FileNotFoundError:
+        return None, None
+    except ValueError:
+        raise CatalogueError(f"{file} is not a lease: delete it if no run is under way") from None
 
 
 def _here() -> dict[str, str]:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from pipelines import detections, incremental, lease
 from pipelines.catalogue import Catalogue
-from pipelines.storage import Location
 
 FINGERPRINTS = "fingerprints-"
 
@@ -59,9 +55,10 @@ def status(catalogue: Catalogue) -> Status:
         audio_s += pc.sum(batch.column(0)).as_py() or 0.0
         segments += pc.sum(batch.column(1)).as_py() or 0
     live = catalogue.live()
-    tables = [name for name in _folders(catalogue.location) if name.startswith(FINGERPRINTS)]
+    tables = [name for name in catalogue.location.folders() if name.startswith(FINGERPRINTS)]
     runs = catalogue.runs()
-    sweeps, unfinished = _sweeps(catalogue)
+    begun, sweeps = detections.ids(catalogue), detections.sweeps(catalogue)
+    ended = {head["sweep_id"] for head in sweeps}
     return Status(
         tracks=len(live),
         audio_s=audio_s,
@@ -69,19 +66,12 @@ def status(catalogue: Catalogue) -> Status:
         rejects=catalogue.rejects().num_rows,
         models=[_model(catalogue, name.removesuffix(".lance"), live) for name in tables],
         sweeps=sweeps,
-        unfinished=unfinished,
+        unfinished={name: len(detections.parts(catalogue, name)) for name in begun if name not in ended},
         found=_found(catalogue, sweeps[-1]) if sweeps else {},
         unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else len(live),
         last_run=runs[-1] if runs else None,
-        at_work=_at_work(catalogue.location.join(lease.NAME)),
+        at_work=lease.holder(catalogue),
     )
-
-
-def _folders(place: Location) -> list[str]:
-    """Names right below: Location.list would walk through every fragment of every table."""
-    filesystem, path = place.arrow()
-    found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
-    return sorted(entry.base_name for entry in found if entry.type == pyarrow.fs.FileType.Directory)
 
 
 def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus:
@@ -99,21 +89,9 @@ def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus
     )
 
 
-def _sweeps(catalogue: Catalogue) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """The heads of the sweeps that ended; the parts of those without one: they are under way, or were killed."""
-    ended, unfinished = [], {}
-    for name in _folders(detections.folder(catalogue)):
-        head = detections.folder(catalogue, name).join(detections.HEAD)
-        if head.exists():
-            ended.append({"sweep_id": name, **json.loads(head.read_bytes())})
-        else:
-            unfinished[name] = len(detections.parts(catalogue, name))
-    return ended, unfinished
-
-
 def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
-    """Detections of a sweep by kind, of what it reports: its tables hold every verified pair."""
-    least = head.get("config", {}).get("score", {}).get("threshold", 0.0)
+    """Detections of a sweep by kind, of what it reports."""
+    least = detections.threshold(head)
     counts: dict[str, int] = {}
     for part in detections.parts(catalogue, head["sweep_id"]):
         filesystem, path = part.arrow()
@@ -125,17 +103,8 @@ def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
 
 def _unswept(catalogue: Catalogue, sweep_id: str, live: dict[str, str]) -> int:
     """Live tracks that a sweep did not know, or knew with other audio."""
-    known = detections.folder(catalogue, sweep_id).join(incremental.TRACKS_FILE)
-    if not known.exists():
+    try:
+        known = incremental.read_tracks(catalogue, sweep_id)
+    except FileNotFoundError:
         return 0
-    table = pa.ipc.open_file(pa.py_buffer(known.read_bytes())).read_all()
-    pairs = (table.column(name).to_pylist() for name in incremental.KNOWN)
-    return len(set(live.items()) - set(zip(*pairs, strict=True)))
-
-
-def _at_work(file: Location) -> dict[str, Any] | None:
-    """The lease in `file`, None where there is none or its run died long ago."""
-    if not file.exists():
-        return None
-    held: dict[str, Any] = json.loads(file.read_bytes())
-    return held if held["expires"] > time.time() else None
+    return len(set(live.items()) - set(incremental.pairs(known)))

@@ -13,7 +13,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, TypeVar
@@ -171,6 +171,12 @@ class Location:
         """
         return self._list_s3() if self.is_s3 else _list_local(self.uri, "", ())
 
+    def folders(self) -> Sequence[str]:
+        """Names of the folders right below, sorted: `list` would walk through all that is in them."""
+        filesystem, path = self.arrow()
+        found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+        return sorted(entry.base_name for entry in found if entry.type == pyarrow.fs.FileType.Directory)
+
     def _list_s3(self) -> Iterator[Entry]:
         where = self._bucket_key()
         prefix = where["Key"] + "/" if where["Key"] else ""
@@ -194,14 +200,11 @@ class Location:
 
     def _read_whole(self, use: Callable[[BinaryIO], T]) -> T:
         """What `use` makes of the file's stream; begun again where it breaks off, which botocore does not do itself."""
-        for left in reversed(range(DOWNLOADS)):
-            try:
-                with self.open() as stream:
-                    return use(stream)
-            except StoreFailure:
-                if not left:
-                    raise
-        raise AssertionError
+        for _ in range(DOWNLOADS - 1):
+            with contextlib.suppress(StoreFailure), self.open() as stream:
+                return use(stream)
+        with self.open() as stream:
+            return use(stream)
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:

@@ -105,7 +105,7 @@ def collect_sweeps(catalogue: Catalogue, grace_s: float) -> int:
         # the head first: without it a sweep that is half deleted is one that never ended
         for name, _ in sorted(files, key=lambda file: not file[0].endswith(detections.HEAD)):
             catalogue.location.join(name).delete()
-        _remove_folder(catalogue.location.join("detections", sweep_id))
+        _remove_folder(detections.folder(catalogue, sweep_id))
         gone += 1
     if gone:
         log.info("removed %d sweeps that later ones have overtaken or that never ended", gone)
