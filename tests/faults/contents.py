@@ -48,9 +48,8 @@ def contents(uri: str) -> Contents:
     for name in fingerprints.tables(catalogue):
         table = catalogue.table(name)
         assert table is not None
-        rows = table.to_table(
-            columns=["track_id", "window_index", "vector"]
-        )  # fingerprint_id is of the audio: a copy's too
+        # by track and window: a fingerprint_id is of the audio, so a copy has the same ones
+        rows = table.to_table(columns=["track_id", "window_index", "vector"])
         ids = list(zip(rows["track_id"].to_pylist(), rows["window_index"].to_pylist(), strict=True))
         assert len(ids) == len(set(ids))
         flat = rows["vector"].combine_chunks().flatten().to_numpy()

@@ -10,13 +10,10 @@ import pytest
 from jobs import cli
 from jobs.command import DONE
 from pipelines.embed import embed
+from tests.asid_core.evaluation.test_sample100 import span, write_set
 from tests.pipelines.catalogues import LINEAR, make_catalogue, melody, save_model
 
 RATE = 16_000
-HEADER = (
-    "sample_id,target_track_id,query_track_id,t_target,t_query,n_repetitions,estimated_tempo_ratio,"
-    "target_instruments,query_interfering_instruments,sample_type,interpolation,comments\n"
-)
 # T001 plays 8 s of T002 twice, and what lies between absences is T002 once more; T003 plays 6 s of T004;
 # T003 is no reference, T006 is noise, T007 is missing
 PLACES = {"T001": ((2.0, "T002", 4.0, 8.0), (20.0, "T002", 4.0, 8.0)), "T003": ((5.0, "T004", 1.0, 6.0),)}
@@ -32,32 +29,27 @@ def music() -> dict[str, np.ndarray]:
     return waveforms
 
 
-def spans(*ends: tuple[float, float], **kind: str) -> list[dict[str, Any]]:
-    return [{"start_time": start, "end_time": end, "id": 1, **kind} for start, end in ends]
+def spans(*ends: tuple[float, float], **kind: str) -> list[dict[str, object]]:
+    return [span(start, end, 1, **kind) for start, end in ends]
 
 
 def write_annotations(folder: Path) -> None:
-    (folder / "annotations").mkdir(parents=True)
-    (folder / "authors").mkdir()
-    (folder / "samples.csv").write_text(
-        HEADER
-        + "S001,T002,T001,4,2,2,1.0,drums,,beat,no,\n"
-        + "S002,T004,T003,1,5,1,1.0,bass,,riff,no,\n"
-        + "S003,T004,T007,1,5,60,1.1,bass,,riff,maybe,\n"
+    samples = (
+        "S001,T002,T001,4,2,2,1.0,drums,,beat,no,\n"
+        "S002,T004,T003,1,5,1,1.0,bass,,riff,no,\n"
+        "S003,T004,T007,1,5,60,1.1,bass,,riff,maybe,\n"
     )
-    (folder / "tracks.csv").write_text("track_id,artist,title,year,genre\nT001,A,B,1994,Hip-hop\n")
     files = {
         "S001": (spans((0.0, 2.0), (10.0, 20.0), (28.0, 30.0), type="absence"), spans((4.0, 12.0))),
         "S002": (spans((5.0, 11.0)), spans((1.0, 7.0))),
         "S003": (spans((5.0, 30.0)), spans((1.0, 7.0))),
     }
-    for name, (query, target) in files.items():
-        content = {"query_time_annotations": query, "target_time_annotations": target, "sample_id": name}
-        (folder / "annotations" / f"{name}.json").write_text(json.dumps(content))
+    write_set(folder, samples, "track_id,artist,title,year,genre\nT001,A,B,1994,Hip-hop\n", files)
     theirs = [
         {"sample_id": "S001", "query_file": "T001", "ref_file": "T002", "start_time": start, "end_time": start + length}
         for start, length in ((2.0, 8.0), (20.0, 8.0), (2.0, 8.0), (20.0, 0.5))
     ]
+    (folder / "authors").mkdir()
     (folder / "authors" / "sample100_query_index.json").write_text(json.dumps(theirs))
 
 

@@ -47,6 +47,14 @@ SHIFT = """new Promise((done) => {
   observer.observe({ type: 'layout-shift', buffered: true });
   requestAnimationFrame(() => requestAnimationFrame(() => { add(observer.takeRecords()); done(sum); }));
 })"""
+# every view, and what is true once it is there
+VIEWS = {
+    "samples": "true",
+    "duplicates": "true",
+    "d0": "document.querySelector('canvas')",
+    "network": "asid.networkView.graph()",
+    "exports": "true",
+}
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 LISTEN = """window.heard = []; window.play ||= Audio.prototype.play;
 Audio.prototype.play = function () { heard.push(this); return play.call(this); }; 0"""
@@ -188,39 +196,31 @@ def test_the_network(opened: Browser) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])
-@pytest.mark.parametrize("view", ["samples", "duplicates", "d0", "network", "exports"])
+@pytest.mark.parametrize("view", VIEWS)
 def test_nothing_moves_while_it_loads_and_nothing_is_cut_off(opened: Browser, page: str, view: str, width: int) -> None:
     opened.look(width=width, height=800)
     opened.open(f"{page}#{view}")
-    opened.wait({"network": "asid.networkView.graph()", "d0": "document.querySelector('canvas')"}.get(view, "true"))
+    opened.wait(VIEWS[view])
     assert opened.run(SHIFT) < 0.01  # a tenth of what is still called good
     assert opened.run("document.documentElement.scrollWidth <= innerWidth")
 
 
 @pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm install --no-save axe-core")
-@pytest.mark.parametrize("view", ["samples", "duplicates", "d0", "network", "exports"])
+@pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing(opened: Browser, view: str) -> None:
     for look in ({"dark": False}, {"dark": True}, {"width": 360, "height": 740, "phone": True}):
         opened.look(**look)  # type: ignore[arg-type]
-        go(
-            opened,
-            view,
-            {"network": "asid.networkView.graph()", "d0": "document.querySelector('canvas')"}.get(view, "true"),
-        )
+        go(opened, view, VIEWS[view])
         opened.run(AXE.read_text() + "; 0")
         found = opened.run("axe.run(document, {preload: false}).then((r) => r.violations.map((v) => v.id + v.help))")
         assert found == [], look
 
 
 @pytest.mark.parametrize("dark", [False, True])
-@pytest.mark.parametrize("view", ["samples", "duplicates", "d0", "network", "exports"])
+@pytest.mark.parametrize("view", VIEWS)
 def test_can_be_read_by_all(opened: Browser, view: str, dark: bool) -> None:
     opened.look(dark=dark)
-    go(
-        opened,
-        view,
-        {"network": "asid.networkView.graph()", "d0": "document.querySelector('canvas')"}.get(view, "true"),
-    )
+    go(opened, view, VIEWS[view])
     assert opened.run(NAMELESS) == 0
     assert opened.run(CONTRAST) >= 4.5  # WCAG AA
     # a new view says where it is
