@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,25 +20,31 @@ def span(start: float, end: float, layer: int, **kind: str) -> dict[str, object]
     return {"start_time": start, "end_time": end, "id": layer, **kind}
 
 
+def write_set(folder: Path, samples: str, tracks: str, files: dict[str, tuple[list[Any], list[Any]]]) -> None:
+    """Rows of samples.csv, tracks.csv as it is, and the spans of query and target of the annotated samples."""
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "samples.csv").write_text(HEADER + samples)
+    (folder / "tracks.csv").write_text(tracks)
+    for name, (query, target) in files.items():
+        content = {"query_time_annotations": query, "target_time_annotations": target, "sample_id": name}
+        (folder / "annotations" / f"{name}.json").write_text(json.dumps(content))
+
+
 @pytest.fixture
 def miniature(tmp_path: Path) -> Path:
     """Three relations: marked by absence, by occurrence, and not annotated."""
-    (tmp_path / "annotations").mkdir()
-    (tmp_path / "samples.csv").write_text(
-        HEADER
-        + "S001,T002,T001,0,0,19,1.08,drums,,beat,no, by absence\n"
-        + "S002,T003,T001,4,8,3,0.9,bass,,riff,maybe, by occurrence\n"
-        + "S003,T003,T004,4,8,60,1.0,bass,,1-note,no,\n"
+    samples = (
+        "S001,T002,T001,0,0,19,1.08,drums,,beat,no, by absence\n"
+        "S002,T003,T001,4,8,3,0.9,bass,,riff,maybe, by occurrence\n"
+        "S003,T003,T004,4,8,60,1.0,bass,,1-note,no,\n"
     )
-    (tmp_path / "tracks.csv").write_text('track_id, artist, title, year, genre\nT001, A, "B, C", 1994, Hip-hop\n')
+    tracks = 'track_id, artist, title, year, genre\nT001, A, "B, C", 1994, Hip-hop\n'
     absence = [span(0, 5, 1, type="absence"), span(5.1, 7.5, 2, type="occurrence"), span(20, 22, 1), span(22.5, 24, 1)]
     files = {
         "S001": (absence, [span(1, 3, 2)]),
         "S002": ([span(30, 37, 1), span(40, 42, 1)], [span(9, 16, 1), span(50, 57, 2)]),
     }
-    for name, (query, target) in files.items():
-        content = {"query_time_annotations": query, "target_time_annotations": target, "sample_id": name}
-        (tmp_path / "annotations" / f"{name}.json").write_text(json.dumps(content))
+    write_set(tmp_path, samples, tracks, files)
     return tmp_path
 
 
