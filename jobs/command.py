@@ -218,7 +218,9 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
         return _complain(verb, met, FAILED, goes_on)
     finally:
         if not ray_was_up and _ray_is_up():
-            sys.modules["ray"].shutdown()  # leave no processes behind
+            from pipelines.runtime import stop_ray
+
+            stop_ray()  # leave no processes behind
     progress.close()
     if outcome.summary:
         print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout, flush=True)

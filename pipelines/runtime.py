@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how Arrow's and Lance's begi
 STORE_RETRIES = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 OBJECT_STORE_SHARE = 0.3
+# Of Ray Data, in the driver: what pulls results, and what schedules
+DATA_THREADS = ("iter_threaded", "StreamingExecutor-")
+DATA_THREAD_S = 30.0  # they end by themselves once nobody reads on, in a second or two of an idle machine
 
 
 def start_ray(address: str | None = None) -> None:
@@ -51,6 +55,20 @@ def start_ray(address: str | None = None) -> None:
     context.max_map_retries = STORE_RETRIES
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is ours to tell
     log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
+
+
+def stop_ray() -> None:
+    """End the Ray that this process started or joined, once Ray Data no longer asks it anything.
+
+    A thread of a pipeline that was left half way would otherwise find Ray gone, upon which Ray ends the whole process
+    at once, with code 1.
+    """
+    import ray
+
+    for thread in threading.enumerate():
+        if thread.name.startswith(DATA_THREADS):
+            thread.join(DATA_THREAD_S)
+    ray.shutdown()
 
 
 def met_by_worker(error: Exception) -> Exception:

@@ -1,15 +1,16 @@
-"""What is told of an error that a worker met."""
+"""What is told of an error that a worker met, and whose end is waited for before Ray's."""
 
 from __future__ import annotations
 
 import errno
+import threading
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import ray.data
 
-from pipelines.runtime import met_by_worker
+from pipelines.runtime import DATA_THREADS, met_by_worker
 
 
 def full(_: pa.Table) -> pa.Table:
@@ -36,3 +37,17 @@ def test_the_error_itself_is_told(ray_session: Any, work: Any, kind: type[Except
 def test_other_errors_stay_as_they_are() -> None:
     error = KeyError("x")
     assert met_by_worker(error) is error
+
+
+@pytest.mark.ray
+def test_the_threads_to_wait_for_are_those_of_an_unfinished_read(ray_session: Any) -> None:
+    before = set(threading.enumerate())
+    rows = iter(ray.data.range(1000, override_num_blocks=100).iter_batches(batch_size=1, prefetch_batches=0))
+    next(rows)
+    new = [thread for thread in threading.enumerate() if thread not in before]
+    waited_for = [thread for thread in new if thread.name.startswith(DATA_THREADS)]
+    assert any(thread.name.startswith(DATA_THREADS[0]) for thread in waited_for)
+    del rows
+    for thread in waited_for:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in waited_for)
