@@ -18,6 +18,7 @@ from jobs.command import Failure, Outcome, Session, Verb
 
 if TYPE_CHECKING:
     from asid_core.evaluation.report import Report
+    from pipelines.storage import Location
 
 NEEDS = {"make": ("corpus", "output"), "run": ("bench",), "fit": ("bench",)}
 
@@ -65,29 +66,31 @@ def _make(session: Session) -> Outcome:
 def _run(session: Session) -> Outcome:
     from pipelines.catalogue import Catalogue
     from pipelines.evaluate import comparison, evaluate_bench
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
     from pipelines.storage import Location
 
     args, config = session.args, session.config
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
-    found = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
+    with Lease(catalogue, "bench run"):
+        found = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     report = found.reports["all"]
     print(report.to_markdown())
     print(comparison(found.reports, "stage"))
     if args.against:
-        print(compared(report, Path(args.against), config.model.name))
+        print(compared(report, Location(args.against), config.model.name))
     if args.output:
         Location(args.output).write_bytes(found.to_json(model=config.model.name))
     return Outcome(session.summary(f"mAP {report.figures['map']} on {report.num_queries} queries"))
 
 
-def compared(report: Report, other: Path, name: str) -> str:
+def compared(report: Report, other: Location, name: str) -> str:
     """The paired test against the figures that another `run --output` wrote. Raises Failure where they do not fit."""
     from asid_core.evaluation.report import Report, paired_table
 
     try:
-        values = json.loads(other.read_text())
+        values = json.loads(other.read_bytes())
         return paired_table(report, Report.from_dict(values["reports"]["all"]), (name, str(values["model"])))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise Failure(f"{other} holds no figures ({error!r}): give what `asid bench run --output` wrote") from error
@@ -97,12 +100,14 @@ def _fit(session: Session) -> Outcome:
     from asid_core.evaluation.fitting import fit_score
     from pipelines.catalogue import Catalogue
     from pipelines.evaluate import sweep_bench
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
 
     args, config = session.args, session.config
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
-    truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
+    with Lease(catalogue, "bench fit"):
+        truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     fit = fit_score(swept.detections, truth, config.score.threshold)
     values = {name: float(f"{value:.3g}") for name, value in asdict(fit.score).items()}
     print(yaml.safe_dump({"score": values}, sort_keys=False))

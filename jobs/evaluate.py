@@ -27,6 +27,7 @@ def work(session: Session) -> Outcome:
     from asid_core.evaluation.occurrences import to_markdown
     from pipelines.catalogue import Catalogue
     from pipelines.evaluate import comparison, evaluate_annotations
+    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
     from pipelines.storage import Location
 
@@ -34,15 +35,16 @@ def work(session: Session) -> Outcome:
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
     try:
-        found = evaluate_annotations(
-            args.annotations,
-            catalogue,
-            session.config,
-            session.weights(),
-            args.queries,
-            args.references,
-            session.progress,
-        )
+        with Lease(catalogue, "evaluate"):  # its sweep is kept in the catalogue
+            found = evaluate_annotations(
+                args.annotations,
+                catalogue,
+                session.config,
+                session.weights(),
+                args.queries,
+                args.references,
+                session.progress,
+            )
     except ValueError as error:
         raise Failure(str(error)) from error
     print(found.reports["strict"].to_markdown())

@@ -46,7 +46,7 @@ class Lease:
 
     def __enter__(self) -> Lease:
         found, version = _read(self._file)
-        if found is not None and found["expires"] > self._clock() and not _is_dead(found):
+        if found is not None and _holds(found, self._clock()):
             raise LeaseError(_held(found, str(self._file)))
         if found is not None:
             log.warning("the run of asid %s on %s ended without giving its lease back", found["verb"], found["host"])
@@ -97,9 +97,9 @@ class Lease:
 
 
 def holder(catalogue: Catalogue) -> dict[str, Any] | None:
-    """The lease of the run that holds a catalogue now, None where there is none or it has expired."""
+    """The lease of the run that holds a catalogue now; None where there is none, it has expired or its run is dead."""
     found, _ = _read(catalogue.location.join(NAME))
-    return found if found is not None and found["expires"] > time.time() else None
+    return found if found is not None and _holds(found, time.time()) else None
 
 
 def _read(file: Location) -> tuple[dict[str, Any] | None, str | None]:
@@ -120,6 +120,10 @@ def _here() -> dict[str, str]:
     except OSError:
         numbering = secrets.token_hex(8)  # no way to know
     return {"host": socket.gethostname(), "processes": numbering}
+
+
+def _holds(lease: dict[str, Any], now: float) -> bool:
+    return bool(lease["expires"] > now) and not _is_dead(lease)
 
 
 def _is_dead(lease: dict[str, Any]) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.catalogue import Catalogue
-from pipelines.lease import Lease, LeaseError
+from pipelines.lease import Lease, LeaseError, holder
 from pipelines.storage import Location
 
 
@@ -66,13 +66,16 @@ def test_a_run_that_was_killed_here_is_no_obstacle(tmp_path: Path, monkeypatch: 
     assert killed.stdout is not None and killed.stdout.readline() == b"held\n"
     with pytest.raises(LeaseError, match="asid embed"):
         Lease(catalogue, "run").__enter__()
+    assert (holder(catalogue) or {})["verb"] == "embed"
     killed.kill()
     killed.wait()
     if where != "here":
         monkeypatch.setattr("socket.gethostname", lambda: where)
         with pytest.raises(LeaseError, match="asid embed"):
             Lease(catalogue, "run").__enter__()
+        assert holder(catalogue) is not None
     else:
+        assert holder(catalogue) is None  # asid status says that nobody is at work
         with Lease(catalogue, "run"):
             pass
 
