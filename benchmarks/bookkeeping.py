@@ -178,7 +178,7 @@ class Made:
 
 def run(folder: Path, tracks: int) -> Meter:
     """Every step, in order."""
-    config, meter = load(WEIGHTS), Meter()
+    config, meter = load(WEIGHTS, ["search.exact_below_rows=1000000"]), Meter()  # the index is to be built here
     made = Made(folder, tracks, config)
     meter.measure("make tracks and their files", made.write_tracks)
     meter.measure("make fingerprints", made.write_fingerprints)
