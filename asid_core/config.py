@@ -180,8 +180,8 @@ class Search:
     places_a_track: int = 2
     look_dims: int = 0  # the first look is at so many leading dimensions (0: all) of every look_stride-th window
     look_stride: int = 1
-    # where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of 0.53 on
-    # laid-over queries; the first look of the exact search 860, falling as rows grow (RESULTS, "Search speed", "stages")
+    # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of
+    # 0.53 on laid-over queries; the exact search 860, fewer as rows grow (RESULTS, "Search speed" and "stages")
     exact_below_rows: int = 5_000_000
     nprobes: int = 64  # partitions of the index that a query looks into
     refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
