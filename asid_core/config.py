@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from dataclasses import dataclass, field
@@ -282,6 +283,7 @@ class Config:
 
 
 T = TypeVar("T")
+EXPONENT = re.compile(r"[-+]?\d+[eE][-+]?\d+")  # 1e-3 is a number to people; to YAML 1.1 it is text
 
 
 def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:
@@ -310,6 +312,8 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{path} must be a list, not {value!r}")
         return tuple(_convert(typing.get_args(hint)[0], item, path) for item in value)
+    if hint is float and isinstance(value, str) and EXPONENT.fullmatch(value):
+        return float(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
