@@ -125,7 +125,9 @@ def _catalogue_uri(session: Session) -> str:
 VERB = Verb(
     "bench",
     "Make a benchmark with exact truth from any music; score a model on it.",
-    "asid bench make --corpus ~/Music --output ~/bench && asid bench run --bench ~/bench --weights linear",
+    "asid bench make --corpus ~/Music --output ~/bench\n"
+    "asid bench run --bench ~/bench --output ~/default.json\n"
+    "asid bench run --bench ~/bench --weights linear --against ~/default.json",
     options,
     work,
 )

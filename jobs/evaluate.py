@@ -68,7 +68,8 @@ def missing(names: Sequence[str]) -> str:
 VERB = Verb(
     "evaluate",
     "Score a catalogue by annotations (Sample100-ext), paper and strict protocols.",
-    "asid evaluate --annotations ~/sample100-ext --catalogue ~/sample100.asid",
+    "asid evaluate --annotations ~/sample100-ext --catalogue ~/sample100.asid\n"
+    "asid evaluate --annotations ~/sample100-ext --catalogue s3://bucket/everything --output ~/figures.json",
     options,
     work,
 )

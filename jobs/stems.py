@@ -44,7 +44,9 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "stems",
     "Make training tables from folders of stems, mixes or MIDI.",
-    "asid stems --multitrack ~/stems --output ~/training/stems",
+    "asid stems --multitrack ~/stems --output ~/training/stems\n"
+    "asid stems --corpus ~/Music --output ~/training/stems\n"
+    "asid stems --midi ~/MIDI --output ~/training/stems",
     options,
     work,
 )
