@@ -17,6 +17,9 @@ STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how Arrow's and Lance's begi
 STORE_RETRIES = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 OBJECT_STORE_SHARE = 0.3
+LOCAL_STARTS = (
+    3  # Ray gives its node 30 s, whatever else the machine has to do (seen to fail at a load of 10 on 2 cores)
+)
 # Of Ray Data, in the driver: what pulls results, and what schedules
 DATA_THREADS = ("iter_threaded", "StreamingExecutor-")
 DATA_THREAD_S = 30.0  # they end by themselves once nobody reads on, in a second or two of an idle machine
@@ -37,13 +40,7 @@ def start_ray(address: str | None = None) -> None:
     if not ray.is_initialized():
         if local:
             memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-            ray.init(
-                address="local",
-                include_dashboard=False,
-                object_store_memory=int(min(OBJECT_STORE_BYTES, OBJECT_STORE_SHARE * memory)),
-                logging_level=logging.ERROR,
-                log_to_driver=False,
-            )
+            _start_here(int(min(OBJECT_STORE_BYTES, OBJECT_STORE_SHARE * memory)))
         else:
             ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     context = ray.data.DataContext.get_current()
@@ -55,6 +52,25 @@ def start_ray(address: str | None = None) -> None:
     context.max_map_retries = STORE_RETRIES
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is ours to tell
     log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
+
+
+def _start_here(object_store_bytes: int) -> None:
+    import ray
+
+    for left in reversed(range(LOCAL_STARTS)):
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=object_store_bytes,
+                logging_level=logging.ERROR,
+                log_to_driver=False,
+            )
+            return
+        except Exception as error:  # Ray raises no kind of its own here
+            if not left or "timed out during startup" not in str(error):
+                raise
+            log.warning("Ray did not start within its 30 s, this machine is busy: once more")
 
 
 def stop_ray() -> None:

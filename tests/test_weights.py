@@ -10,7 +10,7 @@ import torch
 from asid_core import config
 from asid_core.model.fingerprinter import Fingerprinter, weights_directory
 
-SHIPPED = ["discriminant", "gnn-paper", "linear"]
+SHIPPED = ["discriminant", "gnn", "gnn-paper", "linear"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -62,9 +62,12 @@ def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path) -> None:
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job started with & ignores it
     )
     assert run.stderr is not None
+    before = []
     for line in run.stderr:
+        before.append(line)
         if line.startswith("embed "):  # all tracks are segmented, most of the work is still to do
             break
+    assert before and before[-1].startswith("embed "), before
     os.killpg(run.pid, signal.SIGINT)
     said = run.stderr.read()
     assert run.wait(timeout=120) == INTERRUPTED, said

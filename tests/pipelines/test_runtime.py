@@ -8,8 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import ray
 import ray.data
 
+from pipelines import runtime
 from pipelines.runtime import DATA_THREADS, met_by_worker
 
 
@@ -51,3 +53,19 @@ def test_the_threads_to_wait_for_are_those_of_an_unfinished_read(ray_session: An
     for thread in waited_for:
         thread.join(60)
     assert not any(thread.is_alive() for thread in waited_for)
+
+
+@pytest.mark.parametrize(("text", "starts"), [("The current node timed out during startup.", 3), ("no disk", 1)])
+def test_a_start_of_ray_that_took_too_long_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, text: str, starts: int
+) -> None:
+    tried: list[int] = []
+
+    def fails(**_: Any) -> None:
+        tried.append(1)
+        raise Exception(text)
+
+    monkeypatch.setattr(ray, "init", fails)
+    with pytest.raises(Exception, match=text):
+        runtime._start_here(1)
+    assert len(tried) == starts
