@@ -283,7 +283,7 @@ class Config:
 
 
 T = TypeVar("T")
-EXPONENT = re.compile(r"[-+]?\d+[eE][-+]?\d+")  # 1e-3 is a number to people; to YAML 1.1 it is text
+EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # 1e-3 is a number to people; to YAML 1.1 it is text
 
 
 def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:

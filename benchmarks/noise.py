@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,7 +71,6 @@ def with_noise(bench: Path, music: Path, place: Path) -> None:
 
 def swept(place: Path, count: int) -> tuple[Truth, SweepSummary]:
     """A sweep that verifies `count` references a query; its seconds are of the whole."""
-    config = configs.load(WEIGHTS)
-    config = dataclasses.replace(config, search=dataclasses.replace(config.search, verify_tracks=count))
+    config = configs.load(WEIGHTS, [f"search.verify_tracks={count}"])
     catalogue = Catalogue(str(catalogue_in(place)), create=True, geometry=config.segment)
     return sweep_bench(place, catalogue, config, WEIGHTS)

@@ -17,9 +17,8 @@ STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how Arrow's and Lance's begi
 STORE_RETRIES = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 OBJECT_STORE_SHARE = 0.3
-LOCAL_STARTS = (
-    3  # Ray gives its node 30 s, whatever else the machine has to do (seen to fail at a load of 10 on 2 cores)
-)
+# Ray gives its node 30 s, whatever else the machine has to do (seen to fail at a load of 10 on 2 cores)
+LOCAL_STARTS = 3
 # Of Ray Data, in the driver: what pulls results, and what schedules
 DATA_THREADS = ("iter_threaded", "StreamingExecutor-")
 DATA_THREAD_S = 30.0  # they end by themselves once nobody reads on, in a second or two of an idle machine
