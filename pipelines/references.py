@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -134,29 +135,46 @@ class ExactReferences:
         self.row_centre_s = np.zeros(self._blocks.num_rows)
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
-        """Hits of each, whose rows are those of `row_track` and `row_centre_s`; own rows are never among them."""
-        keep, dims, stride = self._config.hits_a_window, self._config.look_dims, self._config.look_stride
-        searches = [ExactSearch(query.vectors, keep, dims, stride) for query in queries]
+        """Hits of each, whose rows are those of `row_track` and `row_centre_s`; own rows are never among them.
+
+        All windows are searched with as if they were of one track: a product of two large matrices costs less.
+        """
+        together = torch.cat([query.vectors for query in queries], 1)
+        search = ExactSearch(together, self._config.hits_a_window, self._config.look_dims, self._config.look_stride)
         for block in self._blocks:
             if self._cohort is not None and (block.tracks < 0).all():
                 continue
             rows = slice(block.first_row, block.first_row + len(block.tracks))
             self.row_track[rows] = block.tracks
             self.row_centre_s[rows] = block.start_s + self._window_s / 2
-            for query, exact in zip(queries, searches, strict=True):
-                for start, stop in runs_without(block.tracks, query.own):
-                    exact.add(block.vectors[start:stop], block.first_row + start)
-        return [self._strong(exact.hits(), query) for query, exact in zip(queries, searches, strict=True)]
+            add_block(search, block, queries)
+        hits = search.hits()
+        if self._cohort is not None:
+            usual = ExactSearch(together, 1)
+            for block in self._cohort:
+                add_block(usual, block, queries)
+            mean, deviation = (values.numpy() for values in usual.usual())
+            hits = replace(hits, strength=(hits.cosine - mean[hits.window]) / deviation[hits.window])
+        return divided(hits, [query.vectors.shape[1] for query in queries])
 
-    def _strong(self, hits: Hits, query: Queries) -> Hits:
-        if self._cohort is None:
-            return hits
-        usual = ExactSearch(query.vectors, 1)
-        for block in self._cohort:
-            for start, stop in runs_without(block.tracks, query.own):
-                usual.add(block.vectors[start:stop], 0)
-        mean, deviation = (values.numpy() for values in usual.usual())
-        return replace(hits, strength=(hits.cosine - mean[hits.window]) / deviation[hits.window])
+
+def add_block(search: ExactSearch, block: Block, queries: Sequence[Queries]) -> None:
+    """Search a block for the windows of all `queries`, which are those of `search`; each but in its own track."""
+    inside = set(block.tracks.tolist())
+    stop = 0
+    for own, alike in itertools.groupby(queries, lambda query: query.own if query.own in inside else None):
+        start, stop = stop, stop + sum(query.vectors.shape[1] for query in alike)
+        for first, last in runs_without(block.tracks, own):
+            search.add(block.vectors[first:last], block.first_row + first, slice(start, stop))
+
+
+def divided(hits: Hits, windows: Sequence[int]) -> list[Hits]:
+    """Hits by window, of queries of so many windows each, by query."""
+    edges = np.cumsum([0, *windows])
+    cuts = np.searchsorted(hits.window, edges)
+    columns = [getattr(hits, field.name) for field in fields(Hits)]
+    parts = [Hits(*(column[start:stop] for column in columns)) for start, stop in itertools.pairwise(cuts)]
+    return [replace(part, window=part.window - np.int32(edge)) for part, edge in zip(parts, edges[:-1], strict=True)]
 
 
 def runs_without(tracks: np.ndarray, own: int | None) -> list[tuple[int, int]]:

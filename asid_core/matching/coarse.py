@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.precision import bfloat16_pays
+from asid_core.precision import INT8_MOST, int8_pays
 
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
 _TILE_QUERIES, _TILE_ROWS = 2048, 1024
-_REFINE_WINDOWS = 16
+# groups scored at once: 4 MB of rows, or what 8192 query vectors hold; what leaves the cache takes 3 times as long
+_REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
 MIN_USUAL_GROUPS, USUAL_SHARE = 64, 0.95
 # cosines spread by 0.05 to 0.1 over music; a catalogue of a few near-equal windows must not make a small gap look large
 MIN_DEVIATION = 0.03
@@ -47,11 +48,11 @@ class ExactSearch:
         The first look chooses groups by the leading `look_dims` dimensions (of a projection ordered by variance; 0 for
         all) of every `look_stride`-th row; what it chooses is scored in full.
         """
-        self.queries = queries
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
         self.look = min(look_dims or self.dim, self.dim)
         self.stride = look_stride
+        self._chooses = self.look < self.dim or look_stride > 1  # and no more: what it chooses is scored in full
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
         self._cosine = torch.full((self.windows, keep), -1.0)
@@ -61,69 +62,85 @@ class ExactSearch:
         self._sum = torch.zeros(self.windows, dtype=torch.float64)
         self._squares = torch.zeros(self.windows, dtype=torch.float64)
 
-    def add(self, references: Tensor, first_row: int) -> None:
-        """Search a block of rows [m, dim], which are rows first_row.. of the reference table."""
+    def add(self, references: Tensor, first_row: int, windows: slice | None = None) -> None:
+        """Search a block of rows [m, dim], which are rows first_row.. of the reference table, for some windows."""
         if len(references) == 0:
             return
-        best = self._best_in_groups(references, self.look, self.stride)
-        if self.look < self.dim or self.stride > 1:
-            self._note_usual(self._best_in_groups(_spread(references), self.dim, 1))
-        else:
-            self._note_usual(best)
-        chosen = best.topk(min(self.keep, best.shape[1]), dim=1).indices
-        for start in range(0, self.windows, _REFINE_WINDOWS):
-            part = slice(start, start + _REFINE_WINDOWS)
-            self._merge(part, *self._refine(part, references, chosen[part]), first_row)
-
-    def _best_in_groups(self, references: Tensor, dims: int, stride: int) -> Tensor:
-        """Best cosine of each window in each group of the block, by some dimensions of some rows: [n, groups]."""
-        # a first look only chooses: bfloat16's 8 bits move a cosine of 0.5 by 0.001, and take half the time
-        only_chooses = dims < self.dim or stride > 1
-        dtype = torch.bfloat16 if only_chooses and bfloat16_pays(self._flat.device) else self._flat.dtype
-        rows, group = references[::stride, :dims].to(dtype).contiguous(), GROUP // stride
-        queries = self._flat[:, :dims].to(dtype).contiguous()
-        groups = -(-len(rows) // group)
-        best = torch.empty(self.windows, groups)
+        first, last, _ = (windows or slice(None)).indices(self.windows)
+        rows, spread = references[:: self.stride, : self.look], _spread(references)
+        looked, usual = self._numbers(rows), self._numbers(spread) if self._chooses else None
         windows_a_tile = max(1, _TILE_QUERIES // self.probes)
-        for w in range(0, self.windows, windows_a_tile):
-            query = queries[w * self.probes : (w + windows_a_tile) * self.probes]
-            for r in range(0, len(rows), _TILE_ROWS):
-                # rows down, so that the maximum over a group compares whole rows of the tile: 14 times as fast
-                scores = rows[r : r + _TILE_ROWS] @ query.T
-                if ragged := -len(scores) % group:
-                    scores = torch.nn.functional.pad(scores, (0, 0, 0, ragged), value=-1.0)
-                top = scores.unflatten(0, (-1, group)).amax(1).unflatten(1, (-1, self.probes)).amax(2)
-                best[w : w + top.shape[1], r // group : r // group + len(top)] = top.T
+        for start in range(first, last, windows_a_tile):
+            part = slice(start, min(start + windows_a_tile, last))
+            queries = self._flat[part.start * self.probes : part.stop * self.probes]
+            best = self._best_in_groups(looked, self._numbers(queries[:, : self.look]), GROUP // self.stride)
+            self._note_usual(part, self._best_in_groups(usual, self._numbers(queries), GROUP) if usual else best)
+            self._refine(part, references, self._promising(part, best), first_row)
+
+    def _numbers(self, vectors: Tensor) -> tuple[Tensor, float]:
+        """Vectors [n, dim], and what 1 stands for in them: of eight bits, where they only choose and that is fast."""
+        if not (self._chooses and int8_pays()):
+            return vectors.contiguous(), 1.0
+        step = max(float(vectors.abs().amax()), 1e-6) / INT8_MOST
+        return (vectors / step).round_().to(torch.int8), step
+
+    def _best_in_groups(self, references: tuple[Tensor, float], queries: tuple[Tensor, float], group: int) -> Tensor:
+        """Best cosine of each window (its probes are neighbours among `queries`) in each `group` rows: [groups, n]."""
+        rows, columns, step = references[0], queries[0].T.contiguous(), references[1] * queries[1]
+        best = torch.empty(-(-len(rows) // group), columns.shape[1] // self.probes)
+        product = torch._int_mm if rows.dtype == torch.int8 else torch.mm
+        for r in range(0, len(rows), _TILE_ROWS):
+            # rows down, so that the maximum over a group compares whole rows of the tile: 14 times as fast
+            scores = product(rows[r : r + _TILE_ROWS], columns)
+            if ragged := -len(scores) % group:
+                scores = torch.nn.functional.pad(scores, (0, 0, 0, ragged), value=-1)
+            top = scores.unflatten(0, (-1, group)).amax(1)
+            if self.probes > 1:
+                top = top.unflatten(1, (-1, self.probes)).amax(2)
+            best[r // group : r // group + len(top)] = top * step
         return best
 
-    def _note_usual(self, best: Tensor) -> None:
+    def _note_usual(self, part: slice, best: Tensor) -> None:
         heard = best > 0  # a group of silence has the cosine 0
         # what truly matches is not usual: in a catalogue of a few minutes it would hide itself. The top is levelled
-        level = best.masked_fill(~heard, torch.nan).nanquantile(USUAL_SHARE, dim=1, keepdim=True)
+        level = best.masked_fill(~heard, torch.nan).T.contiguous().nanquantile(USUAL_SHARE, dim=1)
         usual = torch.where(heard, torch.minimum(best, level), 0.0)
-        self._groups += heard.sum(1)
-        self._sum += usual.double().sum(1)
-        self._squares += usual.double().square().sum(1)
+        self._groups[part] += heard.sum(0)
+        self._sum[part] += usual.double().sum(0)
+        self._squares[part] += usual.double().square().sum(0)
 
-    def _refine(self, part: slice, references: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Exact (cosine, row, probe) of the best pair in each of `groups` [w, g] for the windows of `part`."""
-        rows = groups[:, :, None] * GROUP + torch.arange(GROUP)
-        outside = rows >= len(references)
-        rows = rows.clamp(max=len(references) - 1)
-        picked = references[rows.flatten(1)]  # [w, g * GROUP, dim]
-        scores = torch.bmm(picked, self.queries[:, part].permute(1, 2, 0))  # [w, g * GROUP, P]
-        cosine, probe = scores.max(2)
-        cosine = cosine.unflatten(1, groups.shape[1:] + (GROUP,)).masked_fill(outside, -1.0)
-        cosine, at = cosine.max(2)
-        probe = probe.unflatten(1, groups.shape[1:] + (GROUP,)).gather(2, at[:, :, None])[:, :, 0]
-        return cosine, rows.gather(2, at[:, :, None])[:, :, 0], probe.int()
+    def _promising(self, part: slice, best: Tensor) -> Tensor:
+        """Pairs (window of `part`, group) [p, 2] that look better than the window's worst kept hit, by window."""
+        floor = self._cosine[part, -1].clamp(min=0)
+        better = best > floor
+        if better.count_nonzero() > self.keep * best.shape[1]:  # the first blocks, before there is what to keep
+            better &= best >= best.topk(min(self.keep, len(best)), dim=0).values[-1]
+        group, window = better.nonzero(as_tuple=True)
+        order = window.argsort(stable=True)
+        return torch.stack([window[order], group[order]], 1)
 
-    def _merge(self, part: slice, cosine: Tensor, row: Tensor, probe: Tensor, first_row: int) -> None:
-        cosines = torch.cat([self._cosine[part], cosine], 1)
+    def _refine(self, part: slice, references: Tensor, pairs: Tensor, first_row: int) -> None:
+        """Score all rows and probes of the (window, group) `pairs`, and merge the best of each into what is kept."""
+        if not len(pairs):
+            return
+        queries = self._flat.unflatten(0, (-1, self.probes))[part]
+        chunks = pairs.split(min(_REFINE_GROUPS, max(1, _REFINE_QUERIES // self.probes)))
+        found = [_best_of(queries[chunk[:, 0]], references, chunk[:, 1]) for chunk in chunks]
+        cosine, row, probe = (torch.cat(column) for column in zip(*found, strict=True))
+        window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
+        column = torch.arange(len(pairs)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        at = (torch.arange(len(window)).repeat_interleave(counts), column + self.keep)
+        window = window + part.start
+        cosines = torch.full((len(window), self.keep + int(counts.max())), -1.0)
+        cosines[:, : self.keep] = self._cosine[window]
+        cosines[at] = cosine
         top = cosines.topk(self.keep, dim=1)
-        self._cosine[part] = top.values
-        self._row[part] = torch.cat([self._row[part], row + first_row], 1).gather(1, top.indices)
-        self._probe[part] = torch.cat([self._probe[part], probe], 1).gather(1, top.indices)
+        self._cosine[window] = top.values
+        for kept, new in ((self._row, row + first_row), (self._probe, probe)):
+            both = torch.zeros(cosines.shape, dtype=kept.dtype)
+            both[:, : self.keep] = kept[window]
+            both[at] = new.to(kept.dtype)
+            kept[window] = both.gather(1, top.indices)
 
     def hits(self) -> Hits:
         """What was found, best first within a window; cosines of at most 0 (silence, nothing there) left out."""
@@ -144,8 +161,19 @@ class ExactSearch:
 def _spread(references: Tensor) -> Tensor:
     """Some whole groups from all over a block, enough to tell the usual: a share of them, at least MIN_USUAL_GROUPS."""
     groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
-    groups = groups[(groups != 0).any(2).any(1)]  # rows that do not count tell nothing
-    if not len(groups):
+    counts = torch.linalg.vector_norm(groups, dim=2).amax(1).nonzero()[:, 0]  # rows that do not count tell nothing
+    if not len(counts):
         return references
-    step = max(1, len(groups) // max(MIN_USUAL_GROUPS, len(groups) // 32))
-    return groups[step // 2 :: step].flatten(0, 1)
+    step = max(1, len(counts) // max(MIN_USUAL_GROUPS, len(counts) // 32))
+    return groups[counts[step // 2 :: step]].flatten(0, 1)
+
+
+def _best_of(queries: Tensor, references: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(cosine, row, probe) [p] of the best among the probes `queries` [p, P, dim] and the rows of `groups` [p]."""
+    rows = groups[:, None] * GROUP + torch.arange(GROUP)
+    outside = rows >= len(references)
+    rows = rows.clamp(max=len(references) - 1)
+    scores = torch.bmm(references[rows.flatten()].unflatten(0, rows.shape), queries.mT)  # [p, GROUP, P]
+    cosine, probe = scores.max(2)
+    cosine, at = cosine.masked_fill(outside, -1.0).max(1, keepdim=True)
+    return cosine[:, 0], rows.gather(1, at)[:, 0], probe.gather(1, at)[:, 0]

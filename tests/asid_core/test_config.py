@@ -7,7 +7,9 @@ import pytest
 from asid_core.config import ConfigError, load
 
 
-@pytest.mark.parametrize(("text", "value"), [("1e-3", 1e-3), ("5E4", 5e4), ("1.0e-3", 1e-3), ("-1.5e3", -1500.0), ("2", 2.0)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("5E4", 5e4), ("1.0e-3", 1e-3), ("-1.5e3", -1500.0), ("2", 2.0)]
+)
 def test_a_number_may_be_written_as_people_do(text: str, value: float) -> None:
     assert load("linear", [f"training.learning_rate={text}"]).training.learning_rate == value
 

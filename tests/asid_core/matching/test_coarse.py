@@ -140,3 +140,26 @@ def test_a_cheap_first_look_still_finds_an_exact_row(row: int, seed: int) -> Non
     assert (hits.row[0], hits.probe[0]) == (row, 1)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
     assert hits.strength[0] > 2
+
+
+@pytest.mark.parametrize("eight_bits", [False, True])
+def test_a_first_look_finds_nearly_all_that_a_full_one_finds(eight_bits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asid_core.matching.coarse.int8_pays", lambda: eight_bits)
+    rows = neighbours(3000, 64, seed=3)
+    queries = torch.nn.functional.normalize(rows[None, 40:2900:71] + 0.7 * unit(2, 41, 64, seed=4), dim=-1)
+    full = search(queries, list(rows.split(1024)), 10)
+    looked = search(queries, list(rows.split(1024)), 10, look_stride=2)
+    wanted = {(w, r): c for w, r, c in zip(full.window, full.row, full.cosine, strict=True)}
+    found = {(w, r): c for w, r, c in zip(looked.window, looked.row, looked.cosine, strict=True)}
+    both = wanted.keys() & found.keys()
+    assert len(both) > 0.95 * len(wanted)
+    assert all(abs(wanted[hit] - found[hit]) < 1e-5 for hit in both)  # scored in full, whatever the look's numbers
+    firsts = {w: c for (w, _), c in reversed(wanted.items())}
+    assert sum(abs(firsts[w] - looked.cosine[looked.window == w].max()) < 1e-5 for w in firsts) >= 0.98 * len(firsts)
+
+
+def test_a_block_found_late_takes_the_place_of_what_was_kept() -> None:
+    queries, rows = unit(1, 3, 8), unit(6 * GROUP, 8, seed=1)
+    late = queries[0].repeat_interleave(GROUP, 0)  # a group for each window, in which every row is the window itself
+    hits = search(queries, [rows, late], 2)
+    assert (hits.cosine[::2] > 0.999).all() and len(hits.row) == 6
