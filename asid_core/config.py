@@ -179,8 +179,8 @@ class Search:
     # 100 give the same recall and mAP (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
     verify_tracks: int = 20
     places_a_track: int = 2
-    look_dims: int = 0  # the first look is at so many leading dimensions (0: all) of every look_stride-th window
-    look_stride: int = 1
+    look_stride: int = 1  # the first look is at every such window (0: no first look, all is scored in full), and
+    look_dims: int = 0  # at so many leading dimensions of it (0: all)
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 860, fewer as rows grow (RESULTS, "Search speed" and "stages")
     exact_below_rows: int = 5_000_000

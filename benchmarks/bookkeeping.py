@@ -16,20 +16,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asid_core import schema
-from asid_core.config import Config, load
-from asid_core.schema import DETECTIONS, TRACKS
+from asid_core.config import load
+from asid_core.schema import DETECTIONS
+from benchmarks.made import Made
 from benchmarks.results import write_section
-from pipelines import detections, fingerprints, incremental
-from pipelines.catalogue import Catalogue
+from pipelines import detections, incremental
 from pipelines.index import index
 from pipelines.indexed import nearest, open_table
 from pipelines.reindex import reindex
@@ -40,7 +41,6 @@ from pipelines.sweep import _plan, sweep  # a sweep's name and shards are its ow
 WEIGHTS = "linear"
 WINDOWS = 24  # a track; of 4 minutes it has 1500, which is 154 GB
 FOUND = 20  # detections a track: search.verify_tracks
-TRACKS_A_PART = 1000
 REMOVED_SHARE = 0.01
 QUERIES = 256
 
@@ -83,58 +83,8 @@ def memory_gb() -> float:
     return total / 1e9
 
 
-class Made:
-    """The corpus and its catalogue."""
-
-    def __init__(self, folder: Path, tracks: int, config: Config) -> None:
-        self.corpus, self.config = folder / "corpus", config
-        self.catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=config.segment)
-        self.names = [f"{n // 1000:04d}/{n:08d}.wav" for n in range(tracks)]
-        self.model = fingerprints.load_model(WEIGHTS, config)
-        self.model_id = self.model.model_id  # each time it is asked for, the weights are hashed
-        for n in range(0, tracks, 1000):
-            (self.corpus / f"{n // 1000:04d}").mkdir(parents=True)
-
-    def write_tracks(self) -> None:
-        for start in range(0, len(self.names), 20_000):
-            rows = [self._track(n, self.names[n]) for n in range(start, min(start + 20_000, len(self.names)))]
-            self.catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
-
-    def _track(self, number: int, name: str) -> dict[str, Any]:
-        file = self.corpus / name
-        file.write_bytes(b"x")
-        found = os.stat(file)
-        row: dict[str, Any] = {"track_id": name, "uri": str(file), "content_hash": f"{number:032x}", "run_id": "made"}
-        row |= {"size_bytes": found.st_size, "version": str(found.st_mtime_ns), "duration_s": 240.0}
-        return row | {"num_segments": 8, "segment_files": [f"segments/made/part-{number // 8:06d}.parquet"]}
-
-    def write_fingerprints(self) -> None:
-        name, dim = fingerprints.table_name(self.model_id), self.model.dim
-        fingerprints.create(self.catalogue, name, dim)
-        written: list[str] = []
-        for start in range(0, len(self.names), TRACKS_A_PART):
-            written += fingerprints.write_fragments(self.catalogue, name, dim, [self._rows(start, dim)])
-        fingerprints.append(self.catalogue, name, written, [])
-
-    def _rows(self, start: int, dim: int) -> pa.RecordBatch:
-        """Windows of a part: walks through the sphere, as windows that overlap are."""
-        numbers = np.arange(start, min(start + TRACKS_A_PART, len(self.names)))
-        rng = np.random.default_rng(start)
-        vectors = rng.standard_normal((len(numbers), 1, dim), np.float32)
-        vectors = vectors + 0.2 * rng.standard_normal((len(numbers), WINDOWS, dim), np.float32).cumsum(1)
-        vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-        window = np.tile(np.arange(WINDOWS), len(numbers))
-        track = numbers.repeat(WINDOWS)
-        columns = {
-            "fingerprint_id": [f"{n:016x}-{i}" for n, i in zip(track, window, strict=True)],
-            "track_id": [self.names[n] for n in track],
-            "content_hash": [f"{n:032x}" for n in track],
-            "window_index": pa.array(window, pa.int32()),
-            "start_s": window * 0.16,
-            "level_db": np.full(len(track), -20.0, np.float32),
-            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim),
-        }
-        return pa.RecordBatch.from_pydict(columns, schema=schema.fingerprints(dim))
+class Swept(Made):
+    """With a sweep that has ended, and tracks that go."""
 
     def write_sweep(self) -> str:
         """A sweep that ended: parts as its tasks would have left them."""
@@ -176,12 +126,21 @@ class Made:
         return f"{QUERIES / (time.monotonic() - started):,.0f} queries/s"
 
 
+def walks(dim: int, start: int, tracks: int) -> npt.NDArray[np.float32]:
+    """Walks through the sphere, as windows that overlap are."""
+    rng = np.random.default_rng(start)
+    vectors = rng.standard_normal((tracks, 1, dim), np.float32)
+    vectors = vectors + 0.2 * rng.standard_normal((tracks, WINDOWS, dim), np.float32).cumsum(1)
+    found: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
+    return found
+
+
 def run(folder: Path, tracks: int) -> Meter:
     """Every step, in order."""
     config, meter = load(WEIGHTS, ["search.exact_below_rows=1000000"]), Meter()  # the index is to be built here
-    made = Made(folder, tracks, config)
+    made = Swept(folder, tracks, config, WEIGHTS)
     meter.measure("make tracks and their files", made.write_tracks)
-    meter.measure("make fingerprints", made.write_fingerprints)
+    meter.measure("make fingerprints", lambda: made.write_fingerprints(partial(walks, made.model.dim)))
     meter.measure("make a sweep", made.write_sweep)
     start_ray("local")
     meter.measure("index", lambda: index(made.catalogue, config))

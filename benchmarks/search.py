@@ -25,6 +25,7 @@ from torch.nn.functional import normalize
 
 from asid_core import config as configs
 from asid_core.evaluation.distractors import Surrogates
+from asid_core.matching.coarse import GROUP, ExactSearch
 from benchmarks.encode import rate
 from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
 from benchmarks.results import write_json, write_section
@@ -35,7 +36,7 @@ from pipelines.sweep import find_references
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
-ROWS_A_TRACK, QUERIES, TOP = 1500, 512, 10
+ROWS_A_TRACK, QUERIES, TOP = 1500, 1024, 10
 ROWS_A_PARTITION = 4096
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each
@@ -79,6 +80,24 @@ def exact(rows: Vectors, dtype: torch.dtype = torch.float32) -> Search:
             at = torch.cat([at, found.indices + start], 1).gather(1, both.indices)
             best = both.values
         return at.numpy()
+
+    return search
+
+
+def first_look(rows: Vectors, stride: int) -> Search:
+    """As a sweep does: a first look at every `stride`-th row chooses groups of neighbours; they are scored in full."""
+    table = torch.from_numpy(rows)
+    groups = table.unflatten(0, (-1, GROUP))
+
+    def search(queries: Vectors) -> npt.NDArray[np.int64]:
+        wanted = torch.from_numpy(queries)
+        looking = ExactSearch(wanted[None], TOP, stride)
+        for start in range(0, len(table), 65_536):
+            looking.add(table[start : start + 65_536], start)
+        found = torch.from_numpy(looking.hits().row).view(len(queries), TOP) // GROUP
+        scores = (groups[found] @ wanted[:, None, :, None]).flatten(1)
+        at = scores.topk(TOP, dim=1).indices
+        return (found.gather(1, at // GROUP) * GROUP + at % GROUP).numpy()
 
     return search
 
@@ -150,7 +169,12 @@ def measure(rows: Vectors) -> Iterator[Speed]:
     truth = search(queries)
     yield Speed(len(rows), "exact, float32", 0.0, timed(search, queries), 1.0)
     folder = Path(tempfile.mkdtemp(prefix="asid-search-"))
-    ways = [("exact, bfloat16", lambda: exact(rows, torch.bfloat16)), *in_lancedb(folder, rows)]
+    ways: list[tuple[str, Callable[[], Search]]] = [
+        ("exact, bfloat16", lambda: exact(rows, torch.bfloat16)),
+        ("asid's, a first look at every row", lambda: first_look(rows, 1)),
+        ("asid's, a first look at every other row", lambda: first_look(rows, 2)),
+        *in_lancedb(folder, rows),
+    ]
     if importlib.util.find_spec("faiss"):
         ways += in_faiss(rows)
     for way, build in ways:

@@ -63,7 +63,7 @@ def shape(config: Config) -> Shape:
         probes=len(config.probes.semitones) * len(config.probes.tempo_ratios),
         query_hop_s=config.probes.query_hop_s or hop_s,
         look_dims=search.look_dims or config.model.encoder.dim,
-        look_stride=search.look_stride,
+        look_stride=max(1, search.look_stride),
         exact_below_rows=search.exact_below_rows,
         flat_below_rows=FLAT_BELOW_ROWS,
         verify_tracks=search.verify_tracks,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.precision import INT8_MOST, int8_pays
+from asid_core.precision import int8_pays
 
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
@@ -42,17 +42,20 @@ class Hits:
 class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
-    def __init__(self, queries: Tensor, keep: int, look_dims: int = 0, look_stride: int = 1) -> None:
+    def __init__(self, queries: Tensor, keep: int, look_stride: int = 0, look_dims: int = 0) -> None:
         """queries [P, n, dim]; `keep` groups a window.
 
-        The first look chooses groups by the leading `look_dims` dimensions (of a projection ordered by variance; 0 for
-        all) of every `look_stride`-th row; what it chooses is scored in full.
+        The first look chooses groups by every `look_stride`-th row (0: no first look), of which it compares the leading
+        `look_dims` dimensions (of a projection ordered by variance; 0 for all); what it chooses is scored in full.
         """
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
-        self.look = min(look_dims or self.dim, self.dim)
-        self.stride = look_stride
-        self._chooses = self.look < self.dim or look_stride > 1  # and no more: what it chooses is scored in full
+        self.looks, self.stride = look_stride > 0, max(look_stride, 1)
+        self.look_dims = min(look_dims or self.dim, self.dim) if self.looks else self.dim
+        self.eight_bits = self.looks and int8_pays()
+        # of a unit vector's value, the same for all of them, so that it does not matter what is searched with or in
+        # together; what is larger than six times the usual value counts as that
+        self.step = min(1.0, 6 / self.dim**0.5) / 127
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
         self._cosine = torch.full((self.windows, keep), -1.0)
@@ -67,28 +70,28 @@ class ExactSearch:
         if len(references) == 0:
             return
         first, last, _ = (windows or slice(None)).indices(self.windows)
-        rows, spread = references[:: self.stride, : self.look], _spread(references)
-        looked, usual = self._numbers(rows), self._numbers(spread) if self._chooses else None
+        looked = self._numbers(references[:: self.stride, : self.look_dims])
+        spread = self._numbers(_spread(references)) if self.looks else None
         windows_a_tile = max(1, _TILE_QUERIES // self.probes)
         for start in range(first, last, windows_a_tile):
             part = slice(start, min(start + windows_a_tile, last))
             queries = self._flat[part.start * self.probes : part.stop * self.probes]
-            best = self._best_in_groups(looked, self._numbers(queries[:, : self.look]), GROUP // self.stride)
-            self._note_usual(part, self._best_in_groups(usual, self._numbers(queries), GROUP) if usual else best)
+            best = self._best_in_groups(looked, self._numbers(queries[:, : self.look_dims]), GROUP // self.stride)
+            usual = best if spread is None else self._best_in_groups(spread, self._numbers(queries), GROUP)
+            self._note_usual(part, usual)
             self._refine(part, references, self._promising(part, best), first_row)
 
-    def _numbers(self, vectors: Tensor) -> tuple[Tensor, float]:
-        """Vectors [n, dim], and what 1 stands for in them: of eight bits, where they only choose and that is fast."""
-        if not (self._chooses and int8_pays()):
-            return vectors.contiguous(), 1.0
-        step = max(float(vectors.abs().amax()), 1e-6) / INT8_MOST
-        return (vectors / step).round_().to(torch.int8), step
+    def _numbers(self, vectors: Tensor) -> Tensor:
+        """Vectors [n, dim] as they are multiplied: in eight bits, where they only choose and that is fast."""
+        if not self.eight_bits:
+            return vectors.contiguous()
+        return torch.quantize_per_tensor(vectors, self.step, 0, torch.qint8).int_repr()
 
-    def _best_in_groups(self, references: tuple[Tensor, float], queries: tuple[Tensor, float], group: int) -> Tensor:
+    def _best_in_groups(self, rows: Tensor, queries: Tensor, group: int) -> Tensor:
         """Best cosine of each window (its probes are neighbours among `queries`) in each `group` rows: [groups, n]."""
-        rows, columns, step = references[0], queries[0].T.contiguous(), references[1] * queries[1]
-        best = torch.empty(-(-len(rows) // group), columns.shape[1] // self.probes)
-        product = torch._int_mm if rows.dtype == torch.int8 else torch.mm
+        best = torch.empty(-(-len(rows) // group), len(queries) // self.probes)
+        product, unit = (torch._int_mm, self.step**2) if self.eight_bits else (torch.mm, 1.0)
+        columns = queries.T.contiguous()
         for r in range(0, len(rows), _TILE_ROWS):
             # rows down, so that the maximum over a group compares whole rows of the tile: 14 times as fast
             scores = product(rows[r : r + _TILE_ROWS], columns)
@@ -97,7 +100,7 @@ class ExactSearch:
             top = scores.unflatten(0, (-1, group)).amax(1)
             if self.probes > 1:
                 top = top.unflatten(1, (-1, self.probes)).amax(2)
-            best[r // group : r // group + len(top)] = top * step
+            best[r // group : r // group + len(top)] = top * unit
         return best
 
     def _note_usual(self, part: slice, best: Tensor) -> None:

@@ -14,9 +14,11 @@ from tests.pipelines.catalogues import melody
 
 def test_one_thing_is_varied_at_a_time() -> None:
     varied = settings(256)
-    assert len(varied) == len(set(varied)) == 8
+    assert len(varied) == len(set(varied)) == 11
     config = Fingerprinter.from_pretrained("linear").config
-    assert [len(s.chosen(config)) for s in varied if s.dim == 256 and s.hop_s == 1.0] == [81, 1, 9, 27]
+    as_shipped = [s for s in varied if s.dim == 256 and s.hop_s == 1.0 and s.stride == 2]
+    assert [len(s.chosen(config)) for s in as_shipped] == [81, 1, 9, 27]
+    assert {s.stride for s in varied} == {0, 1, 2, 4}
     assert {s.dim for s in settings(128)} == {64, 128}
 
 
@@ -37,5 +39,5 @@ def test_each_setting_finds_what_is_there(bench: tuple[Path, Truth]) -> None:
     assert list(reports) == varied
     assert all(report.figures["map"].value == 1.0 for report in reports.values())
     lines = table(reports).splitlines()
-    assert lines[2].startswith("| 64 | 1.0 | 9 | 1.000") and lines[3].startswith("| 256 | 2.0 | 1 | 1.000")
+    assert lines[2].startswith("| 64 | 1.0 | 9 | 2 | 1.000") and lines[3].startswith("| 256 | 2.0 | 1 | 2 | 1.000")
     assert np.isfinite(reports[varied[0]].figures["auroc"].value)

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.ray
 CONFIG = replace(
     LINEAR,
     probes=Probes((0.0,), (1.0,), 0.4),
-    search=Search(hits_a_window=200, shard_tracks=2),
+    search=Search(hits_a_window=200, look_stride=0, shard_tracks=2),
     score=Score(threshold=0.0),
 )
 
