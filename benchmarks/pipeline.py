@@ -1,7 +1,8 @@
 """Every verb of `asid run` on a folder: audio hours an hour, and how near segment and embed come to the encoder.
 
 The encoder by itself is what `speed.windows_a_second` measures: one thread, audio in memory, front end included; times
-the cores, that is all a machine could do if decoding, storage and Ray cost nothing.
+the cores, that is all a machine could do if decoding, storage and Ray cost nothing. The full encoder of the paper is
+timed with random weights: its vectors find nothing, but take as long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asid_core import config as configs
+from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks import speed
 from benchmarks.bookkeeping import Meter
 from benchmarks.results import cores, write_json, write_section
@@ -22,7 +25,8 @@ from pipelines.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks pipeline MUSIC=path"
 STAGES = ("segment", "embed", "index", "sweep")
-MODELS = ("discriminant",)
+FULL = "gnn-paper with graph blocks"
+MODELS = {"discriminant": STAGES, "gnn-paper": STAGES[:2], FULL: STAGES[:2]}
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,30 @@ class Run:
         return self.windows / self.encoder_windows_a_second / (self.seconds["segment"] + self.seconds["embed"])
 
 
+def weights_of(model: str, folder: Path) -> str:
+    """What --weights takes."""
+    if model != FULL:
+        return model
+    made = folder / "weights"
+    Fingerprinter(configs.load("gnn-paper", ["model.encoder.graph_blocks=true"])).save(made)
+    return str(made)
+
+
 def measure(model: str, music: Path, recording: Path) -> Run:
-    """Run every stage on its own, in a new catalogue. Raises RuntimeError where one fails."""
-    alone = cores() * speed.windows_a_second(model, recording)
+    """Run the model's stages, each on its own, in a new catalogue. Raises RuntimeError where one fails."""
     folder = Path(tempfile.mkdtemp(prefix="asid-pipeline-"))
+    weights = weights_of(model, folder)
+    alone = cores() * speed.windows_a_second(weights, recording)
     meter = Meter()
 
     def verb(name: str) -> None:
-        given = ["--corpus", str(music)] if name == "segment" else []
-        if code := cli.main([name, *given, "--catalogue", str(folder), "--config", model, "--quiet"]):
+        given = {"segment": ["--corpus", str(music)], "index": []}.get(name, ["--weights", weights])
+        if code := cli.main([name, *given, "--catalogue", str(folder / "catalogue"), "--quiet"]):
             raise RuntimeError(f"asid {name} ended with {code}")
 
-    for name in STAGES:
+    for name in MODELS[model]:
         meter.measure(name, lambda name=name: verb(name))  # type: ignore[misc]
-    catalogue = Catalogue(str(folder))
+    catalogue = Catalogue(str(folder / "catalogue"))
     audio_h = sum(sum(batch["duration_s"].to_pylist()) for batch in catalogue.tracks(columns=["duration_s"])) / 3600
     windows = sum(run["counts"]["windows"] for run in catalogue.runs() if run["verb"] == "embed")
     shutil.rmtree(folder)
@@ -70,7 +84,7 @@ def table(runs: Sequence[Run]) -> str:
         "|---|" + "---|" * (len(STAGES) + 5),
     ]  # fmt: skip
     for run in runs:
-        stages = " | ".join(f"{run.seconds[name]:.0f}" for name in STAGES)
+        stages = " | ".join(f"{run.seconds[name]:.0f}" if name in run.seconds else "" for name in STAGES)
         rate = run.audio_h / sum(run.seconds.values()) * 3600
         lines.append(
             f"| {run.model} | {run.windows:,} | {stages} | {rate:.0f} | {run.peak_gb:.2f} | "
@@ -82,10 +96,9 @@ def table(runs: Sequence[Run]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--music", metavar="DIR", type=Path, required=True)
-    parser.add_argument("--models", metavar="NAME", nargs="+", default=list(MODELS))
     args = parser.parse_args(argv)
     recording = max(args.music.rglob("*.ogg"), key=lambda path: path.stat().st_size)
-    runs = [measure(model, args.music, recording) for model in args.models]
+    runs = [measure(model, args.music, recording) for model in MODELS]
     text = f"{runs[0].audio_h:.2f} h of music; every verb by itself, its start included.\n\n{table(runs)}"
     print(text)
     write_json("pipeline", {"runs": runs})

@@ -11,6 +11,7 @@ import torch
 from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.decode import decode
+from pipelines.embed_actor import faster_dtype
 
 BUSY_SHARE, LOOK_S = 0.05, 2.0
 AUDIO_S = 120.0
@@ -35,13 +36,14 @@ def _ticks(stat: Path) -> list[int]:
 
 
 def windows_a_second(weights: str, recording: Path) -> float:
-    """Whole fingerprinting, front end included, of the first two minutes of a recording, on one thread."""
-    model = Fingerprinter.from_pretrained(weights).optimised()
+    """Fingerprinting as `embed` does it, front end included, of the first two minutes of a recording, on one thread."""
+    found = Fingerprinter.from_pretrained(weights)
     audio = np.concatenate(list(decode(str(recording))))[: round(AUDIO_S * SAMPLE_RATE_HZ)]
     waveform = torch.from_numpy(audio)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
+        model = found.optimised(faster_dtype(found))
         model.fingerprint(waveform[: 20 * SAMPLE_RATE_HZ])  # to warm up
         windows, started = 0, time.monotonic()
         while time.monotonic() - started < LEAST_S:

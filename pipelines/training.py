@@ -86,7 +86,9 @@ def _told(output: Location, job: Job, progress: Progress | None) -> Iterator[Non
     def tell() -> None:
         while not ended.wait(TELL_EVERY_S):
             now = read_progress(output).get("now", {})
-            progress({"stage": f"train {job.what}", "done": int(now.get("step", 0)), "total": job.steps})
+            progress(
+                {"stage": f"train {job.what}", "done": int(now.get("step", 0)), "total": job.steps, "unit": "steps"}
+            )
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()
