@@ -31,7 +31,7 @@ MODELS: dict[str, tuple[str, Sequence[str]]] = {
     "gnn": ("gnn", ()),
     "gnn-paper, graph blocks off": ("gnn-paper", ["training.batch_pairs=32"]),
     "gnn-paper, graph blocks on": ("gnn-paper", ["training.batch_pairs=8", "model.encoder.graph_blocks=true"]),
-    "resnet-ibn, width 16": ("resnet-ibn", ["training.batch_pairs=32", "model.encoder.width=16"]),
+    "resnet-ibn": ("resnet-ibn", ()),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 from asid_core import config
 from asid_core.model.fingerprinter import Fingerprinter, weights_directory
 
-SHIPPED = ["discriminant", "gnn", "gnn-paper", "linear"]
+SHIPPED = ["discriminant", "gnn", "gnn-paper", "linear", "resnet-ibn"]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
