@@ -25,7 +25,7 @@ from pipelines.references import ExactReferences, Queries, References
 from pipelines.rerank import rerank
 from pipelines.track_features import SpanFeatures, TrackFeatures, audio_front_end, features_of
 
-SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; ExactSearch holds them twice
+SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; held three times meanwhile
 PIECE_WINDOWS = 512  # of a track, probed and searched as one
 SPAN_BYTES = 256 * 1024**2  # features of references kept by a worker: half an hour of 40 ms frames is 28 MB
 

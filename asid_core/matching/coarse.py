@@ -71,7 +71,8 @@ class ExactSearch:
             return
         first, last, _ = (windows or slice(None)).indices(self.windows)
         looked = self._numbers(references[:: self.stride, : self.look_dims])
-        spread = self._numbers(_spread(references)) if self.looks else None
+        sees_all = self.stride == 1 and self.look_dims == self.dim
+        spread = None if sees_all else self._numbers(_spread(references))
         windows_a_tile = max(1, _TILE_QUERIES // self.probes)
         for start in range(first, last, windows_a_tile):
             part = slice(start, min(start + windows_a_tile, last))
