@@ -129,10 +129,9 @@ class Swept(Made):
 def walks(dim: int, start: int, tracks: int) -> npt.NDArray[np.float32]:
     """Walks through the sphere, as windows that overlap are."""
     rng = np.random.default_rng(start)
-    vectors = rng.standard_normal((tracks, 1, dim), np.float32)
-    vectors = vectors + 0.2 * rng.standard_normal((tracks, WINDOWS, dim), np.float32).cumsum(1)
-    found: npt.NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
-    return found
+    steps = 0.2 * rng.standard_normal((tracks, WINDOWS, dim), np.float32).cumsum(1)
+    vectors = rng.standard_normal((tracks, 1, dim), np.float32) + steps
+    return (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).astype(np.float32)
 
 
 def run(folder: Path, tracks: int) -> Meter:

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import resource
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
@@ -40,11 +41,18 @@ def _proc(name: str, key: str) -> str | None:
     return found[1].strip() if found else None
 
 
+def _largest_gb() -> float:
+    """Memory that this process held at most, or one it started."""
+    of = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(who).ru_maxrss for who in of) * 1024 / 1e9  # Linux counts in KiB
+
+
 def write_section(name: str, command: str, body: str) -> None:
     """Put a section `name` into the file, in the place of the one of that name, else at the end."""
     used = ", ".join(f"{package} {metadata.version(package)}" for package in VERSIONS)
     date = time.strftime("%Y-%m-%d", time.gmtime())
-    made_by = f"`{command}`, {date}\n\n{used}, Python {platform.python_version()}; {machine()}."
+    on = f"Python {platform.python_version()}; {machine()}; {_largest_gb():.1f} GB at most in one process"
+    made_by = f"`{command}`, {date}\n\n{used}, {on}."
     section = f"## {name}\n\n{made_by}\n\n{body.strip()}"
     before = RESULTS.read_text() if RESULTS.exists() else TITLE
     sections = re.split(r"^(?=## )", before, flags=re.M)

@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,7 @@ def searched(uri: str, references: References, search: Search, way: Way, own: Se
 
 def queries_of(catalogue: Catalogue, references: References, way: Way, own: Sequence[int]) -> Iterator[Queries]:
     """Windows with noise added, another for each probe: what they find does not matter to how long it takes."""
-    table = catalogue.table(fingerprints.table_name(references.model_id))
+    table: Any = catalogue.table(fingerprints.table_name(references.model_id))
     for number in own:
         rows = table.to_table(columns=["vector"], offset=number * WINDOWS, limit=WINDOWS)["vector"].combine_chunks()
         vectors: Tensor = torch.tensor(rows.flatten().to_numpy()).view(WINDOWS, -1)[:: way.step]
