@@ -36,7 +36,7 @@ from pipelines.sweep import find_references
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
-ROWS_A_TRACK, QUERIES, TOP = 1500, 1024, 10
+ROWS_A_TRACK, QUERIES, TOP = 1500, 512, 10
 ROWS_A_PARTITION = 4096
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each

@@ -20,7 +20,7 @@ GROUP = 16
 _TILE_QUERIES, _TILE_ROWS = 2048, 1024
 # groups scored at once: 4 MB of rows, or what 8192 query vectors hold; what leaves the cache takes 3 times as long
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
-MIN_USUAL_GROUPS, USUAL_SHARE = 64, 0.95
+MIN_USUAL_GROUPS, MOST_USUAL_GROUPS, USUAL_SHARE = 64, 512, 0.95  # of a block
 # cosines spread by 0.05 to 0.1 over music; a catalogue of a few near-equal windows must not make a small gap look large
 MIN_DEVIATION = 0.03
 
@@ -105,13 +105,14 @@ class ExactSearch:
         return best
 
     def _note_usual(self, part: slice, best: Tensor) -> None:
-        heard = best > 0  # a group of silence has the cosine 0
+        counts = (best.amax(1) > 0).nonzero()[:, 0]  # a group of silence has the cosine 0
+        some = best[counts[:: max(1, len(counts) // MOST_USUAL_GROUPS)]].T.contiguous()
+        heard = some > 0
         # what truly matches is not usual: in a catalogue of a few minutes it would hide itself. The top is levelled
-        level = best.masked_fill(~heard, torch.nan).T.contiguous().nanquantile(USUAL_SHARE, dim=1)
-        usual = torch.where(heard, torch.minimum(best, level), 0.0)
-        self._groups[part] += heard.sum(0)
-        self._sum[part] += usual.double().sum(0)
-        self._squares[part] += usual.double().square().sum(0)
+        usual = torch.where(heard, torch.minimum(some, _level(some, heard.sum(1))[:, None]), 0.0)
+        self._groups[part] += heard.sum(1)
+        self._sum[part] += usual.double().sum(1)
+        self._squares[part] += usual.double().square().sum(1)
 
     def _promising(self, part: slice, best: Tensor) -> Tensor:
         """Pairs (window of `part`, group) [p, 2] that look better than the window's worst kept hit, by window."""
@@ -170,6 +171,17 @@ def _spread(references: Tensor) -> Tensor:
         return references
     step = max(1, len(counts) // max(MIN_USUAL_GROUPS, len(counts) // 32))
     return groups[counts[step // 2 :: step]].flatten(0, 1)
+
+
+def _level(best: Tensor, heard: Tensor) -> Tensor:
+    """The quantile USUAL_SHARE of the `heard` [n] greatest of each row of `best` [n, groups], 0 where none is."""
+    if not best.shape[1]:
+        return torch.zeros(len(best))
+    place = (heard - 1).clamp(min=0) * (1 - USUAL_SHARE)  # from the top
+    top = best.topk(min(best.shape[1], int(best.shape[1] * (1 - USUAL_SHARE)) + 2), dim=1).values
+    above = place.long()[:, None]
+    below = (above + 1).clamp(max=top.shape[1] - 1)
+    return torch.lerp(top.gather(1, above)[:, 0], top.gather(1, below)[:, 0], place - place.floor())
 
 
 def _best_of(queries: Tensor, references: Tensor, groups: Tensor) -> tuple[Tensor, Tensor, Tensor]:

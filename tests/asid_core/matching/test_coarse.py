@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asid_core.matching.coarse import GROUP, MIN_DEVIATION, USUAL_SHARE, ExactSearch, Hits
+from asid_core.matching.coarse import GROUP, MIN_DEVIATION, USUAL_SHARE, ExactSearch, Hits, _level
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -163,3 +163,15 @@ def test_a_block_found_late_takes_the_place_of_what_was_kept() -> None:
     late = queries[0].repeat_interleave(GROUP, 0)  # a group for each window, in which every row is the window itself
     hits = search(queries, [rows, late], 2)
     assert (hits.cosine[::2] > 0.999).all() and len(hits.row) == 6
+
+
+@settings(deadline=None, max_examples=60)
+@given(groups=st.integers(1, 130), heard=st.lists(st.integers(0, 130), min_size=1, max_size=5))
+def test_the_level_is_a_quantile_of_what_is_heard(groups: int, heard: list[int]) -> None:
+    best = 0.1 + torch.rand(len(heard), groups, generator=torch.Generator().manual_seed(groups))
+    counts = torch.tensor([min(count, groups) for count in heard])
+    for row, count in zip(best, counts.tolist(), strict=True):
+        row[count:] = 0
+    some = [row[:count].numpy() for row, count in zip(best, counts.tolist(), strict=True)]
+    wanted = [np.quantile(values, USUAL_SHARE) if len(values) else 0.0 for values in some]
+    np.testing.assert_allclose(_level(best, counts), wanted, atol=1e-6)
