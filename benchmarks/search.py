@@ -91,7 +91,7 @@ def first_look(rows: Vectors, stride: int) -> Search:
 
     def search(queries: Vectors) -> npt.NDArray[np.int64]:
         wanted = torch.from_numpy(queries)
-        looking = ExactSearch(wanted[None], TOP, stride)
+        looking = ExactSearch(wanted[None], TOP, look_stride=stride)
         for start in range(0, len(table), 65_536):
             looking.add(table[start : start + 65_536], start)
         found = torch.from_numpy(looking.hits().row).view(len(queries), TOP) // GROUP

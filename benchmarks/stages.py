@@ -41,9 +41,9 @@ class Searched:
     seconds: float
 
 
-def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, dims: int, stride: int, keep: int) -> Searched:
+def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, stride: int, dims: int, keep: int) -> Searched:
     started = time.perf_counter()
-    search = ExactSearch(queries, keep, dims, stride)
+    search = ExactSearch(queries, keep, look_stride=stride, look_dims=dims)
     for start in range(0, tracks * ROWS_A_TRACK, BLOCK):
         search.add(rows[start : min(start + BLOCK, tracks * ROWS_A_TRACK)], start)
     search.hits()
@@ -58,7 +58,7 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
         "81 probes": (probes, round(QUERY_S / config.probes.query_hop_s)),
         "no probes": (1, round(QUERY_S / hop_s)),
     }
-    keep, look = config.search.hits_a_window, (config.search.look_dims, config.search.look_stride)
+    keep, look = config.search.hits_a_window, (config.search.look_stride, config.search.look_dims)
     generator = torch.Generator().manual_seed(0)
     found = []
     for name, (each, windows) in counts.items():
@@ -67,7 +67,7 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
         for tracks in TRACKS:
             found.append(searched(rows, queries, tracks, f"{name}, first look", *look, keep))
             if tracks < TRACKS[-1]:
-                found.append(searched(rows, queries, tracks, f"{name}, full look", 0, 1, keep))
+                found.append(searched(rows, queries, tracks, f"{name}, no first look", 0, 0, keep))
     return found
 
 

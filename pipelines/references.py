@@ -140,7 +140,9 @@ class ExactReferences:
         All windows are searched with as if they were of one track: a product of two large matrices costs less.
         """
         together = torch.cat([query.vectors for query in queries], 1)
-        search = ExactSearch(together, self._config.hits_a_window, self._config.look_stride, self._config.look_dims)
+        config = self._config
+        look = {"look_stride": config.look_stride, "look_dims": config.look_dims}
+        search = ExactSearch(together, config.hits_a_window, **look)
         for block in self._blocks:
             if self._cohort is not None and (block.tracks < 0).all():
                 continue

@@ -42,7 +42,7 @@ class Hits:
 class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
-    def __init__(self, queries: Tensor, keep: int, look_stride: int = 0, look_dims: int = 0) -> None:
+    def __init__(self, queries: Tensor, keep: int, *, look_stride: int = 0, look_dims: int = 0) -> None:
         """queries [P, n, dim]; `keep` groups a window.
 
         The first look chooses groups by every `look_stride`-th row (0: no first look), of which it compares the leading
