@@ -182,7 +182,7 @@ class Search:
     look_stride: int = 1  # the first look is at every such window (0: no first look, all is scored in full), and
     look_dims: int = 0  # at so many leading dimensions of it (0: all)
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of
-    # 0.53 on laid-over queries; the exact search 860, fewer as rows grow (RESULTS, "Search speed" and "stages")
+    # 0.53 on laid-over queries; the exact search 1,700, fewer as rows grow (RESULTS, "Search speed" and "stages")
     exact_below_rows: int = 5_000_000
     nprobes: int = 64  # partitions of the index that a query looks into
     refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
