@@ -164,9 +164,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     count = len(next(iter(reports.values())).per_query["map"])
     body = f"{count} queries that sample something; coarse search alone. First look at every 0th row: all in full.\n\n"
     print(body + table(reports))
-    write_section(
-        f"Map of {Path(args.weights).name}: dimensions, hop, probes", COMMAND, body + table(reports)
-    )
+    write_section(f"Map of {Path(args.weights).name}: dimensions, hop, probes", COMMAND, body + table(reports))
     return 0
 
 
