@@ -20,8 +20,8 @@ def small() -> Fingerprinter:
     return Fingerprinter(CONFIG).eval()
 
 
-def test_the_named_config_is_resnet_50_with_2048_values() -> None:
-    config = load("resnet-ibn")
+def test_at_the_papers_width_the_named_config_is_resnet_50_with_2048_values() -> None:
+    config = load("resnet-ibn", ["model.encoder.width=64"])
     encoder = Fingerprinter(config).encoder
     assert isinstance(encoder, ResnetIbnEncoder) and config.model.encoder.dim == 2048
     parameters = {name: p.numel() for name, p in encoder.named_parameters() if not name.startswith("classifier")}
