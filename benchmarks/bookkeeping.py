@@ -12,23 +12,21 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asid_core.config import load
 from asid_core.schema import DETECTIONS
 from benchmarks.made import Made
+from benchmarks.meter import Meter
 from benchmarks.results import write_section
 from pipelines import detections, incremental
 from pipelines.index import index
@@ -43,44 +41,6 @@ WINDOWS = 24  # a track; of 4 minutes it has 1500, which is 154 GB
 FOUND = 20  # detections a track: search.verify_tracks
 REMOVED_SHARE = 0.01
 QUERIES = 256
-
-
-@dataclass
-class Meter:
-    """Steps with their seconds and peak memory."""
-
-    steps: list[tuple[str, float, float, str]] = field(default_factory=list)
-
-    def measure(self, name: str, work: Callable[[], Any]) -> Any:
-        ended, peak = threading.Event(), [0.0]
-
-        def watch() -> None:
-            while True:
-                peak[0] = max(peak[0], memory_gb())
-                if ended.wait(2.0):
-                    return
-
-        thread = threading.Thread(target=watch, daemon=True)
-        started = time.monotonic()
-        thread.start()
-        result = work()
-        ended.set()
-        thread.join()
-        self.steps.append((name, time.monotonic() - started, peak[0], " ".join(str(result or "").split())))
-        print(*self.steps[-1], flush=True)
-        return result
-
-
-def memory_gb() -> float:
-    """PSS of this process and all below it."""
-    total = 0
-    me = psutil.Process()
-    for process in [me, *me.children(recursive=True)]:
-        try:
-            total += process.memory_full_info().pss
-        except psutil.Error:
-            continue
-    return total / 1e9
 
 
 class Swept(Made):

@@ -103,8 +103,8 @@ def candidates(
         which = [every.index(probe) for probe in probes]
         stride = round(setting.hop_s * SAMPLE_RATE_HZ / model.hop_samples / step)
         own = F.normalize(vectors[which, ::stride, : setting.dim], dim=2)
-        look = {"look_stride": setting.stride, "look_dims": min(config.search.look_dims, setting.dim)}
-        search = ExactSearch(own, config.search.hits_a_window, **look)
+        dims = min(config.search.look_dims, setting.dim)
+        search = ExactSearch(own, config.search.hits_a_window, look_stride=setting.stride, look_dims=dims)
         for start in range(0, len(references.vectors), BLOCK_ROWS):
             rows = references.vectors[start : start + BLOCK_ROWS, : setting.dim]
             search.add(F.normalize(rows, dim=1), start)

@@ -18,7 +18,7 @@ from pathlib import Path
 from asid_core import config as configs
 from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks import speed
-from benchmarks.bookkeeping import Meter
+from benchmarks.meter import Meter
 from benchmarks.results import cores, write_json, write_section
 from jobs import cli
 from pipelines.catalogue import Catalogue

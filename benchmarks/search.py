@@ -24,15 +24,12 @@ import torch
 from torch.nn.functional import normalize
 
 from asid_core import config as configs
-from asid_core.evaluation.distractors import Surrogates
 from asid_core.matching.coarse import GROUP, ExactSearch
 from benchmarks.encode import rate
 from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
 from benchmarks.results import write_json, write_section
-from benchmarks.synthetic import noise_vectors
-from pipelines import fingerprints
+from benchmarks.synthetic import tracks_like
 from pipelines.catalogue import Catalogue
-from pipelines.sweep import find_references
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
@@ -55,10 +52,8 @@ class Speed:
 
 def vectors_like(catalogue: Catalogue, count: int) -> Vectors:
     """Synthetic rows [count, dim]."""
-    config = configs.load(WEIGHTS)
-    _, references = find_references(catalogue, fingerprints.load_model(WEIGHTS, config), "references/*")
-    surrogates = Surrogates(noise_vectors(catalogue, references, config), ROWS_A_TRACK)
-    drawn = surrogates.draw(-(-count // ROWS_A_TRACK), torch.Generator().manual_seed(0))
+    tracks = tracks_like(catalogue, WEIGHTS, ROWS_A_TRACK)
+    drawn = tracks.draw(-(-count // ROWS_A_TRACK), torch.Generator().manual_seed(0))
     return np.ascontiguousarray(drawn[:count].numpy(), np.float32)
 
 

@@ -28,11 +28,11 @@ from torch import Tensor
 from asid_core import config as configs
 from asid_core.config import Search
 from asid_core.evaluation.distractors import Surrogates
-from benchmarks.bookkeeping import memory_gb
 from benchmarks.made import Made
+from benchmarks.meter import memory_gb
 from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
 from benchmarks.results import cores, write_json, write_section
-from benchmarks.synthetic import noise_vectors
+from benchmarks.synthetic import tracks_like
 from pipelines import fingerprints
 from pipelines.catalogue import Catalogue
 from pipelines.index import index
@@ -162,9 +162,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     noise = catalogue_of(args.bench)
     if noise is None:
         return 2
-    config = configs.load(WEIGHTS)
-    _, references = find_references(noise, fingerprints.load_model(WEIGHTS, config), "references/*")
-    drawn = Surrogates(noise_vectors(noise, references, config), WINDOWS)
+    drawn = tracks_like(noise, WEIGHTS, WINDOWS)
     found: list[Swept] = []
     for tracks in args.tracks:
         folder = Path(tempfile.mkdtemp(prefix="asid-sweep-"))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, Config
+from asid_core.config import SAMPLE_RATE_HZ, Config, load
 from asid_core.evaluation.distractors import Surrogates, Tail, fit_tails
 from asid_core.evaluation.truth import Truth, track_name
 from asid_core.matching.align import align
@@ -55,6 +55,13 @@ def searched(
     return queries, fit_tails(scores, DRAWN), {q.name: s for q, s in zip(some, many, strict=True)}
 
 
+def tracks_like(catalogue: Catalogue, weights: str, rows: int) -> Surrogates:
+    """Synthetic tracks of so many rows, like the real noise tracks."""
+    config = load(weights)
+    _, references = find_references(catalogue, fingerprints.load_model(weights, config), "references/*")
+    return Surrogates(noise_vectors(catalogue, references, config), rows)
+
+
 def noise_vectors(catalogue: Catalogue, references: References, config: Config) -> list[Tensor]:
     """Fingerprints [n, dim] of every real noise track."""
     ids = references.tracks["track_id"].to_pylist()
@@ -84,8 +91,9 @@ def coarse_scores(
 ) -> list[np.ndarray]:
     """Coarse scores of the distractors found of `count`, for each query; a block of vectors is held at a time."""
     settings = config.search
-    look = {"look_stride": settings.look_stride, "look_dims": settings.look_dims}
-    searches = [ExactSearch(q.vectors, KEEP, **look) for q in queries]
+    searches = [
+        ExactSearch(q.vectors, KEEP, look_stride=settings.look_stride, look_dims=settings.look_dims) for q in queries
+    ]
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, count, BLOCK):
         vectors = surrogates.draw(min(BLOCK, count - first), generator)

@@ -141,8 +141,7 @@ class ExactReferences:
         """
         together = torch.cat([query.vectors for query in queries], 1)
         config = self._config
-        look = {"look_stride": config.look_stride, "look_dims": config.look_dims}
-        search = ExactSearch(together, config.hits_a_window, **look)
+        search = ExactSearch(together, config.hits_a_window, look_stride=config.look_stride, look_dims=config.look_dims)
         for block in self._blocks:
             if self._cohort is not None and (block.tracks < 0).all():
                 continue

@@ -1,0 +1,49 @@
+"""How long a step takes, and the most memory that this process and all below it have meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+
+@dataclass
+class Meter:
+    """Steps with their seconds and peak memory."""
+
+    steps: list[tuple[str, float, float, str]] = field(default_factory=list)
+
+    def measure(self, name: str, work: Callable[[], Any]) -> Any:
+        ended, peak = threading.Event(), [0.0]
+
+        def watch() -> None:
+            while True:
+                peak[0] = max(peak[0], memory_gb())
+                if ended.wait(2.0):
+                    return
+
+        thread = threading.Thread(target=watch, daemon=True)
+        started = time.monotonic()
+        thread.start()
+        result = work()
+        ended.set()
+        thread.join()
+        self.steps.append((name, time.monotonic() - started, peak[0], " ".join(str(result or "").split())))
+        print(*self.steps[-1], flush=True)
+        return result
+
+
+def memory_gb() -> float:
+    """PSS of this process and all below it."""
+    total = 0
+    me = psutil.Process()
+    for process in [me, *me.children(recursive=True)]:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.Error:
+            continue
+    return total / 1e9
