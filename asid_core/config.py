@@ -179,7 +179,8 @@ class Search:
     # 100 give the same recall and mAP (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
     verify_tracks: int = 20
     places_a_track: int = 2
-    look_stride: int = 1  # the first look is at every such window (0: no first look, all is scored in full), and
+    # the first look is at every such window (0: no first look, all is scored in full), and
+    look_stride: Literal[0, 1, 2, 4, 8, 16] = 1
     look_dims: int = 0  # at so many leading dimensions of it (0: all)
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 1,700, fewer as rows grow (RESULTS, "Search speed" and "stages")
@@ -187,7 +188,7 @@ class Search:
     nprobes: int = 64  # partitions of the index that a query looks into
     refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
     silence_db: float = -60.0
-    shard_tracks: int = 16
+    shard_tracks: int = 128  # query tracks a task at most; fewer where their vectors fill what is searched with at once
     rerank_pairs: int = 32  # window pairs a query spends on the reranker, best candidates first
 
 

@@ -49,7 +49,7 @@ class Swept(Made):
     def write_sweep(self) -> str:
         """A sweep that ended: parts as its tasks would have left them."""
         plan = _plan(self.catalogue, self.config, self.model, None, None, False)
-        shards = plan.shards(self.config.search.shard_tracks)
+        shards = plan.shards(self.config)
         for number, shard in enumerate(shards):
             with detections.part(self.catalogue, plan.sweep_id, number).writing() as stream:
                 pq.write_table(pa.Table.from_pylist(list(self._found(shard, plan.sweep_id)), schema=DETECTIONS), stream)

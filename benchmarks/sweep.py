@@ -38,7 +38,7 @@ from pipelines.catalogue import Catalogue
 from pipelines.index import index
 from pipelines.indexed import IndexedReferences
 from pipelines.references import ExactReferences, Queries, References
-from pipelines.sweep import find_references
+from pipelines.sweep import SHARDS, find_references
 
 COMMAND = "make -C benchmarks sweep"
 TRACKS, WINDOWS = (100, 1_000, 10_000), 400
@@ -51,7 +51,7 @@ class Way:
     name: str
     probes: int
     step: int  # every so many windows of the query
-    queries: int  # tracks that a worker searches for
+    queries: int  # tracks that a worker searches for at most
     indexed: bool = False
 
     @property
@@ -61,8 +61,9 @@ class Way:
 
 A_SECOND = 6  # windows
 WAYS = (
-    Way("exact, no probes", 1, 1, 16),
-    Way("exact, no probes, a window a second", 1, A_SECOND, 16),
+    Way("exact, no probes", 1, 1, 128),
+    Way("exact, no probes, a window a second", 1, A_SECOND, 128),
+    # a shard would be 51: reading the references, once for a shard, is a hundredth of it
     Way("exact, 81 probes, a window a second", 81, A_SECOND, 16),
     Way("index, no probes, a window a second", 1, A_SECOND, 2, indexed=True),
 )
@@ -120,11 +121,12 @@ def measure(catalogue: Catalogue, way: Way, search: Search) -> Swept:
     _, references = find_references(catalogue, fingerprints.load_model(WEIGHTS, configs.load(WEIGHTS)))
     tracks = references.tracks.num_rows
     workers = cores()
-    shards = [range(first, first + way.queries) for first in (i * tracks // workers for i in range(workers))]
+    queries = min(way.queries, -(-tracks // SHARDS))
+    shards = [range(first, first + queries) for first in (i * tracks // workers for i in range(workers))]
     work = partial(searched, catalogue.location.uri, references, search, way)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         found = list(pool.map(work, shards))
-    return Swept(way, tracks, workers * way.queries, max(s for s, _ in found), sum(memory for _, memory in found))
+    return Swept(way, tracks, workers * queries, max(s for s, _ in found), sum(memory for _, memory in found))
 
 
 def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:

@@ -26,6 +26,7 @@ from pipelines.rerank import rerank
 from pipelines.track_features import SpanFeatures, TrackFeatures, audio_front_end, features_of
 
 SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; held three times meanwhile
+TOGETHER_S = 6 * 3600.0  # of tracks searched with together: their features, 336 MB, wait meanwhile
 PIECE_WINDOWS = 512  # of a track, probed and searched as one
 SPAN_BYTES = 256 * 1024**2  # features of references kept by a worker: half an hour of 40 ms frames is 28 MB
 
@@ -61,7 +62,8 @@ class Identifier:
     def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """(track_id, rows of schema.DETECTIONS without sweep_id) of each track, best reference first.
 
-        Tracks are searched together until their vectors fill SEARCH_BYTES; a long one is searched piece by piece.
+        Tracks are searched together until their vectors fill SEARCH_BYTES, or they are TOGETHER_S long; a long one is
+        searched piece by piece.
         """
         waiting: list[_Query] = []
         together: list[tuple[_Query, int, Tensor]] = []
@@ -73,6 +75,10 @@ class Identifier:
                 if sum(vectors.nbytes for _, _, vectors in together) >= SEARCH_BYTES:
                     self._look_up(together)
                     together = []
+            frames = sum(query.features.model.shape[1] for query in waiting)
+            if frames * self.model.hop_samples >= TOGETHER_S * SAMPLE_RATE_HZ:
+                self._look_up(together)
+                together = []
             while waiting and waiting[0].searched == len(waiting[0].centres):
                 yield self._finished(waiting.pop(0))
         self._look_up(together)

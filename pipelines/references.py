@@ -111,8 +111,9 @@ class Blocks:
     def _block(self, rows: pa.RecordBatch, first_row: int) -> Block:
         tracks = self.which(rows)
         dim = rows.column("vector").type.list_size
-        vectors = torch.tensor(rows.column("vector").flatten().to_numpy()).view(-1, dim)
-        vectors[torch.from_numpy(tracks < 0)] = 0
+        vectors = torch.from_dlpack(rows.column("vector").flatten()).view(-1, dim)  # Arrow's memory: only to be read
+        if (none := tracks < 0).any():
+            vectors = vectors.masked_fill(torch.from_numpy(none)[:, None], 0.0)
         return Block(first_row, vectors, tracks, rows.column("start_s").to_numpy())
 
 

@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from asid_core.schema import DETECTIONS
 from pipelines import detections, fingerprints, incremental
 from pipelines.audio import pieces_of_tracks
 from pipelines.catalogue import Catalogue, CatalogueError, new_run_id
-from pipelines.identify import Identifier
+from pipelines.identify import SEARCH_BYTES, TOGETHER_S, Identifier
 from pipelines.incremental import Base
 from pipelines.references import References
 from pipelines.runtime import Progress
@@ -85,7 +86,7 @@ def sweep(
     shards = 0
     if not place.join(detections.HEAD).exists():
         shards = _work(catalogue, config, plan, progress)
-        of_queries = [[row["track_id"] for row in shard] for shard in plan.shards(config.search.shard_tracks)]
+        of_queries = [[row["track_id"] for row in shard] for shard in plan.shards(config)]
         incremental.write_tracks(catalogue, plan.sweep_id, plan.known, of_queries)
         rows = detections.count(catalogue, plan.sweep_id)
         seconds = time.monotonic() - started
@@ -124,12 +125,26 @@ class _Plan:
     settings: str  # digest of what decides the result but the tracks
     base: Base | None  # what detections are taken over from
 
-    def shards(self, most: int) -> list[list[dict[str, Any]]]:
-        """Runs of query tracks, the same ones whenever and wherever the sweep is started again."""
-        if not self.references.has_fresh:
-            most = TAKEN_OVER_TRACKS
-        size = max(1, min(most, -(-len(self.queries) // SHARDS)))
-        return [self.queries[i : i + size] for i in range(0, len(self.queries), size)]
+    def shards(self, config: Config) -> list[list[dict[str, Any]]]:
+        """Runs of query tracks, the same ones whenever and wherever the sweep is started again.
+
+        The references are read anew for each: it is as many tracks as a worker searches with together.
+        """
+        most, most_s = TAKEN_OVER_TRACKS, math.inf
+        if self.references.has_fresh:
+            vectors = len(config.probes.semitones) * len(config.probes.tempo_ratios)
+            bytes_s = 4 * self.model.dim * vectors / (config.probes.query_hop_s or self.references.hop_s)
+            most, most_s = config.search.shard_tracks, min(TOGETHER_S, SEARCH_BYTES / bytes_s)
+        most = max(1, min(most, -(-len(self.queries) // SHARDS)))
+        shards: list[list[dict[str, Any]]] = []
+        room_s = 0.0
+        for row in self.queries:
+            if room_s <= 0 or len(shards[-1]) == most:
+                shards.append([])
+                room_s = most_s
+            shards[-1].append(row)
+            room_s -= row["duration_s"]
+        return shards
 
 
 def _plan(
@@ -203,7 +218,7 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     """Do the shards that have no part file yet; returns how many. Raises the first error once the others are done."""
     import ray
 
-    shards = plan.shards(config.search.shard_tracks)
+    shards = plan.shards(config)
     there = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
     todo = [n for n in range(len(shards)) if detections.part(catalogue, plan.sweep_id, n).name not in there]
     lengths_s = [sum(row["duration_s"] for row in shard) for shard in shards]
