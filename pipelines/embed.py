@@ -26,7 +26,7 @@ STAGE = "embed"
 # Tracks given to Ray Data at once: bounds the driver's memory; each wave loads the model anew, some seconds
 WAVE_TRACKS = 20_000
 # A call of an actor; more tracks make larger fragments, fewer of them keep every actor busy to the end
-TRACKS_A_CALL, CALLS_AN_ACTOR = 16, 4
+TRACKS_A_CALL, CALLS_AN_ACTOR = 16, 16
 # Of a call whose actor died; Ray's default is for ever. Until a lost node is known to be lost, some 20 s, Ray tries its
 # actors again and again: two tries were gone in five
 CALL_RETRIES = 30
