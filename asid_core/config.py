@@ -7,6 +7,7 @@ dotted path. Where a section may be one of several classes, its `kind` key choos
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import re
@@ -161,6 +162,11 @@ class Model:
     reranker: Reranking = field(default_factory=lambda: Reranking(heads=0))
 
 
+# Tempi whose windows a first look takes for each other. Ours are 8 % apart: with one of three looked at, the map of
+# discriminant (RESULTS) has the same mAP
+NEAR_TEMPO = 1.1
+
+
 @dataclass(frozen=True)
 class Probes:
     """Transformations of the query tried in the feature domain. `(0,)` and `(1,)`: none."""
@@ -168,6 +174,21 @@ class Probes:
     semitones: tuple[float, ...] = (0.0,)
     tempo_ratios: tuple[float, ...] = (1.0,)
     query_hop_s: float = 0.0  # 0: every window of the query
+
+    def alike(self, most: int) -> int:
+        """How many probes that are neighbours in tempo (innermost) one may stand for in a first look: `most`, or 1."""
+        tempi = self.tempo_ratios
+        near = all(after <= NEAR_TEMPO * before for before, after in itertools.pairwise(tempi))
+        return most if near and len(tempi) % most == 0 else 1
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the exact search compares at first, to choose groups of rows that it then scores in full."""
+
+    stride: int = 0  # every such row; 0: no first look, everything is scored in full
+    dims: int = 0  # the leading dimensions of a projection ordered by variance; 0: all
+    probes: int = 1  # the middle one of so many neighbouring probes
 
 
 @dataclass(frozen=True)
@@ -181,7 +202,8 @@ class Search:
     places_a_track: int = 2
     # the first look is at every such window (0: no first look, all is scored in full), and
     look_stride: Literal[0, 1, 2, 4, 8, 16] = 1
-    look_dims: int = 0  # at so many leading dimensions of it (0: all)
+    look_dims: int = 0  # at so many leading dimensions of it (0: all), in
+    look_probes: int = 3  # the middle one of so many probes that are neighbours in tempo
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 1,700, fewer as rows grow (RESULTS, "Search speed" and "stages")
     exact_below_rows: int = 5_000_000
@@ -281,6 +303,14 @@ class Config:
     score: Score = field(default_factory=Score)
     training: Training = field(default_factory=Training)
     report: Report = field(default_factory=Report)
+
+    @property
+    def look(self) -> Look:
+        """The first look of the exact search."""
+        search = self.search
+        if not search.look_stride:
+            return Look()
+        return Look(search.look_stride, search.look_dims, self.probes.alike(search.look_probes))
 
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asid_core.config import SAMPLE_RATE_HZ, Config
+from asid_core.config import SAMPLE_RATE_HZ, Config, Look, Probes
 from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.report import Report
 from asid_core.evaluation.truth import Truth, read_truth, track_name
@@ -30,7 +30,8 @@ from benchmarks.quality import BENCH, is_made
 from benchmarks.results import write_section
 
 COMMAND = "make -C benchmarks map"
-DIMS, HOPS_S, PROBES, STRIDES = (64, 128, 256), (0.5, 1.0, 2.0), (1, 9, 27, 81), (0, 1, 2, 4)
+DIMS, HOPS_S, PROBES = (64, 128, 256), (0.5, 1.0, 2.0), (1, 9, 27, 81)
+LOOKS = (Look(), *(Look(stride, probes=probes) for stride in (1, 2, 4) for probes in (1, 3, 9)))
 BLOCK_ROWS = 32_768
 
 
@@ -41,7 +42,7 @@ class Setting:
     dim: int = 256
     hop_s: float = 1.0
     probes: int = 81
-    stride: int = 2  # of the first look; 0: none
+    look: Look = Look(stride=2, probes=3)
 
     def chosen(self, config: Config) -> list[tuple[float, float]]:
         """The probes (semitones, tempo_ratio)."""
@@ -55,7 +56,7 @@ def settings(most: int) -> list[Setting]:
     base = Setting(dim=most)
     varied = [replace(base, dim=dim) for dim in DIMS if dim <= most]
     varied += [replace(base, hop_s=hop) for hop in HOPS_S] + [replace(base, probes=count) for count in PROBES]
-    varied += [replace(base, stride=stride) for stride in STRIDES]
+    varied += [replace(base, look=look) for look in LOOKS]
     return list(dict.fromkeys(varied))
 
 
@@ -103,8 +104,8 @@ def candidates(
         which = [every.index(probe) for probe in probes]
         stride = round(setting.hop_s * SAMPLE_RATE_HZ / model.hop_samples / step)
         own = F.normalize(vectors[which, ::stride, : setting.dim], dim=2)
-        dims = min(config.search.look_dims, setting.dim)
-        search = ExactSearch(own, config.search.hits_a_window, look_stride=setting.stride, look_dims=dims)
+        alike = Probes((), tuple(dict.fromkeys(ratio for _, ratio in probes))).alike(setting.look.probes)
+        search = ExactSearch(own, config.search.hits_a_window, replace(setting.look, probes=alike))
         for start in range(0, len(references.vectors), BLOCK_ROWS):
             rows = references.vectors[start : start + BLOCK_ROWS, : setting.dim]
             search.add(F.normalize(rows, dim=1), start)
@@ -141,11 +142,12 @@ def measure(model: Fingerprinter, bench: Path, truth: Truth, varied: Sequence[Se
 def table(reports: Mapping[Setting, Report]) -> str:
     """A setting a row; what differs from the first named setting's is what is varied."""
     lines = [
-        "| dimensions | hop of the query (s) | probes | first look at every | mAP | `hard` | AUROC |",
-        "|---|---|---|---|---|---|---|",
+        "| dimensions | hop of the query (s) | probes | first look: rows | probes | mAP | `hard` | AUROC |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for setting, report in reports.items():
-        values = " | ".join(str(getattr(setting, field.name)) for field in fields(setting))
+        looked = f"{setting.look.stride} | {setting.look.probes}" if setting.look.stride else "all in full |"
+        values = f"{setting.dim} | {setting.hop_s} | {setting.probes} | {looked}"
         hard = report.groups.get("tier", {}).get("hard", {}).get("map", "-")
         lines.append(f"| {values} | {report.figures['map']} | {hard} | {report.figures['auroc']} |")
     return "\n".join(lines)
@@ -162,7 +164,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with torch.no_grad():
         reports = measure(model, args.bench, read_truth(args.bench / "truth.json"), settings(model.dim))
     count = len(next(iter(reports.values())).per_query["map"])
-    body = f"{count} queries that sample something; coarse search alone. First look at every 0th row: all in full.\n\n"
+    body = f"{count} queries that sample something; coarse search alone. A first look is at every so-manyth row, "
+    body += "in one of so many neighbouring probes.\n\n"
     print(body + table(reports))
     write_section(f"Map of {Path(args.weights).name}: dimensions, hop, probes", COMMAND, body + table(reports))
     return 0

@@ -24,6 +24,7 @@ import torch
 from torch.nn.functional import normalize
 
 from asid_core import config as configs
+from asid_core.config import Look
 from asid_core.matching.coarse import GROUP, ExactSearch
 from benchmarks.encode import rate
 from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
@@ -86,7 +87,7 @@ def first_look(rows: Vectors, stride: int) -> Search:
 
     def search(queries: Vectors) -> npt.NDArray[np.int64]:
         wanted = torch.from_numpy(queries)
-        looking = ExactSearch(wanted[None], TOP, look_stride=stride)
+        looking = ExactSearch(wanted[None], TOP, Look(stride))
         for start in range(0, len(table), 65_536):
             looking.add(table[start : start + 65_536], start)
         found = torch.from_numpy(looking.hits().row).view(len(queries), TOP) // GROUP

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from asid_core import config as configs
-from asid_core.config import Config, Gnn
-from asid_core.matching.coarse import ExactSearch
+from asid_core.config import Config, Gnn, Look
+from asid_core.matching.coarse import NO_LOOK, ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter, patch_size
 from benchmarks.encode import rate
 from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
@@ -41,9 +41,9 @@ class Searched:
     seconds: float
 
 
-def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, stride: int, dims: int, keep: int) -> Searched:
+def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, look: Look, keep: int) -> Searched:
     started = time.perf_counter()
-    search = ExactSearch(queries, keep, look_stride=stride, look_dims=dims)
+    search = ExactSearch(queries, keep, look)
     for start in range(0, tracks * ROWS_A_TRACK, BLOCK):
         search.add(rows[start : min(start + BLOCK, tracks * ROWS_A_TRACK)], start)
     search.hits()
@@ -58,16 +58,16 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
         "81 probes": (probes, round(QUERY_S / config.probes.query_hop_s)),
         "no probes": (1, round(QUERY_S / hop_s)),
     }
-    keep, look = config.search.hits_a_window, (config.search.look_stride, config.search.look_dims)
+    keep = config.search.hits_a_window
     generator = torch.Generator().manual_seed(0)
     found = []
     for name, (each, windows) in counts.items():
         noise = torch.randn(each, windows, rows.shape[1], generator=generator) / rows.shape[1] ** 0.5
         queries = torch.nn.functional.normalize(rows[:windows] + noise, dim=2)
         for tracks in TRACKS:
-            found.append(searched(rows, queries, tracks, f"{name}, first look", *look, keep))
+            found.append(searched(rows, queries, tracks, f"{name}, first look", config.look, keep))
             if tracks < TRACKS[-1]:
-                found.append(searched(rows, queries, tracks, f"{name}, no first look", 0, 0, keep))
+                found.append(searched(rows, queries, tracks, f"{name}, no first look", NO_LOOK, keep))
     return found
 
 

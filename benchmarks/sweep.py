@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from asid_core import config as configs
-from asid_core.config import Search
+from asid_core.config import Config
 from asid_core.evaluation.distractors import Surrogates
 from benchmarks.made import Made
 from benchmarks.meter import memory_gb
@@ -65,7 +65,7 @@ WAYS = (
     Way("exact, no probes, a window a second", 1, A_SECOND, 128),
     # a shard would be 51: reading the references, once for a shard, is a hundredth of it
     Way("exact, 81 probes, a window a second", 81, A_SECOND, 16),
-    Way("index, no probes, a window a second", 1, A_SECOND, 2, indexed=True),
+    Way("index, no probes, a window a second", 1, A_SECOND, 16, indexed=True),
 )
 
 
@@ -94,12 +94,12 @@ def surrogates(tracks: Surrogates, start: int, count: int) -> npt.NDArray[np.flo
     return drawn.view(count, WINDOWS, -1).numpy()
 
 
-def searched(uri: str, references: References, search: Search, way: Way, own: Sequence[int]) -> tuple[float, float]:
+def searched(uri: str, references: References, config: Config, way: Way, own: Sequence[int]) -> tuple[float, float]:
     """(seconds, memory in GB) of one worker that searches for the tracks numbered `own`."""
     torch.set_num_threads(1)
     catalogue = Catalogue(uri)
     kind = IndexedReferences if way.indexed else ExactReferences
-    place = kind(catalogue, references, search)
+    place = kind(catalogue, references, config)
     queries = list(queries_of(catalogue, references, way, own))
     started = time.perf_counter()
     place.search(queries)
@@ -117,13 +117,13 @@ def queries_of(catalogue: Catalogue, references: References, way: Way, own: Sequ
         yield Queries(found, number)
 
 
-def measure(catalogue: Catalogue, way: Way, search: Search) -> Swept:
+def measure(catalogue: Catalogue, way: Way, config: Config) -> Swept:
     _, references = find_references(catalogue, fingerprints.load_model(WEIGHTS, configs.load(WEIGHTS)))
     tracks = references.tracks.num_rows
     workers = cores()
     queries = min(way.queries, -(-tracks // SHARDS))
     shards = [range(first, first + queries) for first in (i * tracks // workers for i in range(workers))]
-    work = partial(searched, catalogue.location.uri, references, search, way)
+    work = partial(searched, catalogue.location.uri, references, config, way)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         found = list(pool.map(work, shards))
     return Swept(way, tracks, workers * queries, max(s for s, _ in found), sum(memory for _, memory in found))
@@ -137,7 +137,7 @@ def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
     for way in WAYS:
         if way.indexed:
             index(made.catalogue, configs.load(WEIGHTS, ["search.exact_below_rows=1"]))
-        found = measure(made.catalogue, way, config.search)
+        found = measure(made.catalogue, way, config)
         print(found, flush=True)
         yield found
 

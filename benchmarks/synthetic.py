@@ -91,9 +91,7 @@ def coarse_scores(
 ) -> list[np.ndarray]:
     """Coarse scores of the distractors found of `count`, for each query; a block of vectors is held at a time."""
     settings = config.search
-    searches = [
-        ExactSearch(q.vectors, KEEP, look_stride=settings.look_stride, look_dims=settings.look_dims) for q in queries
-    ]
+    searches = [ExactSearch(q.vectors, KEEP, config.look) for q in queries]
     generator = torch.Generator().manual_seed(seed)
     for first in range(0, count, BLOCK):
         vectors = surrogates.draw(min(BLOCK, count - first), generator)

@@ -49,11 +49,11 @@ class Identifier:
         self._probes = [(s, t) for s in config.probes.semitones for t in config.probes.tempo_ratios]
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
-        exact = ExactReferences(catalogue, references, config.search)
+        exact = ExactReferences(catalogue, references, config)
         self._search: ExactReferences | IndexedReferences = exact
         if len(exact.row_track) >= config.search.exact_below_rows:
-            self._search = IndexedReferences(catalogue, references, config.search)
-        self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config.search, True)
+            self._search = IndexedReferences(catalogue, references, config)
+        self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
         """Names that pieces may have, and the track_id each is cut from: it is not looked for in that track."""

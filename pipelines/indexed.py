@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from asid_core.config import Search
+from asid_core.config import Config, Search
 from asid_core.matching.coarse import GROUP, ExactSearch, Hits
 from pipelines import fingerprints
 from pipelines.catalogue import Catalogue, quoted
@@ -28,10 +28,10 @@ class IndexedReferences:
     how strong a hit is, is told against a cohort: blocks from all over the table, searched exactly.
     """
 
-    def __init__(self, catalogue: Catalogue, references: References, config: Search) -> None:
-        self._blocks = Blocks(catalogue, references, config.silence_db)
+    def __init__(self, catalogue: Catalogue, references: References, config: Config) -> None:
+        self._blocks = Blocks(catalogue, references, config.search.silence_db)
         self._table = open_table(catalogue, references.model_id, references.version)
-        self._config, self._window_s, self._hop_s = config, references.window_s, references.hop_s
+        self._config, self._window_s, self._hop_s = config.search, references.window_s, references.hop_s
         self._ids = references.tracks["track_id"]
         self._cohort = torch.cat([block.vectors for block in self._blocks.sample(COHORT_BLOCKS)])
         self._rows: dict[tuple[int, int], int] = {}  # (track, window) -> row

@@ -26,6 +26,7 @@ class Shape:
     query_hop_s: float
     look_dims: int  # that the first look of the exact search compares
     look_stride: int
+    look_probes: int
     exact_below_rows: int
     flat_below_rows: int
     verify_tracks: int
@@ -70,7 +71,7 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     search = "exact" if rows < shape.exact_below_rows else "IVF_FLAT" if rows < shape.flat_below_rows else "IVF_PQ"
     index_row = {"exact": 0, "IVF_FLAT": vector_bytes + ROW_ID_BYTES, "IVF_PQ": shape.dim // DIMS_A_CODE + ROW_ID_BYTES}
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
-    multiply_adds = query_vectors * rows * shape.look_dims / shape.look_stride
+    multiply_adds = query_vectors * rows * shape.look_dims / shape.look_stride / shape.look_probes
 
     def hours(work: float, rate: str) -> float | None:
         return None if rates[rate] is None else work / rates[rate] / 3600

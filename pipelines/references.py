@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from asid_core.config import Search
+from asid_core.config import Config
 from asid_core.matching.coarse import ExactSearch, Hits
 from pipelines import fingerprints
 from pipelines.catalogue import IDS_A_FILTER, Catalogue, is_one_of
@@ -124,11 +124,11 @@ class ExactReferences:
     or a score would say what came last.
     """
 
-    def __init__(self, catalogue: Catalogue, references: References, config: Search, fresh_only: bool = False) -> None:
-        self._blocks = Blocks(catalogue, references, config.silence_db, fresh_only)
+    def __init__(self, catalogue: Catalogue, references: References, config: Config, fresh_only: bool = False) -> None:
+        self._blocks = Blocks(catalogue, references, config.search.silence_db, fresh_only)
         self._cohort: list[Block] | None = None
         if fresh_only:
-            everything = Blocks(catalogue, references, config.silence_db)
+            everything = Blocks(catalogue, references, config.search.silence_db)
             small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
             self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
         self._config, self._window_s = config, references.window_s
@@ -141,8 +141,7 @@ class ExactReferences:
         All windows are searched with as if they were of one track: a product of two large matrices costs less.
         """
         together = torch.cat([query.vectors for query in queries], 1)
-        config = self._config
-        search = ExactSearch(together, config.hits_a_window, look_stride=config.look_stride, look_dims=config.look_dims)
+        search = ExactSearch(together, self._config.search.hits_a_window, self._config.look)
         for block in self._blocks:
             if self._cohort is not None and (block.tracks < 0).all():
                 continue

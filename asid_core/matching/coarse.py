@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from asid_core.config import Look
 from asid_core.precision import int8_pays
 
 GROUP = 16
@@ -25,6 +26,7 @@ _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
 MIN_USUAL_GROUPS, MOST_USUAL_GROUPS, USUAL_SHARE = 64, 512, 0.95  # of a block
 # cosines spread by 0.05 to 0.1 over music; a catalogue of a few near-equal windows must not make a small gap look large
 MIN_DEVIATION = 0.03
+NO_LOOK = Look()
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,14 @@ class Hits:
 class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
-    def __init__(self, queries: Tensor, keep: int, *, look_stride: int = 0, look_dims: int = 0) -> None:
-        """queries [P, n, dim]; `keep` groups a window.
-
-        The first look chooses groups by every `look_stride`-th row (0: no first look), of which it compares the leading
-        `look_dims` dimensions (of a projection ordered by variance; 0 for all); what it chooses is scored in full.
-        """
+    def __init__(self, queries: Tensor, keep: int, look: Look = NO_LOOK) -> None:
+        """queries [P, n, dim]; `keep` groups a window."""
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
-        self.looks, self.stride = look_stride > 0, max(look_stride, 1)
-        self.look_dims = min(look_dims or self.dim, self.dim) if self.looks else self.dim
-        self.eight_bits = self.looks and int8_pays()
+        look = look if look.stride else NO_LOOK
+        self.stride = max(look.stride, 1)
+        self.look_dims = min(look.dims or self.dim, self.dim)
+        self.eight_bits = look.stride > 0 and int8_pays()
         # of a unit vector's value, the same for all of them, so that it does not matter what is searched with or in
         # together; what is larger than six times the usual value counts as that
         self.step = min(1.0, 6 / self.dim**0.5) / 127
@@ -63,8 +62,12 @@ class ExactSearch:
         self._unit: float = self.step**2 if self.eight_bits else 1.0
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
-        self._looked = self._numbers(self._flat[:, : self.look_dims])
-        self._whole = self._looked if self.look_dims == self.dim else self._numbers(self._flat)
+        step = min(look.probes, self.probes)
+        looked = queries[step // 2 :: step, :, : self.look_dims]
+        every = looked.shape == queries.shape
+        self.looked_probes, self.sees_all = len(looked), self.stride == 1 and every
+        self._whole = self._numbers(self._flat)
+        self._looked = self._whole if every else self._numbers(looked.transpose(0, 1).flatten(0, 1))
         self._cosine = torch.full((self.windows, keep), -1.0)
         self._row = torch.zeros((self.windows, keep), dtype=torch.int64)
         self._probe = torch.zeros((self.windows, keep), dtype=torch.int32)
@@ -78,18 +81,20 @@ class ExactSearch:
             return
         first, last, _ = (windows or slice(None)).indices(self.windows)
         looked = self._numbers(references[:: self.stride, : self.look_dims])
-        sees_all = self.stride == 1 and self.look_dims == self.dim
-        spread = None if sees_all else self._numbers(_spread(references))
-        windows_a_tile = max(1, _TILE_QUERIES // self.probes)
+        spread = None if self.sees_all else self._numbers(_spread(references))
+        probes = self.looked_probes
+        windows_a_tile = max(1, _TILE_QUERIES // probes)
         # one place for what tiles leave: memory that is new each time, 32 MB, takes as long as the product
         memory = torch.empty(-(-len(references) // GROUP), min(windows_a_tile, last - first), dtype=self._score_type)
         for start in range(first, last, windows_a_tile):
             part = slice(start, min(start + windows_a_tile, last))
-            flat = slice(part.start * self.probes, part.stop * self.probes)
-            best = self._best_in_groups(looked, self._looked[flat], GROUP // self.stride, memory)
+            queries = self._looked[part.start * probes : part.stop * probes]
+            best = self._best_in_groups(looked, queries, probes, GROUP // self.stride, memory)
             pairs = self._promising(part, best)
-            usual = best if spread is None else self._best_in_groups(spread, self._whole[flat], GROUP, memory)
-            self._note_usual(part, usual)
+            if spread is not None:
+                queries = self._whole[part.start * self.probes : part.stop * self.probes]
+                best = self._best_in_groups(spread, queries, self.probes, GROUP, memory)
+            self._note_usual(part, best)
             self._refine(part, references, pairs, first_row)
 
     def _numbers(self, vectors: Tensor) -> Tensor:
@@ -102,12 +107,12 @@ class ExactSearch:
             numbers[part] = (vectors[part] / self.step).round_().clamp_(-127, 127)
         return numbers
 
-    def _best_in_groups(self, rows: Tensor, queries: Tensor, group: int, memory: Tensor) -> Tensor:
-        """Best score of each window (its probes are neighbours among `queries`) in each `group` rows: [groups, n].
+    def _best_in_groups(self, rows: Tensor, queries: Tensor, probes: int, group: int, memory: Tensor) -> Tensor:
+        """Best score of each window (so many neighbours among `queries`) in each `group` rows: [groups, n].
 
         A score times `self._unit` is a cosine. It lies in `memory`, and is there until that is used again.
         """
-        windows = len(queries) // self.probes
+        windows = len(queries) // probes
         best = memory.flatten()[: -(-len(rows) // group) * windows].view(-1, windows)
         tile_rows = min(_TILE_SCORES // len(queries) // group * group, len(rows))
         scores = torch.empty(tile_rows, len(queries), dtype=best.dtype)
@@ -120,10 +125,10 @@ class ExactSearch:
                 tile = torch.nn.functional.pad(tile, (0, 0, 0, ragged), value=-1)
             tile = tile.unflatten(0, (-1, group))
             into = best[r // group : r // group + len(tile)]
-            if self.probes == 1:
+            if probes == 1:
                 torch.amax(tile, 1, out=into)
             else:
-                torch.amax(tile.amax(1).unflatten(1, (-1, self.probes)), 2, out=into)
+                torch.amax(tile.amax(1).unflatten(1, (-1, probes)), 2, out=into)
         return best
 
     def _note_usual(self, part: slice, best: Tensor) -> None:

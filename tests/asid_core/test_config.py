@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from asid_core.config import ConfigError, load
+from asid_core.config import Config, ConfigError, Look, Probes, Search, load
+
+
+@pytest.mark.parametrize(
+    ("tempo_ratios", "looked"),
+    [((0.92, 1.0, 1.08), 3), ((0.8, 1.0, 1.2), 1), ((0.96, 1.0), 1), ((1.0,), 1)],
+)
+def test_a_first_look_leaves_out_probes_only_between_near_tempi(tempo_ratios: tuple[float, ...], looked: int) -> None:
+    config = Config(probes=Probes((-1.0, 0.0, 1.0), tempo_ratios), search=Search(look_probes=3))
+    assert config.look == Look(1, 0, looked)
+    assert replace(config, search=Search(look_stride=0)).look == Look()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from asid_core.config import Look
 from asid_core.evaluation.truth import Query, Relation, Truth
 from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks.map import Setting, measure, settings, table
@@ -14,11 +15,11 @@ from tests.pipelines.catalogues import melody
 
 def test_one_thing_is_varied_at_a_time() -> None:
     varied = settings(256)
-    assert len(varied) == len(set(varied)) == 11
+    assert len(varied) == len(set(varied)) == 17
     config = Fingerprinter.from_pretrained("linear").config
-    as_shipped = [s for s in varied if s.dim == 256 and s.hop_s == 1.0 and s.stride == 2]
+    as_shipped = [s for s in varied if s.dim == 256 and s.hop_s == 1.0 and s.look == Look(2, probes=3)]
     assert [len(s.chosen(config)) for s in as_shipped] == [81, 1, 9, 27]
-    assert {s.stride for s in varied} == {0, 1, 2, 4}
+    assert {s.look.stride for s in varied} == {0, 1, 2, 4}
     assert {s.dim for s in settings(128)} == {64, 128}
 
 
@@ -39,5 +40,7 @@ def test_each_setting_finds_what_is_there(bench: tuple[Path, Truth]) -> None:
     assert list(reports) == varied
     assert all(report.figures["map"].value == 1.0 for report in reports.values())
     lines = table(reports).splitlines()
-    assert lines[2].startswith("| 64 | 1.0 | 9 | 2 | 1.000") and lines[3].startswith("| 256 | 2.0 | 1 | 2 | 1.000")
+    assert lines[2].startswith("| 64 | 1.0 | 9 | 2 | 3 | 1.000") and lines[3].startswith(
+        "| 256 | 2.0 | 1 | 2 | 3 | 1.000"
+    )
     assert np.isfinite(reports[varied[0]].figures["auroc"].value)

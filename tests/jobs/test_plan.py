@@ -44,7 +44,7 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     # 240 s are 8 cores of 30.72 s: 7 cuts of 12 s more
     assert found.segments_bytes == 1000 * (240 + 7 * 12) * 32_000
     assert found.query_vectors == 1000 * 240 * 81
-    assert found.sweep_exact_core_h == pytest.approx(found.query_vectors * found.rows * 128 / 2 / 1e10 / 3600)
+    assert found.sweep_exact_core_h == pytest.approx(found.query_vectors * found.rows * 128 / 2 / 3 / 1e10 / 3600)
     assert found.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
     assert found.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)
 

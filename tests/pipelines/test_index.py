@@ -102,9 +102,9 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
     vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(WINDOWS, DIM)[:20:2]
     probed = torch.stack([vectors.roll(1, 1), vectors])
     queries = [Queries(probed, own=None), Queries(probed, own=7)]
-    search = replace(INDEXED.search, nprobes=100)
-    exact = ExactReferences(catalogue, chosen, search)
-    indexed = IndexedReferences(catalogue, chosen, search)
+    config = replace(INDEXED, search=replace(INDEXED.search, nprobes=100))
+    exact = ExactReferences(catalogue, chosen, config)
+    indexed = IndexedReferences(catalogue, chosen, config)
     for query, mine, theirs in zip(queries, exact.search(queries), indexed.search(queries), strict=True):
         found = columns(mine, exact.row_track, exact.row_centre_s)
         tracks = {track for _, track, _ in found}
@@ -129,12 +129,12 @@ def test_what_is_new_is_read_alone_and_found_the_same(catalogue: Catalogue, monk
     vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)[:, :20]
     queries = [Queries(vectors, own=None)]
     fresh = replace(references(catalogue), fresh=frozenset({"t03", "t07", "t11", "t19", "t28"}))
-    everything = ExactReferences(catalogue, fresh, INDEXED.search, fresh_only=True)
+    everything = ExactReferences(catalogue, fresh, INDEXED, fresh_only=True)
     monkeypatch.setattr("pipelines.references.IDS_A_FILTER", 2)
     assert Blocks(catalogue, fresh, -60.0, fresh_only=True).num_rows == TRACKS * WINDOWS  # nothing tells where they are
     index(catalogue, INDEXED)
     indexed = replace(references(catalogue), fresh=fresh.fresh)
-    some = ExactReferences(catalogue, indexed, INDEXED.search, fresh_only=True)
+    some = ExactReferences(catalogue, indexed, INDEXED, fresh_only=True)
     (mine,), (theirs,) = everything.search(queries), some.search(queries)
     assert len(some.row_track) == 5 * WINDOWS
     assert columns(mine, everything.row_track, everything.row_centre_s) == pytest.approx(

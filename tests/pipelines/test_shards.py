@@ -44,7 +44,7 @@ def test_every_track_is_in_one_shard_and_none_but_the_last_is_beyond_what_is_sea
 
 @pytest.mark.parametrize(("config", "tracks"), [(PROBED, 14), (PLAIN, 90)])
 def test_fewer_probes_make_larger_shards(config: Config, tracks: int) -> None:
-    assert len(shards([240.0] * 5000, config)[0]) == tracks
+    assert len(shards([240.0] * 10_000, config)[0]) == tracks
 
 
 def test_a_shard_that_is_only_copied_is_large() -> None:

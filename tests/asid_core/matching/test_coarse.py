@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asid_core.matching.coarse import GROUP, MIN_DEVIATION, USUAL_SHARE, ExactSearch, Hits, _level
+from asid_core.config import Look
+from asid_core.matching.coarse import GROUP, MIN_DEVIATION, NO_LOOK, USUAL_SHARE, ExactSearch, Hits, _level
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -15,8 +16,10 @@ def unit(*shape: int, seed: int = 0) -> Tensor:
     return torch.nn.functional.normalize(values, dim=-1)
 
 
-def search(queries: Tensor, blocks: list[Tensor], keep: int, order: list[int] | None = None, **look: int) -> Hits:
-    exact = ExactSearch(queries, keep, **look)
+def search(
+    queries: Tensor, blocks: list[Tensor], keep: int, order: list[int] | None = None, look: Look = NO_LOOK
+) -> Hits:
+    exact = ExactSearch(queries, keep, look)
     firsts = np.cumsum([0, *map(len, blocks)])
     for index in order if order is not None else range(len(blocks)):
         exact.add(blocks[index], int(firsts[index]))
@@ -108,12 +111,12 @@ def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
     np.testing.assert_allclose(with_silence.strength, without.strength, rtol=0.1)
 
 
-@pytest.mark.parametrize("look", [{}, {"look_dims": 16, "look_stride": 2}])
-def test_strength_is_the_same_where_most_rows_do_not_count(look: dict[str, int]) -> None:
+@pytest.mark.parametrize("look", [NO_LOOK, Look(2, dims=16), Look(1, probes=2)])
+def test_strength_is_the_same_where_most_rows_do_not_count(look: Look) -> None:
     """As with `--references GLOB`: rows of other tracks are zero vectors."""
     queries, rows = unit(2, 4, 32), unit(40 * GROUP, 32, seed=1)
     padded = torch.cat([torch.zeros(1000 * GROUP, 32), rows])
-    few, many = search(queries, [rows], 5, **look), search(queries, [padded], 5, **look)
+    few, many = search(queries, [rows], 5, look=look), search(queries, [padded], 5, look=look)
     assert many.strength.max() == pytest.approx(few.strength.max(), rel=0.05)
 
 
@@ -136,10 +139,24 @@ def neighbours(count: int, dim: int, seed: int) -> Tensor:
 def test_a_cheap_first_look_still_finds_an_exact_row(row: int, seed: int) -> None:
     rows = neighbours(2000, 64, seed)
     queries = torch.stack([unit(1, 64, seed=1), rows[row : row + 1], unit(1, 64, seed=2)])
-    hits = search(queries, [rows[:1024], rows[1024:]], 3, look_dims=32, look_stride=2)
+    hits = search(queries, [rows[:1024], rows[1024:]], 3, look=Look(2, dims=32))
     assert (hits.row[0], hits.probe[0]) == (row, 1)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
     assert hits.strength[0] > 2
+
+
+@settings(deadline=None, max_examples=30)
+@given(row=st.integers(0, 1999), probe=st.integers(0, 8), seed=st.integers(0, 50))
+def test_a_probe_that_was_not_looked_at_is_found_by_its_neighbour(row: int, probe: int, seed: int) -> None:
+    rows = neighbours(2000, 64, seed)
+    # of every three probes the outer ones are near the middle one, and one of all is the row itself
+    queries = unit(3, 1, 64, seed=1).repeat_interleave(3, 0) + unit(9, 1, 64, seed=2)
+    nearby = slice(probe // 3 * 3, probe // 3 * 3 + 3)
+    queries[nearby] = rows[row] + 0.5 * unit(3, 1, 64, seed=3)
+    queries[probe] = rows[row]
+    hits = search(torch.nn.functional.normalize(queries, dim=-1), list(rows.split(1024)), 3, look=Look(2, probes=3))
+    assert (hits.row[0], hits.probe[0]) == (row, probe)
+    assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("eight_bits", [False, True])
@@ -148,7 +165,7 @@ def test_a_first_look_finds_nearly_all_that_a_full_one_finds(eight_bits: bool, m
     rows = neighbours(3000, 64, seed=3)
     queries = torch.nn.functional.normalize(rows[None, 40:2900:71] + 0.7 * unit(2, 41, 64, seed=4), dim=-1)
     full = search(queries, list(rows.split(1024)), 10)
-    looked = search(queries, list(rows.split(1024)), 10, look_stride=2)
+    looked = search(queries, list(rows.split(1024)), 10, look=Look(2))
     wanted = {(w, r): c for w, r, c in zip(full.window, full.row, full.cosine, strict=True)}
     found = {(w, r): c for w, r, c in zip(looked.window, looked.row, looked.cosine, strict=True)}
     both = wanted.keys() & found.keys()
