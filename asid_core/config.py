@@ -206,7 +206,7 @@ class Search:
     look_probes: int = 3  # the middle one of so many probes that are neighbours in tempo
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 194 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 1,700, fewer as rows grow (RESULTS, "Search speed" and "stages")
-    exact_below_rows: int = 5_000_000
+    exact_below_rows: int = 20_000_000
     nprobes: int = 64  # partitions of the index that a query looks into
     refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
     silence_db: float = -60.0

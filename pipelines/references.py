@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -97,7 +97,7 @@ class Blocks:
         row = 0
         for some in self._filters:
             batches = self._table.to_batches(columns=COLUMNS, filter=some, batch_size=BLOCK_ROWS, batch_readahead=1)
-            for batch in batches:
+            for batch in of_rows(BLOCK_ROWS, batches):
                 yield self._block(batch, row)
                 row += batch.num_rows
 
@@ -115,6 +115,24 @@ class Blocks:
         if (none := tracks < 0).any():
             vectors = vectors.masked_fill(torch.from_numpy(none)[:, None], 0.0)
         return Block(first_row, vectors, tracks, rows.column("start_s").to_numpy())
+
+
+def of_rows(size: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of that size, the last one smaller: Lance ends one with each fragment."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        while sum(part.num_rows for part in waiting) + batch.num_rows >= size:
+            room = size - sum(part.num_rows for part in waiting)
+            yield _joined([*waiting, batch.slice(0, room)])
+            waiting, batch = [], batch.slice(room)
+        if batch.num_rows:
+            waiting.append(batch)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(parts) if len(parts) > 1 else parts[0]
 
 
 class ExactReferences:

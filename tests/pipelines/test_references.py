@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pyarrow as pa
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core.matching.coarse import ExactSearch, Hits
-from pipelines.references import Block, Queries, add_block, divided, runs_without
+from pipelines.references import Block, Queries, add_block, divided, of_rows, runs_without
 
 KEEP = 4
 
@@ -34,6 +35,22 @@ def alone(query: Queries, blocks: list[Block]) -> Hits:
         for start, stop in runs_without(block.tracks, query.own):
             search.add(block.vectors[start:stop], block.first_row + start)
     return search.hits()
+
+
+@given(lengths=st.lists(st.integers(0, 50), max_size=12), size=st.integers(1, 40))
+def test_batches_of_any_lengths_become_batches_of_one(lengths: list[int], size: int) -> None:
+    rows = np.arange(sum(lengths), dtype=np.float32)
+    table = pa.table({"row": rows, "vector": pa.FixedSizeListArray.from_arrays(pa.array(rows.repeat(2)), 2)})
+    starts = np.cumsum([0, *lengths])
+    given = [
+        b for s, n in zip(starts, lengths, strict=False) for b in table.slice(int(s), n).combine_chunks().to_batches()
+    ]
+    found = list(of_rows(size, given))
+    assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
+    assert sum(map(len, found)) == len(rows) and all(1 <= len(batch) <= size for batch in found)
+    if found:
+        vectors = torch.cat([torch.from_dlpack(batch.column("vector").flatten()) for batch in found])
+        assert vectors.tolist() == rows.repeat(2).tolist()
 
 
 @settings(deadline=None, max_examples=40)
