@@ -58,6 +58,11 @@ def test_the_search_is_the_one_that_index_builds(tracks: int, search: str, index
     assert (found.search, found.index_bytes) == (search, found.rows * index_bytes_a_row)
 
 
+def test_where_the_exact_search_is_to_end_earlier_whole_vectors_are_indexed() -> None:
+    found = plan(4000, 4.0, dataclasses.replace(SHAPE, exact_below_rows=5_000_000), RATES)
+    assert (found.search, found.index_bytes) == ("IVF_FLAT", found.rows * 1032)
+
+
 def test_what_was_not_measured_is_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
     nothing = plan(1000, 4.0, SHAPE, dict.fromkeys(RATES))
     values = dataclasses.asdict(nothing)
