@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asid_core.config import Config, Gnn, LogFrequency, from_dict
+from asid_core.config import Config, Gnn, LogFrequency
 from asid_core.evaluation.report import Report, compare
 from asid_core.model.encoder import GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter, shipped_weights, weights_directory
+from asid_core.plain_values import from_dict
 from benchmarks.calls import run_bench
 
 STAGES = {"coarse": "coarse alone", "rerank": "reranker alone", "verify": "verification alone", "all": "all stages"}

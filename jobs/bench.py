@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from asid_core.config import ConfigError
+from asid_core.plain_values import ConfigError
 from jobs import command
 from jobs.command import Failure, Outcome, Session, Verb
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from asid_core import config as configs
+from asid_core.plain_values import ConfigError, to_dict
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
@@ -185,12 +186,12 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
             only_common = argparse.ArgumentParser(add_help=False)
             _add_common(only_common, verb)
             args, _ = only_common.parse_known_args(argv)
-            print(yaml.safe_dump(configs.to_dict(resolve_config(verb, args)), sort_keys=False), end="")
+            print(yaml.safe_dump(to_dict(resolve_config(verb, args)), sort_keys=False), end="")
             return DONE
         args = build_parser(verb).parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
-    except configs.ConfigError as error:
+    except ConfigError as error:
         return _complain(verb, error, USAGE)
     _set_up_logging(args)
     return _guarded(verb, args, argv)
@@ -206,7 +207,7 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
         progress.close()
         print(_how_to_go_on(verb, args, argv), file=sys.stderr, flush=True)
         return INTERRUPTED
-    except configs.ConfigError as error:
+    except ConfigError as error:
         progress.close()
         return _complain(verb, error, USAGE)
     except Exception as wrapped:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from asid_core.config import Config, to_dict
+from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.plain_values import to_dict
 from pipelines import fingerprints
 from pipelines.catalogue import IDS_A_FILTER, Catalogue, new_run_id
 from pipelines.embed_actor import TRACKS, Embedder

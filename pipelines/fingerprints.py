@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from asid_core import schema
-from asid_core.config import Config, ConfigError
+from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.plain_values import ConfigError
 from pipelines.catalogue import Catalogue
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from asid_core.config import Config, to_dict
+from asid_core.config import Config
+from asid_core.plain_values import to_dict
 from pipelines import upkeep
 from pipelines.catalogue import Catalogue, CatalogueError, new_run_id
 from pipelines.corpus import Corpus, Refusal

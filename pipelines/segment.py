@@ -15,7 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from asid_core.config import Config, to_dict
+from asid_core.config import Config
+from asid_core.plain_values import to_dict
 from asid_core.schema import TRACKS
 from pipelines.catalogue import Catalogue, new_run_id
 from pipelines.corpus import Corpus, Refusal

@@ -19,8 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from asid_core.config import Config, to_dict
+from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.plain_values import to_dict
 from asid_core.schema import DETECTIONS
 from pipelines import detections, fingerprints, incremental
 from pipelines.audio import pieces_of_tracks

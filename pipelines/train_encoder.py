@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import Config, Gnn, to_dict
+from asid_core.config import Config, Gnn
 from asid_core.learning.cqt_spectra import spectra_of
 from asid_core.learning.memory import Memory
 from asid_core.learning.pairs import make_pairs
@@ -16,6 +16,7 @@ from asid_core.learning.projection import fit_discriminant, fit_projection
 from asid_core.learning.spans import to_batch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
+from asid_core.plain_values import to_dict
 from pipelines.runtime import Progress
 from pipelines.stem_files import SPAN_SAMPLES, StemTables
 from pipelines.storage import Location

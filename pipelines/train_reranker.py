@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from asid_core.config import Config, to_dict
+from asid_core.config import Config
+from asid_core.plain_values import to_dict
 from pipelines.runtime import Progress
 from pipelines.training import Trained, TrainingError, train
 from pipelines.training_worker import Job

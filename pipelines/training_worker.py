@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from asid_core.config import Config, Gnn, from_dict
+from asid_core.config import Config, Gnn
 from asid_core.learning.baseline import encoder_task
 from asid_core.learning.growth import from_discriminant, has_graph_blocks, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
@@ -27,6 +27,7 @@ from asid_core.learning.spans import to_batch
 from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.linear import LinearEncoder
+from asid_core.plain_values import from_dict
 from pipelines.stem_files import SPAN_SAMPLES
 from pipelines.storage import Location
 from pipelines.training_record import Record, load_weights

@@ -9,6 +9,7 @@ import torch
 
 from asid_core import config
 from asid_core.model.fingerprinter import Fingerprinter, weights_directory
+from asid_core.plain_values import to_dict
 
 SHIPPED = ["discriminant", "gnn", "gnn-paper", "linear", "resnet-ibn"]
 
@@ -16,7 +17,7 @@ SHIPPED = ["discriminant", "gnn", "gnn-paper", "linear", "resnet-ibn"]
 @pytest.mark.parametrize("name", SHIPPED)
 def test_their_config_is_the_named_one(name: str) -> None:
     stored = weights_directory(name).joinpath("config.json").read_text()
-    assert json.loads(stored) == config.to_dict(config.load(name)), "write config.json again after a change of config"
+    assert json.loads(stored) == to_dict(config.load(name)), "write config.json again after a change of config"
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from asid_core.config import (
     SAMPLE_RATE_HZ,
     Config,
-    ConfigError,
     Cqt,
     Discriminant,
     Gnn,
@@ -26,14 +25,13 @@ from asid_core.config import (
     LogMel,
     Model,
     ResnetIbn,
-    from_dict,
-    to_dict,
 )
 from asid_core.model.encoder import GnnEncoder, folded, num_nodes
 from asid_core.model.gain_encoder import GainEncoder
 from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
 from asid_core.model.reranker import Reranker
 from asid_core.model.resnet import ResnetIbnEncoder
+from asid_core.plain_values import ConfigError, from_dict, to_dict
 from asid_core.signal import framing
 from asid_core.signal.cqt import CqtFrontEnd
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asid_core.config import ConfigError, Gnn
+from asid_core.config import Gnn
 from asid_core.model.encoder import GnnEncoder
 from asid_core.model.linear import unit_centred
+from asid_core.plain_values import ConfigError
 
 
 class GainEncoder(GnnEncoder):

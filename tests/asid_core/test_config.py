@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from asid_core.config import Config, ConfigError, Look, Probes, Search, load
+from asid_core.config import Config, Look, Probes, Search, load
+from asid_core.plain_values import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from asid_core.plain_values import to_dict
 from jobs import cli, command
 from jobs.command import DONE, FAILED, USAGE, Failure, Outcome, Session, Verb
 from jobs.progress import Progress, clock
@@ -106,7 +107,7 @@ def test_max_rejects_is_a_share(text: str, fits: bool, capsys: pytest.CaptureFix
 
 
 def test_weights_without_config_bring_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = command.configs.to_dict(command.configs.load("gnn-paper", ["model.name=mine"]))
+    values = to_dict(command.configs.load("gnn-paper", ["model.name=mine"]))
     (tmp_path / "config.json").write_text(json.dumps(values))
     (tmp_path / "model.safetensors").write_bytes(b"")
     seen: list[Session] = []
@@ -127,7 +128,7 @@ def test_weights_that_are_not_there_say_what_to_give(capsys: pytest.CaptureFixtu
 def test_weights_come_from_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
     from pipelines.storage import Location
 
-    values = command.configs.to_dict(command.configs.load("gnn-paper", ["model.name=far"]))
+    values = to_dict(command.configs.load("gnn-paper", ["model.name=far"]))
     Location(f"{s3_bucket}/w/config.json").write_bytes(json.dumps(values).encode())
     Location(f"{s3_bucket}/w/model.safetensors").write_bytes(b"bytes")
     seen: list[Session] = []

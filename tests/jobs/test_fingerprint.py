@@ -10,6 +10,7 @@ import torch
 
 from asid_core import config as configs
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.plain_values import to_dict
 from asid_core.signal.decode import decode
 from jobs import fingerprint, import_weights
 
@@ -82,7 +83,7 @@ def test_one_bad_file_fails_the_run_but_not_the_others(
 def test_the_tiny_published_checkpoint_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from tests.asid_core.golden import TINY_CONFIG  # the shape the golden files were made with
 
-    (tmp_path / "tiny.json").write_text(json.dumps(configs.to_dict(TINY_CONFIG)))
+    (tmp_path / "tiny.json").write_text(json.dumps(to_dict(TINY_CONFIG)))
     argv = [str(GOLDEN / "published_format_tiny.pth"), "--output", str(tmp_path / "w")]
     argv += ["--reranker", str(GOLDEN / "published_format_tiny_reranker.pth")]
     assert import_weights.main([*argv, "--config", str(tmp_path / "tiny.json")]) == 0

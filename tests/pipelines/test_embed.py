@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 import torch
 
-from asid_core.config import Config, ConfigError
+from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.plain_values import ConfigError
 from asid_core.signal.pcm import from_pcm, to_pcm
 from pipelines import fingerprints
 from pipelines.audio import Piece

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asid_core.config import Config, ConfigError, Gnn, Linear, LogFrequency, LogMel, Model, Reranking
+from asid_core.config import Config, Gnn, Linear, LogFrequency, LogMel, Model, Reranking
 from asid_core.model.fingerprinter import Fingerprinter, Fingerprints
 from asid_core.model.linear import LinearEncoder
+from asid_core.plain_values import ConfigError
 from asid_core.signal.probing import probed_patches
 from tests.asid_core.golden import TINY, TINY_CONFIG, difference
 

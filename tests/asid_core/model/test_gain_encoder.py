@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from asid_core.config import Config, ConfigError, load
+from asid_core.config import Config, load
 from asid_core.learning.growth import from_discriminant
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.linear import centred_roots
+from asid_core.plain_values import ConfigError
 
 
 def small() -> tuple[Config, Fingerprinter]:

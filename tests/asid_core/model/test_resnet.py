@@ -4,9 +4,10 @@ from functools import cache
 import pytest
 import torch
 
-from asid_core.config import Config, ConfigError, Cqt, Linear, Model, Reranking, ResnetIbn, load
+from asid_core.config import Config, Cqt, Linear, Model, Reranking, ResnetIbn, load
 from asid_core.model.fingerprinter import Fingerprinter, Fingerprints
 from asid_core.model.resnet import GeneralisedMean, InstanceBatchNorm, ResnetIbnEncoder
+from asid_core.plain_values import ConfigError
 from tests.asid_core.golden import difference
 from tests.asid_core.model.test_fingerprinter import music, segments
 
