@@ -200,7 +200,7 @@ class Search:
     look_dims: int = 0  # at so many leading dimensions of it (0: all), in
     look_probes: int = 3  # the middle one of so many probes that are neighbours in tempo
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 182 queries a second and core, with a recall@10 of
-    # 0.53 on laid-over queries; the exact search 4,400 probes, fewer as rows grow (RESULTS, "Search speed" and "stages")
+    # 0.53 on laid-over queries; the exact search 4,400 probes, fewer as rows grow (RESULTS, "Search speed", "stages")
     exact_below_rows: int = 20_000_000
     nprobes: int = 64  # partitions of the index that a query looks into
     refine_factor: int = 10  # so many times the hits are scored again by the vectors themselves
