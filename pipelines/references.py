@@ -150,6 +150,7 @@ class ExactReferences:
             small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
             self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
         self._config, self._window_s = config, references.window_s
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides the GPUs that a task did not ask for
         self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
         self.row_centre_s = np.zeros(self._blocks.num_rows)
 
@@ -158,7 +159,7 @@ class ExactReferences:
 
         All windows are searched with as if they were of one track: a product of two large matrices costs less.
         """
-        together = torch.cat([query.vectors for query in queries], 1)
+        together = torch.cat([query.vectors for query in queries], 1).to(self._device)
         search = ExactSearch(together, self._config.search.hits_a_window, self._config.look)
         for block in self._blocks:
             if self._cohort is not None and (block.tracks < 0).all():
@@ -172,7 +173,7 @@ class ExactReferences:
             usual = ExactSearch(together, 1)
             for block in self._cohort:
                 add_block(usual, block, queries)
-            mean, deviation = (values.numpy() for values in usual.usual())
+            mean, deviation = (values.cpu().numpy() for values in usual.usual())
             hits = replace(hits, strength=(hits.cosine - mean[hits.window]) / deviation[hits.window])
         return divided(hits, [query.vectors.shape[1] for query in queries])
 

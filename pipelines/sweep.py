@@ -227,12 +227,16 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     done = sum(len(shard) for number, shard in enumerate(shards) if number not in waits)
     audio_s = sum(length_s for number, length_s in enumerate(lengths_s) if number not in waits)
     shared = [ray.put((plan.model, config, plan.references, plan.base))]
-    task = ray.remote(num_cpus=1, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(sweep_shard)
+    resources = ray.cluster_resources()
+    cpus = max(1, int(resources.get("CPU", 1)))
+    # a share of a GPU each, where there are any: verification keeps their cores busier than the search its GPU
+    gpus = min(1.0, resources.get("GPU", 0) / cpus)
+    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(sweep_shard)
 
     def start(number: int) -> Any:
         return task.remote(catalogue.location.uri, plan.sweep_id, number, shards[number], shared)
 
-    at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # the next one waits where the last one ends
+    at_once = 2 * cpus  # the next one waits where the last one ends
     waiting = iter(todo)
     running = {start(number): number for number in itertools.islice(waiting, at_once)}
     errors: list[Exception] = []

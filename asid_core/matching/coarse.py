@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asid_core.config import Look
-from asid_core.precision import int8_pays
+from asid_core.precision import look_type
 
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
@@ -47,18 +47,20 @@ class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
     def __init__(self, queries: Tensor, keep: int, look: Look = NO_LOOK) -> None:
-        """queries [P, n, dim]; `keep` groups a window."""
+        """queries [P, n, dim], on the device that searches; `keep` groups a window."""
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
         look = look if look.stride else NO_LOOK
         self.stride = max(look.stride, 1)
         self.look_dims = min(look.dims or self.dim, self.dim)
-        self.eight_bits = look.stride > 0 and int8_pays()
+        self.device = queries.device
+        self.type = look_type(self.device) if look.stride else torch.float32
+        self.eight_bits = self.type == torch.int8
         # of a unit vector's value, the same for all of them, so that it does not matter what is searched with or in
         # together; what is larger than six times the usual value counts as that
         self.step = min(1.0, 6 / self.dim**0.5) / 127
         # of the first look's scores, which are whole numbers in eight bits
-        self._score_type = torch.int32 if self.eight_bits else torch.float32
+        self._score_type = torch.int32 if self.eight_bits else self.type
         self._unit: float = self.step**2 if self.eight_bits else 1.0
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
@@ -68,24 +70,26 @@ class ExactSearch:
         self.looked_probes, self.sees_all = len(looked), self.stride == 1 and every
         self._whole = self._numbers(self._flat)
         self._looked = self._whole if every else self._numbers(looked.transpose(0, 1).flatten(0, 1))
-        self._cosine = torch.full((self.windows, keep), -1.0)
-        self._row = torch.zeros((self.windows, keep), dtype=torch.int64)
-        self._probe = torch.zeros((self.windows, keep), dtype=torch.int32)
-        self._groups = torch.zeros(self.windows)
-        self._sum = torch.zeros(self.windows, dtype=torch.float64)
-        self._squares = torch.zeros(self.windows, dtype=torch.float64)
+        self._cosine = torch.full((self.windows, keep), -1.0, device=self.device)
+        self._row = torch.zeros((self.windows, keep), dtype=torch.int64, device=self.device)
+        self._probe = torch.zeros((self.windows, keep), dtype=torch.int32, device=self.device)
+        self._groups = torch.zeros(self.windows, device=self.device)
+        self._sum = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
+        self._squares = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
 
     def add(self, references: Tensor, first_row: int, windows: slice | None = None) -> None:
         """Search a block of rows [m, dim], which are rows first_row.. of the reference table, for some windows."""
         if len(references) == 0:
             return
+        references = references.to(self.device)
         first, last, _ = (windows or slice(None)).indices(self.windows)
         looked = self._numbers(references[:: self.stride, : self.look_dims])
         spread = None if self.sees_all else self._numbers(_spread(references))
         probes = self.looked_probes
         windows_a_tile = max(1, _TILE_QUERIES // probes)
         # one place for what tiles leave: memory that is new each time, 32 MB, takes as long as the product
-        memory = torch.empty(-(-len(references) // GROUP), min(windows_a_tile, last - first), dtype=self._score_type)
+        groups = -(-len(references) // GROUP)
+        memory = references.new_empty(groups, min(windows_a_tile, last - first), dtype=self._score_type)
         for start in range(first, last, windows_a_tile):
             part = slice(start, min(start + windows_a_tile, last))
             queries = self._looked[part.start * probes : part.stop * probes]
@@ -100,7 +104,7 @@ class ExactSearch:
     def _numbers(self, vectors: Tensor) -> Tensor:
         """Vectors [n, dim] as they are multiplied: in eight bits, where they only choose and that is fast."""
         if not self.eight_bits:
-            return vectors.contiguous()
+            return vectors.to(self.type).contiguous()
         numbers = torch.empty(vectors.shape, dtype=torch.int8)
         for start in range(0, len(vectors), _QUANTISED):
             part = slice(start, start + _QUANTISED)
@@ -115,7 +119,7 @@ class ExactSearch:
         windows = len(queries) // probes
         best = memory.flatten()[: -(-len(rows) // group) * windows].view(-1, windows)
         tile_rows = min(_TILE_SCORES // len(queries) // group * group, len(rows))
-        scores = torch.empty(tile_rows, len(queries), dtype=best.dtype)
+        scores = best.new_empty(tile_rows, len(queries))
         product: Callable[..., Tensor] = torch._int_mm if self.eight_bits else torch.mm
         for r in range(0, len(rows), tile_rows):
             some = rows[r : r + tile_rows]
@@ -133,7 +137,7 @@ class ExactSearch:
 
     def _note_usual(self, part: slice, best: Tensor) -> None:
         counts = (best.amax(1) > 0).nonzero()[:, 0]  # a group of silence has the cosine 0
-        some = best[counts[:: max(1, len(counts) // MOST_USUAL_GROUPS)]].T * self._unit
+        some = best[counts[:: max(1, len(counts) // MOST_USUAL_GROUPS)]].T.float() * self._unit
         heard = some > 0
         # what truly matches is not usual: in a catalogue of a few minutes it would hide itself. The top is levelled
         usual = torch.where(heard, torch.minimum(some, _level(some, heard.sum(1))[:, None]), 0.0)
@@ -148,7 +152,10 @@ class ExactSearch:
         better = best > (floor.int() if self.eight_bits else floor)
         if better.count_nonzero() > self.keep * best.shape[1]:  # the first blocks, before there is what to keep
             better &= best >= best.topk(min(self.keep, len(best)), dim=0).values[-1]
-        flat = torch.from_numpy(np.flatnonzero(better.numpy()))  # of few true ones: 5 times as fast as torch's
+        if self.device.type == "cpu":
+            flat = torch.from_numpy(np.flatnonzero(better.numpy()))  # of few true ones: 5 times as fast as torch's
+        else:
+            flat = better.flatten().nonzero()[:, 0]
         group, window = flat // best.shape[1], flat % best.shape[1]
         order = window.argsort(stable=True)
         return torch.stack([window[order], group[order]], 1)
@@ -166,16 +173,16 @@ class ExactSearch:
         found = [_best_of(queries, groups, chunk, rows) for chunk in chunks]
         cosine, row, probe = (torch.cat(column) for column in zip(*found, strict=True))
         window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
-        column = torch.arange(len(pairs)) - (counts.cumsum(0) - counts).repeat_interleave(counts)
-        at = (torch.arange(len(window)).repeat_interleave(counts), column + self.keep)
+        column = torch.arange(len(pairs), device=self.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
+        at = (torch.arange(len(window), device=self.device).repeat_interleave(counts), column + self.keep)
         window = window + part.start
-        cosines = torch.full((len(window), self.keep + int(counts.max())), -1.0)
+        cosines = torch.full((len(window), self.keep + int(counts.max())), -1.0, device=self.device)
         cosines[:, : self.keep] = self._cosine[window]
         cosines[at] = cosine
         top = cosines.topk(self.keep, dim=1)
         self._cosine[window] = top.values
         for kept, new in ((self._row, row + first_row), (self._probe, probe)):
-            both = torch.zeros(cosines.shape, dtype=kept.dtype)
+            both = torch.zeros_like(cosines, dtype=kept.dtype)
             both[:, : self.keep] = kept[window]
             both[at] = new.to(kept.dtype)
             kept[window] = both.gather(1, top.indices)
@@ -183,11 +190,11 @@ class ExactSearch:
     def hits(self) -> Hits:
         """What was found, best first within a window; cosines of at most 0 (silence, nothing there) left out."""
         found = self._cosine > 0
-        window = torch.arange(self.windows, dtype=torch.int32)[:, None].expand_as(found)
+        window = torch.arange(self.windows, dtype=torch.int32, device=self.device)[:, None].expand_as(found)
         mean, deviation = self.usual()
         strength = (self._cosine - mean[:, None]) / deviation[:, None]
         columns = (window, self._probe, self._row, self._cosine, strength)
-        return Hits(*(column[found].numpy() for column in columns))
+        return Hits(*(column[found].cpu().numpy() for column in columns))
 
     def usual(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [n] of a window's best cosine in a group, over all groups or many of them."""
@@ -209,7 +216,7 @@ def _spread(references: Tensor) -> Tensor:
 def _level(best: Tensor, heard: Tensor) -> Tensor:
     """The quantile USUAL_SHARE of the `heard` [n] greatest of each row of `best` [n, groups], 0 where none is."""
     if not best.shape[1]:
-        return torch.zeros(len(best))
+        return best.new_zeros(len(best))
     place = (heard - 1).clamp(min=0) * (1 - USUAL_SHARE)  # from the top
     top = best.topk(min(best.shape[1], int(best.shape[1] * (1 - USUAL_SHARE)) + 2), dim=1).values
     above = place.long()[:, None]
@@ -225,7 +232,7 @@ def _best_of(queries: Tensor, groups: Tensor, pairs: Tensor, rows: int) -> tuple
     # index_select copies whole groups; an index would take value after value
     window, group = pairs.T.contiguous()
     scores = torch.bmm(groups.index_select(0, group), queries.index_select(0, window).mT)  # [p, GROUP, P]
-    at = group[:, None] * GROUP + torch.arange(GROUP)
+    at = group[:, None] * GROUP + torch.arange(GROUP, device=group.device)
     cosine, probe = scores.max(2)
     cosine, place = cosine.masked_fill(at >= rows, -1.0).max(1, keepdim=True)
     return cosine[:, 0], at.gather(1, place)[:, 0], probe.gather(1, place)[:, 0]

@@ -159,9 +159,11 @@ def test_a_probe_that_was_not_looked_at_is_found_by_its_neighbour(row: int, prob
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("eight_bits", [False, True])
-def test_a_first_look_finds_nearly_all_that_a_full_one_finds(eight_bits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asid_core.matching.coarse.int8_pays", lambda: eight_bits)
+@pytest.mark.parametrize("number", [torch.float32, torch.bfloat16, torch.int8])
+def test_a_first_look_finds_nearly_all_that_a_full_one_finds(
+    number: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asid_core.matching.coarse.look_type", lambda _: number)
     rows = neighbours(3000, 64, seed=3)
     queries = torch.nn.functional.normalize(rows[None, 40:2900:71] + 0.7 * unit(2, 41, 64, seed=4), dim=-1)
     full = search(queries, list(rows.split(1024)), 10)
