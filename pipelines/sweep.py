@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -227,16 +227,13 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     done = sum(len(shard) for number, shard in enumerate(shards) if number not in waits)
     audio_s = sum(length_s for number, length_s in enumerate(lengths_s) if number not in waits)
     shared = [ray.put((plan.model, config, plan.references, plan.base))]
-    resources = ray.cluster_resources()
-    cpus = max(1, int(resources.get("CPU", 1)))
-    # a share of a GPU each, where there are any: verification keeps their cores busier than the search its GPU
-    gpus = min(1.0, resources.get("GPU", 0) / cpus)
+    gpus = gpu_share([node["Resources"] for node in ray.nodes() if node["Alive"]])
     task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(sweep_shard)
 
     def start(number: int) -> Any:
         return task.remote(catalogue.location.uri, plan.sweep_id, number, shards[number], shared)
 
-    at_once = 2 * cpus  # the next one waits where the last one ends
+    at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # the next one waits where the last one ends
     waiting = iter(todo)
     running = {start(number): number for number in itertools.islice(waiting, at_once)}
     errors: list[Exception] = []
@@ -256,6 +253,14 @@ def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress 
     if errors:
         raise errors[0]
     return len(todo)
+
+
+def gpu_share(nodes: Sequence[Mapping[str, float]]) -> float:
+    """What a task of one CPU takes of a GPU, by the resources of the nodes: none if a node with CPUs has no GPU.
+
+    Verification, half of a sweep and more, keeps the cores busy: none is to be left out for want of a GPU.
+    """
+    return min((min(1.0, node.get("GPU", 0) / node["CPU"]) for node in nodes if node.get("CPU", 0)), default=0.0)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from asid_core.config import Config, Probes, load
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.identify import SEARCH_BYTES, TOGETHER_S
 from pipelines.references import References
-from pipelines.sweep import SHARDS, TAKEN_OVER_TRACKS, _Plan
+from pipelines.sweep import SHARDS, TAKEN_OVER_TRACKS, _Plan, gpu_share
 
 PROBED = load("discriminant")
 PLAIN = replace(PROBED, probes=Probes())
@@ -45,6 +45,22 @@ def test_every_track_is_in_one_shard_and_none_but_the_last_is_beyond_what_is_sea
 @pytest.mark.parametrize(("config", "tracks"), [(PROBED, 14), (PLAIN, 90)])
 def test_fewer_probes_make_larger_shards(config: Config, tracks: int) -> None:
     assert len(shards([240.0] * 10_000, config)[0]) == tracks
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share"),
+    [
+        ([{"CPU": 2.0}], 0.0),
+        ([{"CPU": 16.0, "GPU": 1.0}, {"memory": 1.0}], 1 / 16),  # a head offers no CPU
+        ([{"CPU": 16.0, "GPU": 8.0}, {"CPU": 64.0}], 0.0),
+        ([{"CPU": 4.0, "GPU": 8.0}, {"CPU": 16.0, "GPU": 8.0}], 0.5),
+        ([], 0.0),
+    ],
+)
+def test_tasks_take_a_share_of_gpus_only_where_no_core_is_left_out_by_it(
+    nodes: list[dict[str, float]], share: float
+) -> None:
+    assert gpu_share(nodes) == share
 
 
 def test_a_shard_that_is_only_copied_is_large() -> None:
