@@ -170,10 +170,15 @@ class Probes:
     tempo_ratios: tuple[float, ...] = (1.0,)
     query_hop_s: float = 0.0  # 0: every window of the query
 
+    @property
+    def grid(self) -> list[tuple[float, float]]:
+        """Every (semitones, tempo_ratio), tempo innermost: the order of probed vectors."""
+        return list(itertools.product(self.semitones, self.tempo_ratios))
+
     def alike(self, most: int) -> int:
-        """How many probes that are neighbours in tempo (innermost) one may stand for in a first look: `most`, or 1."""
+        """How many probes that are neighbours in tempo one may stand for in a first look: `most`, or 1."""
         tempi = self.tempo_ratios
-        near = all(after <= NEAR_TEMPO * before for before, after in itertools.pairwise(tempi))
+        near = all(max(pair) <= NEAR_TEMPO * min(pair) for pair in itertools.pairwise(tempi))
         return most if near and len(tempi) % most == 0 else 1
 
 
@@ -198,7 +203,7 @@ class Search:
     # the first look is at every such window (0: no first look, all is scored in full), and
     look_stride: Literal[0, 1, 2, 4, 8, 16] = 1
     look_dims: int = 0  # at so many leading dimensions of it (0: all), in
-    look_probes: int = 3  # the middle one of so many probes that are neighbours in tempo
+    look_probes: Literal[1, 3, 5, 7, 9] = 3  # the middle one of so many probes that are neighbours in tempo
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 182 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 4,400 probes, fewer as rows grow (RESULTS, "Search speed", "stages")
     exact_below_rows: int = 20_000_000

@@ -44,11 +44,11 @@ class Setting:
     probes: int = 81
     look: Look = Look(stride=2, probes=3)
 
-    def chosen(self, config: Config) -> list[tuple[float, float]]:
-        """The probes (semitones, tempo_ratio)."""
+    def chosen(self, config: Config) -> Probes:
+        """The probes, of the config's."""
         semitones, tempi = config.probes.semitones, config.probes.tempo_ratios
         ratios = {1: [1.0], 9: [1.0], 27: list(tempi[1::3]), 81: list(tempi)}[self.probes]
-        return [(s, t) for s in (semitones if self.probes > 1 else (0.0,)) for t in ratios]
+        return Probes(semitones if self.probes > 1 else (0.0,), tuple(ratios))
 
 
 def settings(most: int) -> list[Setting]:
@@ -94,18 +94,19 @@ def candidates(
     """What each setting finds for a query."""
     config = model.config
     found = features(model, path)
-    every = Setting().chosen(config)
+    every = Setting().chosen(config).grid
     step = min(setting.hop_s for setting in varied) * SAMPLE_RATE_HZ / model.hop_samples
     half = config.model.front_end.window_frames / 2
     centres = torch.arange(half, found.shape[1] - half + 1e-6, step, dtype=torch.float64)
     vectors = model.probe(found, centres, every)
     for setting in varied:
-        probes = setting.chosen(config)
+        chosen = setting.chosen(config)
+        probes = chosen.grid
         which = [every.index(probe) for probe in probes]
         stride = round(setting.hop_s * SAMPLE_RATE_HZ / model.hop_samples / step)
         own = F.normalize(vectors[which, ::stride, : setting.dim], dim=2)
-        alike = Probes((), tuple(dict.fromkeys(ratio for _, ratio in probes))).alike(setting.look.probes)
-        search = ExactSearch(own, config.search.hits_a_window, replace(setting.look, probes=alike))
+        look = replace(setting.look, probes=chosen.alike(setting.look.probes))
+        search = ExactSearch(own, config.search.hits_a_window, look)
         for start in range(0, len(references.vectors), BLOCK_ROWS):
             rows = references.vectors[start : start + BLOCK_ROWS, : setting.dim]
             search.add(F.normalize(rows, dim=1), start)

@@ -52,7 +52,7 @@ def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, look: Look, k
 
 def searches(rows: Tensor, config: Config) -> list[Searched]:
     """Query vectors are rows with noise: what they find does not matter to how long it takes."""
-    probes = len(config.probes.semitones) * len(config.probes.tempo_ratios)
+    probes = len(config.probes.grid)
     hop_s = config.model.front_end.window_hop_frames * config.model.front_end.hop_samples / configs.SAMPLE_RATE_HZ
     counts = {
         "81 probes": (probes, round(QUERY_S / config.probes.query_hop_s)),

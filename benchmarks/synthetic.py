@@ -99,7 +99,7 @@ def coarse_scores(
             search.add(vectors, first * surrogates.rows)
     row_track = np.repeat(np.arange(count, dtype=np.int32), surrogates.rows)
     row_centre_s = np.tile(np.arange(surrogates.rows) * references.hop_s + references.window_s / 2, count)
-    probes = [(s, t) for s in config.probes.semitones for t in config.probes.tempo_ratios]
+    probes = config.probes.grid
     every = replace(settings, verify_tracks=count, places_a_track=1)
     found = []
     for query, search in zip(queries, searches, strict=True):

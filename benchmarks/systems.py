@@ -50,7 +50,7 @@ def systems_of(weights: str, kept: Path) -> Iterator[System]:
     directory = weights_directory(weights)
     name = directory.name
     config = from_dict(Config, json.loads((directory / "config.json").read_text()))
-    probed = len(config.probes.semitones) * len(config.probes.tempo_ratios) > 1
+    probed = len(config.probes.grid) > 1
     yield System(name, name, weights)
     if probed and isinstance(config.model.front_end, LogFrequency):
         yield System(f"{name}, no probes", f"{name}-no-probes", weights, NO_PROBES)

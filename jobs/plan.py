@@ -60,7 +60,7 @@ def shape(config: Config) -> Shape:
         margin_s=config.segment.margin_s,
         windows_a_second=1 / hop_s,
         dim=config.model.encoder.dim,
-        probes=len(config.probes.semitones) * len(config.probes.tempo_ratios),
+        probes=len(config.probes.grid),
         query_hop_s=config.probes.query_hop_s or hop_s,
         look_dims=config.look.dims or config.model.encoder.dim,
         look_stride=max(1, config.look.stride),

@@ -46,7 +46,7 @@ class Identifier:
 
     def __init__(self, catalogue: Catalogue, model: Fingerprinter, config: Config, references: References) -> None:
         self.model, self._config, self._references = model.optimised(), config, references
-        self._probes = [(s, t) for s in config.probes.semitones for t in config.probes.tempo_ratios]
+        self._probes = config.probes.grid
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
         exact = ExactReferences(catalogue, references, config)

@@ -133,8 +133,9 @@ class _Plan:
         """
         most, most_s = TAKEN_OVER_TRACKS, math.inf
         if self.references.has_fresh:
-            vectors = len(config.probes.semitones) * len(config.probes.tempo_ratios)
-            bytes_s = 4 * self.model.dim * vectors / (config.probes.query_hop_s or self.references.hop_s)
+            bytes_s = (
+                4 * self.model.dim * len(config.probes.grid) / (config.probes.query_hop_s or self.references.hop_s)
+            )
             most, most_s = config.search.shard_tracks, min(TOGETHER_S, SEARCH_BYTES / bytes_s)
         most = max(1, min(most, -(-len(self.queries) // SHARDS)))
         shards: list[list[dict[str, Any]]] = []

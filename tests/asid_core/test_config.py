@@ -12,7 +12,14 @@ from asid_core.plain_values import ConfigError
 
 @pytest.mark.parametrize(
     ("tempo_ratios", "looked"),
-    [((0.92, 1.0, 1.08), 3), ((0.8, 1.0, 1.2), 1), ((0.96, 1.0), 1), ((1.0,), 1)],
+    [
+        ((0.92, 1.0, 1.08), 3),
+        ((0.8, 1.0, 1.2), 1),
+        ((1.2, 1.0, 0.8), 1),
+        ((1.08, 1.0, 0.92), 3),
+        ((0.96, 1.0), 1),
+        ((1.0,), 1),
+    ],
 )
 def test_a_first_look_leaves_out_probes_only_between_near_tempi(tempo_ratios: tuple[float, ...], looked: int) -> None:
     config = Config(probes=Probes((-1.0, 0.0, 1.0), tempo_ratios), search=Search(look_probes=3))

@@ -18,7 +18,7 @@ def test_one_thing_is_varied_at_a_time() -> None:
     assert len(varied) == len(set(varied)) == 17
     config = Fingerprinter.from_pretrained("linear").config
     as_shipped = [s for s in varied if s.dim == 256 and s.hop_s == 1.0 and s.look == Look(2, probes=3)]
-    assert [len(s.chosen(config)) for s in as_shipped] == [81, 1, 9, 27]
+    assert [len(s.chosen(config).grid) for s in as_shipped] == [81, 1, 9, 27]
     assert {s.look.stride for s in varied} == {0, 1, 2, 4}
     assert {s.dim for s in settings(128)} == {64, 128}
 
