@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +23,7 @@ SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True)
-class Segmenting:
+class SegmentConfig:
     """Geometry of a segment table and what makes a recording unusable (DESIGN section 2)."""
 
     # 491,520 samples: a multiple of 512, 640, 8192 and 2560, so every front end's frames and hops fall on the cut.
@@ -33,12 +33,12 @@ class Segmenting:
     max_track_s: float = 12 * 3600.0
     silence_db: float = -70.0
     decode_timeout_s: float = 120.0  # without any progress, not for the whole file
-    files_a_task: int = 8
+    files_per_task: int = 8
     commit_tracks: int = 2000
 
 
 @dataclass(frozen=True)
-class LogMel:
+class LogMelConfig:
     """The paper's front end: power mel spectrogram in dB."""
 
     kind: Literal["log_mel"] = "log_mel"
@@ -50,7 +50,7 @@ class LogMel:
 
 
 @dataclass(frozen=True)
-class LogFrequency:
+class LogFrequencyConfig:
     """Whitened log-frequency spectrogram (DESIGN section 4): a pitch shift is a shift of bins."""
 
     kind: Literal["log_frequency"] = "log_frequency"
@@ -68,7 +68,7 @@ class LogFrequency:
 
 
 @dataclass(frozen=True)
-class Cqt:
+class CqtConfig:
     """Constant-Q transform in decibels: the front end of the ResNet-IBN baseline (arXiv:2502.06364)."""
 
     kind: Literal["cqt"] = "cqt"
@@ -87,7 +87,7 @@ class Cqt:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearConfig:
     """A fixed projection of the whitened patch (PCA); needs the `log_frequency` front end."""
 
     kind: Literal["linear"] = "linear"
@@ -95,7 +95,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Discriminant:
+class DiscriminantConfig:
     """Directions of the patch in which a sample under other music stays near itself; needs `log_frequency` as well."""
 
     kind: Literal["discriminant"] = "discriminant"
@@ -103,7 +103,7 @@ class Discriminant:
 
 
 @dataclass(frozen=True)
-class Gnn:
+class GnnConfig:
     """The paper's encoder (section 3; DESIGN section 4)."""
 
     kind: Literal["gnn"] = "gnn"
@@ -124,7 +124,7 @@ class Gnn:
 
 
 @dataclass(frozen=True)
-class ResnetIbn:
+class ResnetIbnConfig:
     """The baseline: a residual network with instance and batch normalisation, GeM pooling (arXiv:2502.06364)."""
 
     kind: Literal["resnet_ibn"] = "resnet_ibn"
@@ -139,7 +139,7 @@ class ResnetIbn:
 
 
 @dataclass(frozen=True)
-class Reranking:
+class RerankerConfig:
     """The cross-attention classifier; `heads = 0` means the model has none."""
 
     heads: int = 4
@@ -148,22 +148,22 @@ class Reranking:
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelConfig:
     """What makes fingerprints. Its hash, with the weights', is the `model_id`."""
 
     name: str = "linear"
-    front_end: LogMel | LogFrequency | Cqt = field(default_factory=LogFrequency)
-    encoder: Linear | Discriminant | Gnn | ResnetIbn = field(default_factory=Linear)
-    reranker: Reranking = field(default_factory=lambda: Reranking(heads=0))
+    front_end: LogMelConfig | LogFrequencyConfig | CqtConfig = field(default_factory=LogFrequencyConfig)
+    encoder: LinearConfig | DiscriminantConfig | GnnConfig | ResnetIbnConfig = field(default_factory=LinearConfig)
+    reranker: RerankerConfig = field(default_factory=lambda: RerankerConfig(heads=0))
 
 
-# Tempi whose windows a first look takes for each other. Ours are 8 % apart: with one of three looked at, the map of
+# Tempi whose windows a first pass takes for each other. Ours are 8 % apart: with one of three looked at, the map of
 # discriminant (RESULTS) has the same mAP
 NEAR_TEMPO = 1.1
 
 
 @dataclass(frozen=True)
-class Probes:
+class ProbesConfig:
     """Transformations of the query tried in the feature domain. `(0,)` and `(1,)`: none."""
 
     semitones: tuple[float, ...] = (0.0,)
@@ -175,35 +175,35 @@ class Probes:
         """Every (semitones, tempo_ratio), tempo innermost: the order of probed vectors."""
         return list(itertools.product(self.semitones, self.tempo_ratios))
 
-    def alike(self, most: int) -> int:
-        """How many probes that are neighbours in tempo one may stand for in a first look: `most`, or 1."""
+    def alike(self, most: Literal[1, 3, 5, 7, 9]) -> Literal[1, 3, 5, 7, 9]:
+        """How many probes that are neighbours in tempo one may stand for in a first pass: `most`, or 1."""
         tempi = self.tempo_ratios
         near = all(max(pair) <= NEAR_TEMPO * min(pair) for pair in itertools.pairwise(tempi))
         return most if near and len(tempi) % most == 0 else 1
 
 
 @dataclass(frozen=True)
-class Look:
-    """What the exact search compares at first, to choose groups of rows that it then scores in full."""
+class FirstPass:
+    """What the exact search compares first, to choose the groups of rows that it then scores in full."""
 
-    stride: int = 0  # every such row; 0: no first look, everything is scored in full
-    dims: int = 0  # the leading dimensions of a projection ordered by variance; 0: all
-    probes: int = 1  # the middle one of so many neighbouring probes
+    stride: Literal[0, 1, 2, 4, 8, 16] = 1  # every such row; 0: no first pass, everything is scored in full
+    dims: int = 0  # leading dimensions of a projection ordered by variance; 0: all
+    probes: Literal[1, 3, 5, 7, 9] = 3  # the middle one of so many probes with neighbouring tempi
+
+
+NO_FIRST_PASS = FirstPass(stride=0, probes=1)
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchConfig:
     """Coarse search: how many hits a query window keeps, and when LanceDB's index replaces exact blocks."""
 
-    hits_a_window: int = 50
+    hits_per_window: int = 50
     # references a query track hands on to the later stages, and places in each. 120 made queries, 129 references: 2 to
     # 100 give the same recall and mAP (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
     verify_tracks: int = 20
-    places_a_track: int = 2
-    # the first look is at every such window (0: no first look, all is scored in full), and
-    look_stride: Literal[0, 1, 2, 4, 8, 16] = 1
-    look_dims: int = 0  # at so many leading dimensions of it (0: all), in
-    look_probes: Literal[1, 3, 5, 7, 9] = 3  # the middle one of so many probes that are neighbours in tempo
+    places_per_track: int = 2
+    first_pass: FirstPass = field(default_factory=FirstPass)
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 182 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 4,400 probes, fewer as rows grow (RESULTS, "Search speed", "stages")
     exact_below_rows: int = 20_000_000
@@ -215,10 +215,10 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Verify:
+class VerifyConfig:
     """The matched filter that decides on a candidate by the audio itself. Frames are of the `features` section."""
 
-    features: LogFrequency = field(default_factory=LogFrequency)
+    features: LogFrequencyConfig = field(default_factory=LogFrequencyConfig)
     excerpt_frames: int = 100  # 4 s of the reference
     lag_frames: int = 25  # looked at on either side of where the coarse search points
     pitch_steps: tuple[float, ...] = (-0.5, -0.25, 0.0, 0.25, 0.5)  # semitones around the candidate's
@@ -230,7 +230,7 @@ class Verify:
 
 
 @dataclass(frozen=True)
-class Score:
+class ScoreConfig:
     """Logistic model of the final score; fitted by `asid bench fit` on held-out music."""
 
     intercept: float = -12.5
@@ -242,7 +242,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class AugmentationConfig:
     """What may happen to a sample on its way into another track: the ends of ranges, drawn from uniformly."""
 
     semitones: float = 3.0
@@ -250,7 +250,10 @@ class Augmentation:
     together: bool = False  # pitch and tempo in one pair; the paper's T2 does one of them
     gain_db: float = 10.0
     offset_s: float = 0.25
-    bed_db: tuple[float, ...] = (-12.0, 8.0)  # of the music laid over it, re the sample; for recordings without stems
+    background_db: tuple[float, ...] = (
+        -12.0,
+        8.0,
+    )  # of the music laid over it, re the sample; for recordings without stems
     equaliser_db: float = 0.0
     low_cut_hz: float = 20.0  # drawn up to here, and
     high_cut_hz: float = 8000.0  # down to here
@@ -260,7 +263,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingConfig:
     """How an encoder or a reranker is trained (DESIGN section 4); the defaults are the paper's."""
 
     objective: Literal["paper", "mixes"] = "paper"
@@ -270,11 +273,13 @@ class Training:
     final_learning_rate: float = 7e-7
     warmup_steps: int = 100
     clip_norm: float = 1.0
-    tau: float = 0.05
+    temperature: float = 0.05
     margin: float = 0.3  # of the baseline's triplet loss, in cosine
     curriculum: float = 0.5  # share of the steps over which all ranges grow from 5 % to full
-    blocks_from: float = 0.0  # share of the steps before which the graph blocks are left out (five times as fast)
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    graph_blocks_start: float = (
+        0.0  # share of the steps before which the graph blocks are left out (five times as fast)
+    )
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
     check_every: int = 200  # steps between validations and checkpoints
     held_out: tuple[str, ...] = ()  # beginnings of the track_ids to validate on; none: every tenth track
     reranker_steps: int = 2000
@@ -295,22 +300,22 @@ class Report:
 class Config:
     """Everything a verb may be told."""
 
-    segment: Segmenting = field(default_factory=Segmenting)
-    model: Model = field(default_factory=Model)
-    probes: Probes = field(default_factory=Probes)
-    search: Search = field(default_factory=Search)
-    verify: Verify = field(default_factory=Verify)
-    score: Score = field(default_factory=Score)
-    training: Training = field(default_factory=Training)
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    probes: ProbesConfig = field(default_factory=ProbesConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     report: Report = field(default_factory=Report)
 
     @property
-    def look(self) -> Look:
-        """The first look of the exact search."""
-        search = self.search
-        if not search.look_stride:
-            return Look()
-        return Look(search.look_stride, search.look_dims, self.probes.alike(search.look_probes))
+    def first_pass(self) -> FirstPass:
+        """The first pass of the exact search with these probes."""
+        wanted = self.search.first_pass
+        if not wanted.stride:
+            return NO_FIRST_PASS
+        return replace(wanted, probes=self.probes.alike(wanted.probes))
 
 
 def names() -> list[str]:

@@ -12,8 +12,8 @@ def bfloat16_pays(device: torch.device) -> bool:
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
-def look_type(device: torch.device) -> torch.dtype:
-    """What a first look is multiplied in: it only chooses, so two or three digits do."""
+def first_pass_type(device: torch.device) -> torch.dtype:
+    """What a first pass is multiplied in: it only chooses, so two or three digits do."""
     if device.type == "cpu" and int8_pays():
         return torch.int8
     return torch.bfloat16 if device.type == "cuda" and bfloat16_pays(device) else torch.float32

@@ -25,16 +25,19 @@ import pyarrow.parquet as pq
 
 from asid_core.config import load
 from asid_core.schema import DETECTIONS
-from benchmarks.made import Made
-from benchmarks.meter import Meter
-from benchmarks.results import write_section
-from pipelines import detections, incremental
-from pipelines.index import index
-from pipelines.indexed import nearest, open_table
+from benchmarks.lib.made import Made
+from benchmarks.lib.meter import Meter
+from benchmarks.lib.results import write_section
 from pipelines.reindex import reindex
 from pipelines.runtime import start_ray
-from pipelines.status import status
-from pipelines.sweep import _plan, sweep  # a sweep's name and shards are its own business, but here we write its parts
+from pipelines.search.approximate import nearest, open_table
+from pipelines.search.index import index
+from pipelines.search.sweep import (  # a sweep's name and shards are its own business, but here we write its parts
+    _plan,
+    sweep,
+)
+from pipelines.store import detections
+from pipelines.store.status import status
 
 WEIGHTS = "linear"
 WINDOWS = 24  # a track; of 4 minutes it has 1500, which is 154 GB
@@ -54,7 +57,7 @@ class Swept(Made):
             with detections.part(self.catalogue, plan.sweep_id, number).writing() as stream:
                 pq.write_table(pa.Table.from_pylist(list(self._found(shard, plan.sweep_id)), schema=DETECTIONS), stream)
         of_queries = [[row["track_id"] for row in shard] for shard in shards]
-        incremental.write_tracks(self.catalogue, plan.sweep_id, plan.known, of_queries)
+        detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, of_queries)
         head = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
         place = detections.folder(self.catalogue, plan.sweep_id)
         place.join(detections.HEAD).write_bytes(json.dumps(head).encode())
@@ -82,7 +85,7 @@ class Swept(Made):
         table = open_table(self.catalogue, self.model_id)
         vectors = np.random.default_rng(1).standard_normal((QUERIES, self.model.dim)).astype(np.float32)
         started = time.monotonic()
-        nearest(table, vectors, 4 * self.config.search.hits_a_window, self.config.search, but_track)
+        nearest(table, vectors, 4 * self.config.search.hits_per_window, self.config.search, but_track)
         return f"{QUERIES / (time.monotonic() - started):,.0f} queries/s"
 
 

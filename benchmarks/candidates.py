@@ -12,14 +12,14 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from asid_core.evaluation import calibration
-from asid_core.evaluation.candidates import among_first, coarse_ranks, recall
 from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.truth import Truth
-from benchmarks.noise import folder_of, swept
-from benchmarks.results import write_section
+from benchmarks.lib import calibration
+from benchmarks.lib.candidates import among_first, coarse_ranks, recall
+from benchmarks.lib.noise import folder_of, swept
+from benchmarks.lib.results import write_section
 from pipelines.runtime import start_ray
-from pipelines.sweep import SweepSummary
+from pipelines.search.sweep import SweepSummary
 
 COMMAND = "make -C benchmarks candidates MUSIC=path"
 COUNTS = (1, 2, 5, 10, 20, 50, 100)

@@ -15,16 +15,16 @@ import numpy as np
 
 from asid_core import config as configs
 from asid_core.config import Config
-from asid_core.evaluation.distractors import Tail
 from asid_core.evaluation.truth import track_name
-from benchmarks.calls import forget_other_code
-from benchmarks.curve import Series, curve
-from benchmarks.growth import Growth, Measured, pairs_of
-from benchmarks.noise import NOISE, WEIGHTS, catalogue_in, folder_of, swept
-from benchmarks.results import write_section
-from benchmarks.synthetic import DRAWN, TRIED, Query, searched
-from pipelines.catalogue import Catalogue
+from benchmarks.lib.calls import forget_other_code
+from benchmarks.lib.curve import Series, curve
+from benchmarks.lib.distractors import Tail
+from benchmarks.lib.growth import Growth, Measured, pairs_of
+from benchmarks.lib.noise import NOISE, WEIGHTS, catalogue_in, folder_of, swept
+from benchmarks.lib.results import write_section
+from benchmarks.lib.synthetic import DRAWN, TRIED, Query, searched
 from pipelines.runtime import start_ray
+from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks distractors MUSIC=path"
 SIZES = (0, 30, 95, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)

@@ -20,11 +20,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_geometric.nn import MessagePassing
 
 from asid_core import config as configs
-from asid_core.config import Gnn
+from asid_core.config import GnnConfig
 from asid_core.model.encoder import GnnEncoder, GraphBlock, folded
 from asid_core.model.fingerprinter import patch_size
 from asid_core.model.graph import edge_index
-from benchmarks.results import write_json, write_section
+from benchmarks.lib.results import write_json, write_section
 
 COMMAND = "make -C benchmarks encode"
 CONFIG = "gnn-paper"
@@ -81,7 +81,7 @@ class Speed:
     form: str
     threads: int
     batch: int
-    windows_a_second: float
+    windows_per_second: float
     share_of_peak: float  # of the machine's matrix products in the same type, on as many threads
 
 
@@ -102,7 +102,7 @@ def rate(work: Callable[[], object]) -> float:
     return 1 / best
 
 
-def gflop_a_window(encoder: nn.Module, windows: Tensor) -> float:
+def gflop_per_window(encoder: nn.Module, windows: Tensor) -> float:
     with FlopCounterMode(display=False) as counter:
         encoder(windows)
     return float(counter.get_total_flops()) / len(windows) / 1e9
@@ -113,7 +113,7 @@ def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed]
     """Every form, thread count and batch; and what is said of the whole."""
     config = configs.load(CONFIG, ["model.encoder.graph_blocks=true"])
     encoder_config = config.model.encoder
-    if not isinstance(encoder_config, Gnn):
+    if not isinstance(encoder_config, GnnConfig):
         raise TypeError(f"{CONFIG} has no gnn")
     torch.manual_seed(0)
     trained = GnnEncoder(encoder_config).eval()
@@ -121,7 +121,7 @@ def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed]
     half = folded(trained).to(torch.bfloat16)
     forms = {"plain float32": plain(trained), "ours float32": folded(trained), "ours bfloat16": half}
     error = float((forms["plain float32"](windows[:8])[0] - forms["ours float32"](windows[:8])[0]).abs().max())
-    about = {"gflop a window": gflop_a_window(forms["ours float32"], windows[:2]), "greatest difference": error}
+    about = {"gflop a window": gflop_per_window(forms["ours float32"], windows[:2]), "greatest difference": error}
     speeds = []
     for count in threads:
         torch.set_num_threads(count)
@@ -136,10 +136,10 @@ def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed]
 
 
 def table(speeds: Sequence[Speed], about: dict[str, float]) -> str:
-    best = {form: max(s.windows_a_second for s in speeds if s.form == form) for form in {s.form for s in speeds}}
+    best = {form: max(s.windows_per_second for s in speeds if s.form == form) for form in {s.form for s in speeds}}
     lines = ["| form | threads | batch | windows/s | share of matmul peak |", "|---|---|---|---|---|"]
     for s in speeds:
-        lines.append(f"| {s.form} | {s.threads} | {s.batch} | {s.windows_a_second:.1f} | {s.share_of_peak:.2f} |")
+        lines.append(f"| {s.form} | {s.threads} | {s.batch} | {s.windows_per_second:.1f} | {s.share_of_peak:.2f} |")
     ratios = [f"{form} {best[form] / best['plain float32']:.2f}" for form in sorted(best)]
     facts = "; ".join(f"{name} {value:.3g}" for name, value in about.items())
     return "\n".join(lines) + f"\n\nBest against best of the plain build: {', '.join(ratios)}.\n\n{facts}."

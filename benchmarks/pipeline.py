@@ -1,6 +1,7 @@
 """Every verb of `asid run` on a folder: audio hours an hour, and how near segment and embed come to the encoder.
 
-The encoder by itself is what `speed.windows_a_second` measures: one thread, audio in memory, front end included; times
+The encoder by itself is what `speed.windows_per_second` measures: one thread, audio in memory, front end included;
+times
 the cores, that is all a machine could do if decoding, storage and Ray cost nothing. The full encoder of the paper is
 timed with random weights: its vectors find nothing, but take as long.
 """
@@ -17,11 +18,11 @@ from pathlib import Path
 
 from asid_core import config as configs
 from asid_core.model.fingerprinter import Fingerprinter
-from benchmarks import speed
-from benchmarks.meter import Meter
-from benchmarks.results import cores, write_json, write_section
+from benchmarks.lib import speed
+from benchmarks.lib.meter import Meter
+from benchmarks.lib.results import cores, write_json, write_section
 from jobs import cli
-from pipelines.catalogue import Catalogue
+from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks pipeline MUSIC=path"
 STAGES = ("segment", "embed", "index", "sweep")
@@ -38,12 +39,12 @@ class Run:
     windows: int
     seconds: dict[str, float]  # by verb
     peak_gb: float
-    encoder_windows_a_second: float
+    encoder_windows_per_second: float
 
     @property
     def share_of_encoder(self) -> float:
         """Seconds the encoder would take by itself, of those that segment and embed took."""
-        return self.windows / self.encoder_windows_a_second / (self.seconds["segment"] + self.seconds["embed"])
+        return self.windows / self.encoder_windows_per_second / (self.seconds["segment"] + self.seconds["embed"])
 
 
 def weights_of(model: str, folder: Path) -> str:
@@ -59,7 +60,7 @@ def measure(model: str, music: Path, recording: Path) -> Run:
     """Run the model's stages, each on its own, in a new catalogue. Raises RuntimeError where one fails."""
     folder = Path(tempfile.mkdtemp(prefix="asid-pipeline-"))
     weights = weights_of(model, folder)
-    alone = cores() * speed.windows_a_second(weights, recording)
+    alone = cores() * speed.windows_per_second(weights, recording)
     meter = Meter()
 
     def verb(name: str) -> None:
@@ -88,7 +89,7 @@ def table(runs: Sequence[Run]) -> str:
         rate = run.audio_h / sum(run.seconds.values()) * 3600
         lines.append(
             f"| {run.model} | {run.windows:,} | {stages} | {rate:.0f} | {run.peak_gb:.2f} | "
-            f"{run.encoder_windows_a_second:,.0f} | {run.share_of_encoder:.2f} |"
+            f"{run.encoder_windows_per_second:,.0f} | {run.share_of_encoder:.2f} |"
         )
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """What we find in held-out music: a benchmark made of three collections, every system on it, all figures we state.
 
 The music is not part of the repository: pixel-dungeon, neverball and openmusic, folders of that name. Dungeon themes
-called halls_* and theme_* are the beds, the other tracks the references. Where cc0-beats and librosa are there too,
+called halls_* and theme_* are the backgrounds, the other tracks the references. Where cc0-beats and librosa are
+there too,
 encoders are also compared window against window on both.
 """
 
@@ -16,10 +17,10 @@ from pathlib import Path
 from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.truth import read_truth
 from asid_core.model.fingerprinter import Fingerprinter
-from benchmarks import audfprint, retrieval, speed
-from benchmarks.calls import forget_other_code
-from benchmarks.results import write_section
-from benchmarks.systems import Scored, cost_table, quality_table, scored, shipped, systems_of
+from benchmarks.lib import audfprint, retrieval, speed
+from benchmarks.lib.calls import forget_other_code
+from benchmarks.lib.results import write_section
+from benchmarks.lib.systems import Scored, cost_table, quality_table, scored, shipped, systems_of
 from jobs import cli
 from pipelines.evaluate import comparison
 
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 FOLDERS = ("pixel-dungeon", "neverball", "openmusic")
 CHOSEN_ON = ("cc0-beats", "librosa")
-BEDS = ("pixel-dungeon/halls_*", "pixel-dungeon/theme_*")
+BACKGROUNDS = ("pixel-dungeon/halls_*", "pixel-dungeon/theme_*")
 SEED, QUERIES = 0, 120
 BENCH = Path("out/bench-quality")
 COMMAND = "make -C benchmarks quality MUSIC=path"
@@ -92,15 +93,15 @@ def make(music: Path, bench: Path, queries: int) -> int:
     if absent:
         print(f"no folder {absent[0]} in {music}: {COMMAND} needs {', '.join(FOLDERS)}", file=sys.stderr)
         return 2
-    beds = [str(path) for pattern in BEDS for path in sorted(music.glob(pattern))]
-    argv = ["bench", "make", "--corpus", *(str(music / name) for name in FOLDERS), "--beds", *beds]
+    backgrounds = [str(path) for pattern in BACKGROUNDS for path in sorted(music.glob(pattern))]
+    argv = ["bench", "make", "--corpus", *(str(music / name) for name in FOLDERS), "--backgrounds", *backgrounds]
     return cli.main([*argv, "--output", str(bench), "--seed", str(SEED), "--queries", str(queries)])
 
 
 def measured_speeds(weights: Sequence[str], bench: Path) -> dict[str, float]:
     """Windows a second by weights, all on the same recording."""
     recording = sorted((bench / "references").glob("*.flac"))[0]
-    return {name: speed.windows_a_second(name, recording) for name in weights}
+    return {name: speed.windows_per_second(name, recording) for name in weights}
 
 
 def with_audfprint(bench: Path) -> tuple[list[Scored], str]:

@@ -24,18 +24,18 @@ import torch
 from torch.nn.functional import normalize
 
 from asid_core import config as configs
-from asid_core.config import Look
+from asid_core.config import FirstPass
 from asid_core.matching.coarse import GROUP, ExactSearch
 from benchmarks.encode import rate
-from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
-from benchmarks.results import write_json, write_section
-from benchmarks.synthetic import tracks_like
-from pipelines.catalogue import Catalogue
+from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
+from benchmarks.lib.results import write_json, write_section
+from benchmarks.lib.synthetic import tracks_like
+from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
-ROWS_A_TRACK, QUERIES, TOP = 1500, 1024, 10
-ROWS_A_PARTITION = 4096
+ROWS_PER_TRACK, QUERIES, TOP = 1500, 1024, 10
+ROWS_PER_PARTITION = 4096
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each
 
@@ -47,14 +47,14 @@ class Speed:
     rows: int
     way: str
     build_s: float
-    queries_a_second: float
+    queries_per_second: float
     recall: float
 
 
 def vectors_like(catalogue: Catalogue, count: int) -> Vectors:
     """Synthetic rows [count, dim]."""
-    tracks = tracks_like(catalogue, WEIGHTS, ROWS_A_TRACK)
-    drawn = tracks.draw(-(-count // ROWS_A_TRACK), torch.Generator().manual_seed(0))
+    tracks = tracks_like(catalogue, WEIGHTS, ROWS_PER_TRACK)
+    drawn = tracks.draw(-(-count // ROWS_PER_TRACK), torch.Generator().manual_seed(0))
     return np.ascontiguousarray(drawn[:count].numpy(), np.float32)
 
 
@@ -80,14 +80,14 @@ def exact(rows: Vectors, dtype: torch.dtype = torch.float32) -> Search:
     return search
 
 
-def first_look(rows: Vectors, stride: int) -> Search:
-    """As a sweep does: a first look at every `stride`-th row chooses groups of neighbours; they are scored in full."""
+def first_pass(rows: Vectors, stride: int) -> Search:
+    """As a sweep does: a first pass at every `stride`-th row chooses groups of neighbours; they are scored in full."""
     table = torch.from_numpy(rows)
     groups = table.unflatten(0, (-1, GROUP))
 
     def search(queries: Vectors) -> npt.NDArray[np.int64]:
         wanted = torch.from_numpy(queries)
-        looking = ExactSearch(wanted[None], TOP, Look(stride))
+        looking = ExactSearch(wanted[None], TOP, FirstPass(stride, probes=1))
         for start in range(0, len(table), 65_536):
             looking.add(table[start : start + 65_536], start)
         found = torch.from_numpy(looking.hits().row).view(len(queries), TOP) // GROUP
@@ -109,7 +109,7 @@ def in_lancedb(folder: Path, rows: Vectors) -> Iterator[tuple[str, Callable[[], 
     data = pa.table({"row": pa.array(np.arange(len(rows))), "vector": column})
     table = lancedb.connect(str(folder)).create_table("rows", data)
     settings = configs.load(WEIGHTS).search
-    options: dict[str, Any] = {"distance_type": "dot", "num_partitions": max(1, len(rows) // ROWS_A_PARTITION)}
+    options: dict[str, Any] = {"distance_type": "dot", "num_partitions": max(1, len(rows) // ROWS_PER_PARTITION)}
 
     def built(config: Any) -> Search:
         table.create_index("vector", config=config, replace=True)
@@ -133,7 +133,7 @@ def in_lancedb(folder: Path, rows: Vectors) -> Iterator[tuple[str, Callable[[], 
 def in_faiss(rows: Vectors) -> Iterator[tuple[str, Callable[[], Search]]]:
     import faiss  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
-    partitions, dim = max(1, len(rows) // ROWS_A_PARTITION), rows.shape[1]
+    partitions, dim = max(1, len(rows) // ROWS_PER_PARTITION), rows.shape[1]
     nprobe = configs.load(WEIGHTS).search.nprobes
 
     def built(index: Any) -> Search:
@@ -168,8 +168,8 @@ def measure(rows: Vectors) -> Iterator[Speed]:
     folder = Path(tempfile.mkdtemp(prefix="asid-search-"))
     ways: list[tuple[str, Callable[[], Search]]] = [
         ("exact, bfloat16", lambda: exact(rows, torch.bfloat16)),
-        ("asid's, a first look at every row", lambda: first_look(rows, 1)),
-        ("asid's, a first look at every other row", lambda: first_look(rows, 2)),
+        ("asid's, a first pass at every row", lambda: first_pass(rows, 1)),
+        ("asid's, a first pass at every other row", lambda: first_pass(rows, 2)),
         *in_lancedb(folder, rows),
     ]
     if importlib.util.find_spec("faiss"):
@@ -185,12 +185,12 @@ def measure(rows: Vectors) -> Iterator[Speed]:
 
 
 def table(speeds: Sequence[Speed]) -> str:
-    base = {s.rows: s.queries_a_second for s in speeds if s.way == "exact, float32"}
+    base = {s.rows: s.queries_per_second for s in speeds if s.way == "exact, float32"}
     lines = ["| rows | way | built in (s) | queries/s | times exact | recall@10 |", "|---|---|---|---|---|---|"]
     for s in speeds:
-        times = s.queries_a_second / base[s.rows]
+        times = s.queries_per_second / base[s.rows]
         lines.append(
-            f"| {s.rows:,} | {s.way} | {s.build_s:.0f} | {s.queries_a_second:,.0f} | {times:.1f} | {s.recall:.3f} |"
+            f"| {s.rows:,} | {s.way} | {s.build_s:.0f} | {s.queries_per_second:,.0f} | {times:.1f} | {s.recall:.3f} |"
         )
     return "\n".join(lines)
 

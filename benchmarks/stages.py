@@ -1,4 +1,4 @@
-"""The stages of a sweep by themselves: probing, the exact search with and without its first look, and the reranker.
+"""The stages of a sweep by themselves: probing, the exact search with and without its first pass, and the reranker.
 
 Coarse search is timed against tables of synthetic tracks that grow tenfold, with all 81 probes and with none (then
 every window of the query is searched with, not one a second), one thread.
@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 
 from asid_core import config as configs
-from asid_core.config import Config, Gnn, Look
-from asid_core.matching.coarse import NO_LOOK, ExactSearch
+from asid_core.config import Config, FirstPass, GnnConfig
+from asid_core.matching.coarse import NO_FIRST_PASS, ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter, patch_size
 from benchmarks.encode import rate
-from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
-from benchmarks.results import write_json, write_section
-from benchmarks.search import ROWS_A_TRACK, vectors_like
+from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
+from benchmarks.lib.results import write_json, write_section
+from benchmarks.search import ROWS_PER_TRACK, vectors_like
 
 COMMAND = "make -C benchmarks stages"
 TRACKS = (10, 100, 400)
@@ -41,11 +41,11 @@ class Searched:
     seconds: float
 
 
-def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, look: Look, keep: int) -> Searched:
+def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, first_pass: FirstPass, keep: int) -> Searched:
     started = time.perf_counter()
-    search = ExactSearch(queries, keep, look)
-    for start in range(0, tracks * ROWS_A_TRACK, BLOCK):
-        search.add(rows[start : min(start + BLOCK, tracks * ROWS_A_TRACK)], start)
+    search = ExactSearch(queries, keep, first_pass)
+    for start in range(0, tracks * ROWS_PER_TRACK, BLOCK):
+        search.add(rows[start : min(start + BLOCK, tracks * ROWS_PER_TRACK)], start)
     search.hits()
     return Searched(way, tracks, queries[..., 0].numel(), time.perf_counter() - started)
 
@@ -58,23 +58,23 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
         "81 probes": (probes, round(QUERY_S / config.probes.query_hop_s)),
         "no probes": (1, round(QUERY_S / hop_s)),
     }
-    keep = config.search.hits_a_window
+    keep = config.search.hits_per_window
     generator = torch.Generator().manual_seed(0)
     found = []
     for name, (each, windows) in counts.items():
         noise = torch.randn(each, windows, rows.shape[1], generator=generator) / rows.shape[1] ** 0.5
         queries = torch.nn.functional.normalize(rows[:windows] + noise, dim=2)
         for tracks in TRACKS:
-            found.append(searched(rows, queries, tracks, f"{name}, first look", config.look, keep))
+            found.append(searched(rows, queries, tracks, f"{name}, first pass", config.first_pass, keep))
             if tracks < TRACKS[-1]:
-                found.append(searched(rows, queries, tracks, f"{name}, no first look", NO_LOOK, keep))
+                found.append(searched(rows, queries, tracks, f"{name}, no first pass", NO_FIRST_PASS, keep))
     return found
 
 
 def reranked(model: Fingerprinter, pairs: int) -> float:
     """Pairs a second of the reranker on nodes that are there."""
     encoder = model.config.model.encoder
-    if model.reranker is None or not isinstance(encoder, Gnn):
+    if model.reranker is None or not isinstance(encoder, GnnConfig):
         raise TypeError(f"{model.config.model.name} has no reranker")
     with torch.no_grad():
         nodes = model.encode_patches(torch.randn(2, *patch_size(model.config.model)))[1]
@@ -100,19 +100,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if catalogue is None:
         return 2
     torch.set_num_threads(1)
-    rows = torch.from_numpy(vectors_like(catalogue, max(TRACKS) * ROWS_A_TRACK))
+    rows = torch.from_numpy(vectors_like(catalogue, max(TRACKS) * ROWS_PER_TRACK))
     found = searches(rows, configs.load(WEIGHTS))
     pairs = {count: reranked(Fingerprinter.from_pretrained("gnn-paper"), count) for count in (1, 8, 32)}
     at_most = {(s.way, s.tracks): s.seconds for s in found}
-    ratio = at_most["81 probes, first look", TRACKS[-1]] / at_most["no probes, first look", TRACKS[-1]]
+    ratio = at_most["81 probes, first pass", TRACKS[-1]] / at_most["no probes, first pass", TRACKS[-1]]
     text = (
-        f"A query of {QUERY_S:.0f} s against tracks of {ROWS_A_TRACK} windows, one thread.\n\n{table(found)}\n\n"
+        f"A query of {QUERY_S:.0f} s against tracks of {ROWS_PER_TRACK} windows, one thread.\n\n{table(found)}\n\n"
         f"Probing costs {ratio:.1f} times what no probes cost.\n\nReranker of gnn-paper, pairs/s: "
         + ", ".join(f"{value:,.0f} in batches of {count}" for count, value in pairs.items())
         + "."
     )
     print(text)
-    write_json("stages", {"searches": found, "rerank_pairs_a_second": {str(k): v for k, v in pairs.items()}})
+    write_json("stages", {"searches": found, "rerank_pairs_per_second": {str(k): v for k, v in pairs.items()}})
     write_section("Speed of a sweep's stages", COMMAND, text)
     return 0
 

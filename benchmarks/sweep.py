@@ -27,18 +27,18 @@ from torch import Tensor
 
 from asid_core import config as configs
 from asid_core.config import Config
-from asid_core.evaluation.distractors import Surrogates
-from benchmarks.made import Made
-from benchmarks.meter import memory_gb
-from benchmarks.noise import BENCH, WEIGHTS, catalogue_of
-from benchmarks.results import cores, write_json, write_section
-from benchmarks.synthetic import tracks_like
-from pipelines import fingerprints
-from pipelines.catalogue import Catalogue
-from pipelines.index import index
-from pipelines.indexed import IndexedReferences
-from pipelines.references import ExactReferences, Queries, References
-from pipelines.sweep import SHARDS, find_references
+from benchmarks.lib.distractors import Surrogates
+from benchmarks.lib.made import Made
+from benchmarks.lib.meter import memory_gb
+from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
+from benchmarks.lib.results import cores, write_json, write_section
+from benchmarks.lib.synthetic import tracks_like
+from pipelines.search.approximate import IndexedReferences
+from pipelines.search.exact import ExactReferences, Queries, References
+from pipelines.search.index import index
+from pipelines.search.sweep import SHARDS, find_references
+from pipelines.store import fingerprints
+from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks sweep"
 TRACKS, WINDOWS = (100, 1_000, 10_000), 400
@@ -80,7 +80,7 @@ class Swept:
     memory_gb: float
 
     @property
-    def pairs_a_second(self) -> float:
+    def pairs_per_second(self) -> float:
         return self.queries * self.tracks / self.seconds
 
     @property
@@ -150,7 +150,7 @@ def table(found: Sequence[Swept]) -> str:
     for one in found:
         vectors = one.way.windows * one.way.probes
         lines.append(
-            f"| {one.way.name} | {one.tracks:,} | {vectors:,} | {one.pairs_a_second:,.0f} | {one.whole_h:,.3f} "
+            f"| {one.way.name} | {one.tracks:,} | {vectors:,} | {one.pairs_per_second:,.0f} | {one.whole_h:,.3f} "
             f"| {one.memory_gb:.1f} |"
         )
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Training on one core: pairs a second of each model, and what share of a step goes into making its pairs.
 
 Spans are noise kept in memory as training keeps them; drawing, augmenting and the step itself take no account of what
-sounds. The model starts from nothing, at full hardness. What reads the tables does so beside it, and is not in here.
+sounds. The model starts from nothing, at full difficulty. What reads the tables does so beside it, and is not in here.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from asid_core import config as configs
 from asid_core.learning.baseline import encoder_task
 from asid_core.learning.loop import Loop
-from asid_core.learning.memory import Memory
 from asid_core.learning.pairs import Batch, make_pairs
+from asid_core.learning.span_cache import SpanCache
 from asid_core.model.fingerprinter import Fingerprinter
-from benchmarks.results import write_json, write_section
-from pipelines.stem_files import SPAN_SAMPLES
+from benchmarks.lib.results import write_json, write_section
+from pipelines.train.stem_files import SPAN_SAMPLES
 
 COMMAND = "make -C benchmarks train"
 SPANS = 64
@@ -59,7 +59,7 @@ def measure(name: str, model_name: str, settings: Sequence[str]) -> Trained:
     training, model = config.training, Fingerprinter(config)
     task = encoder_task(model, training)
     loop = Loop(task, training, training.steps, training.learning_rate)
-    memory = Memory(loop.spectra, training.augmentation)
+    memory = SpanCache(loop.spectra, training.augmentation)
     memory.add(noise(torch.Generator().manual_seed(0)))
     task.train()
     rng, spent = np.random.default_rng(0), np.zeros(2)

@@ -18,7 +18,7 @@ from jobs.command import Failure, Outcome, Session, Verb
 
 if TYPE_CHECKING:
     from asid_core.evaluation.report import Report
-    from pipelines.storage import Location
+    from pipelines.store.location import Location
 
 NEEDS = {"make": ("corpus", "output"), "run": ("bench",), "fit": ("bench",)}
 
@@ -27,7 +27,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=tuple(NEEDS), help="make one; score a model on it; fit the final score to it")
     parser.add_argument("--corpus", metavar="DIR", nargs="+", help="make: folders or files of music")
     parser.add_argument(
-        "--beds", metavar="DIR", nargs="+", help="make: music to lay samples into (default: a third of the corpus)"
+        "--backgrounds",
+        metavar="DIR",
+        nargs="+",
+        help="make: music to lay samples into (default: a third of the corpus)",
     )
     parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: how many (default 100)")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
@@ -52,23 +55,23 @@ def work(session: Session) -> Outcome:
 
 
 def _make(session: Session) -> Outcome:
-    from asid_core.evaluation.bench import make_bench
+    from asid_core.synthetic.bench import make_bench
 
     args = session.args
-    remote = [place for place in [*args.corpus, *(args.beds or ()), args.output] if place.startswith("s3://")]
+    remote = [place for place in [*args.corpus, *(args.backgrounds or ()), args.output] if place.startswith("s3://")]
     if remote:
         raise Failure(f"bench make reads and writes folders here, not {remote[0]}: copy the music first")
-    truth = make_bench(args.corpus, args.output, args.seed, args.queries, beds=args.beds)
+    truth = make_bench(args.corpus, args.output, args.seed, args.queries, backgrounds=args.backgrounds)
     counts = f"{len(truth.queries):,} queries, {len(truth.relations):,} of them sample one of"
     return Outcome(session.summary(f"{counts} {len(truth.references):,} references, in {args.output}"))
 
 
 def _run(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
     from pipelines.evaluate import comparison, evaluate_bench
-    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
-    from pipelines.storage import Location
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
+    from pipelines.store.location import Location
 
     args, config = session.args, session.config
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
@@ -98,10 +101,10 @@ def compared(report: Report, other: Location, name: str) -> str:
 
 def _fit(session: Session) -> Outcome:
     from asid_core.evaluation.fitting import fit_score
-    from pipelines.catalogue import Catalogue
     from pipelines.evaluate import sweep_bench
-    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
 
     args, config = session.args, session.config
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)

@@ -155,7 +155,7 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
 def _download(uri: str) -> str:
     import tempfile
 
-    from pipelines.storage import Location
+    from pipelines.store.location import Location
 
     directory = Path(tempfile.mkdtemp(prefix="asid-weights-"))
     for name in ("config.json", "model.safetensors"):
@@ -256,7 +256,7 @@ def _unwrapped(error: Exception) -> Exception:
 
 def _is_of_storage(error: Exception) -> bool:
     """Whether a disk or a store failed: full, gone, too busy. Arrow and Lance raise OSError itself for it."""
-    from pipelines.storage import StoreFailure
+    from pipelines.store.location import StoreFailure
 
     return isinstance(error, StoreFailure) or type(error) is OSError
 
@@ -264,7 +264,7 @@ def _is_of_storage(error: Exception) -> bool:
 def _is_expected(error: Exception) -> bool:
     """Whether the user can do something about it. The classes are imported only now: they load heavy libraries."""
     from asid_core.signal.decode import DecodeError
-    from pipelines.catalogue import CatalogueError
+    from pipelines.store.catalogue import CatalogueError
 
     return isinstance(error, DecodeError | CatalogueError | OSError | Failure)
 

@@ -38,10 +38,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from asid_core.evaluation.demo_music import write_demo
     from asid_core.evaluation.planted import compare
-    from pipelines.catalogue import Catalogue
+    from asid_core.synthetic.demo_music import write_demo
     from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
 
     with _folder(session.args.output) as folder:
         truth = write_demo(folder)

@@ -15,10 +15,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.embed import embed
-    from pipelines.lease import Lease
+    from pipelines.fingerprint.embed import embed
     from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
 
     catalogue = Catalogue(session.args.catalogue)
     start_ray(session.args.ray_address)

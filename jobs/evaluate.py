@@ -25,11 +25,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from asid_core.evaluation.occurrences import to_markdown
-    from pipelines.catalogue import Catalogue
     from pipelines.evaluate import comparison, evaluate_annotations
-    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
-    from pipelines.storage import Location
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
+    from pipelines.store.location import Location
 
     args = session.args
     catalogue = Catalogue(args.catalogue)

@@ -30,7 +30,7 @@ def work(session: Session) -> Outcome:
 
     from asid_core.model.fingerprinter import Fingerprinter
     from asid_core.signal.decode import DecodeError
-    from pipelines.storage import Location
+    from pipelines.store.location import Location
 
     args = session.args
     model = Fingerprinter.from_pretrained(session.weights()).to("cuda" if torch.cuda.is_available() else "cpu")
@@ -62,7 +62,7 @@ def fingerprint(model: Fingerprinter, file: str, nodes: bool) -> tuple[dict[str,
 
     from asid_core.config import SAMPLE_RATE_HZ
     from asid_core.signal.decode import decode
-    from pipelines.storage import Location
+    from pipelines.store.location import Location
 
     with Location(file).local_copy() as path:
         waveform = np.concatenate([np.zeros(0, np.float32), *decode(path)])

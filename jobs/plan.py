@@ -50,21 +50,21 @@ def work(session: Session) -> Outcome:
 
 def shape(config: Config) -> Shape:
     """What of a configuration decides sizes and work."""
-    from pipelines.index import FLAT_BELOW_ROWS
     from pipelines.plan import Shape
+    from pipelines.search.index import FLAT_BELOW_ROWS
 
     front, search = config.model.front_end, config.search
     hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ
     return Shape(
         core_s=config.segment.core_s,
         margin_s=config.segment.margin_s,
-        windows_a_second=1 / hop_s,
+        windows_per_second=1 / hop_s,
         dim=config.model.encoder.dim,
         probes=len(config.probes.grid),
         query_hop_s=config.probes.query_hop_s or hop_s,
-        look_dims=config.look.dims or config.model.encoder.dim,
-        look_stride=max(1, config.look.stride),
-        look_probes=config.look.probes,
+        first_pass_dims=config.first_pass.dims or config.model.encoder.dim,
+        first_pass_stride=max(1, config.first_pass.stride),
+        first_pass_probes=config.first_pass.probes,
         exact_below_rows=search.exact_below_rows,
         flat_below_rows=FLAT_BELOW_ROWS,
         verify_tracks=search.verify_tracks,

@@ -18,9 +18,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.query import query
     from pipelines.runtime import start_ray
+    from pipelines.search.query import query
+    from pipelines.store.catalogue import Catalogue
 
     args = session.args
     catalogue = Catalogue(args.catalogue)

@@ -28,9 +28,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
     from pipelines.reindex import reindex
     from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
 
     args = session.args
     catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)

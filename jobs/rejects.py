@@ -18,7 +18,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
+    from pipelines.store.catalogue import Catalogue
 
     rejects = Catalogue(session.args.catalogue).rejects().sort_by("track_id")
     command.show(rejects, COLUMNS, session.args.format)

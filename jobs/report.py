@@ -17,9 +17,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.report import report
-    from pipelines.storage import Location
+    from pipelines.report.page import report
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.location import Location
 
     catalogue = Catalogue(session.args.catalogue)
     args = session.args

@@ -11,9 +11,9 @@ from jobs import command, segment, sweep
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
-    from pipelines.catalogue import Catalogue
-    from pipelines.segment import SegmentSummary
-    from pipelines.sweep import SweepSummary
+    from pipelines.ingest.segment import SegmentSummary
+    from pipelines.search.sweep import SweepSummary
+    from pipelines.store.catalogue import Catalogue
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -23,9 +23,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
 
     args = session.args
     catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
@@ -39,8 +39,9 @@ def work(session: Session) -> Outcome:
 
 def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[SegmentSummary, SweepSummary]:
     """The four stages in order."""
-    from pipelines import embed, index
-    from pipelines import segment as segmenting
+    from pipelines.fingerprint import embed
+    from pipelines.ingest import segment as segmenting
+    from pipelines.search import index
 
     config = session.config
     segmented = segmenting.segment(corpus, catalogue, config, session.progress)

@@ -11,7 +11,7 @@ from jobs import command
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
-    from pipelines.segment import SegmentSummary
+    from pipelines.ingest.segment import SegmentSummary
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +21,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.lease import Lease
+    from pipelines.ingest.segment import segment
     from pipelines.runtime import start_ray
-    from pipelines.segment import segment
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
 
     catalogue = Catalogue(session.args.catalogue, create=True, geometry=session.config.segment)
     start_ray(session.args.ray_address)

@@ -14,7 +14,7 @@ from jobs import command
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
-    from pipelines.status import Status
+    from pipelines.store.status import Status
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.status import status
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.status import status
 
     uri = session.args.catalogue
     found = status(Catalogue(uri))
@@ -66,8 +66,8 @@ def lines(found: Status) -> list[tuple[str, str]]:
 
 def committed(uri: str) -> str:
     """What a run that was stopped has left in a catalogue, on one line."""
-    from pipelines.catalogue import Catalogue, CatalogueError
-    from pipelines.status import status
+    from pipelines.store.catalogue import Catalogue, CatalogueError
+    from pipelines.store.status import status
 
     try:
         found = status(Catalogue(uri))

@@ -22,7 +22,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.runtime import start_ray
-    from pipelines.stems import Kind, stems
+    from pipelines.train.stems import Kind, stems
 
     args = session.args
     if args.separate and not args.corpus:

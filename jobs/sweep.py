@@ -13,8 +13,8 @@ from jobs.command import Outcome, Session, Verb
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.catalogue import Catalogue
-    from pipelines.sweep import SweepSummary
+    from pipelines.search.sweep import SweepSummary
+    from pipelines.store.catalogue import Catalogue
 
 SHOWN = 20
 
@@ -35,9 +35,9 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.catalogue import Catalogue
-    from pipelines.lease import Lease
     from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.lease import Lease
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
@@ -50,7 +50,7 @@ def work(session: Session) -> Outcome:
 
 def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
     """The sweep that this verb's options ask for."""
-    from pipelines.sweep import sweep
+    from pipelines.search.sweep import sweep
 
     args = session.args
     return sweep(
@@ -67,7 +67,7 @@ def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
 
 def show(detections: pa.Table, export: str | None) -> None:
     """Print the best rows, and write all of them where asked."""
-    from pipelines.storage import Location
+    from pipelines.store.location import Location
 
     best = detections.sort_by([("score", "descending")]).slice(0, SHOWN)
     command.show(best, tables.DETECTION_COLUMNS, "table")

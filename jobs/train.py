@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from asid_core.config import Discriminant, Linear
+from asid_core.config import DiscriminantConfig, LinearConfig
 from jobs import command
 from jobs.command import Outcome, Session, Verb
 
@@ -22,29 +22,29 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.runtime import start_ray
-    from pipelines.training import TrainingError
+    from pipelines.train.training import TrainingError
 
     args, config = session.args, session.config
     if args.what == "reranker" and not args.weights:
         raise command.Failure("the reranker is trained on top of an encoder: give its --weights")
-    if args.what == "encoder" and isinstance(config.model.encoder, Linear):
-        from pipelines.train_encoder import fit_linear
+    if args.what == "encoder" and isinstance(config.model.encoder, LinearConfig):
+        from pipelines.train.encoder import fit_linear
 
         windows = fit_linear(args.stems, args.output, config)
         return Outcome(session.summary(f"projection fitted to {windows:,} windows, in {args.output}/best"))
-    if args.what == "encoder" and isinstance(config.model.encoder, Discriminant):
-        from pipelines.train_encoder import fit_discriminant_encoder
+    if args.what == "encoder" and isinstance(config.model.encoder, DiscriminantConfig):
+        from pipelines.train.encoder import fit_discriminant_encoder
 
         pairs = fit_discriminant_encoder(args.stems, args.output, config)
         return Outcome(session.summary(f"projection fitted to {pairs:,} pairs, in {args.output}/best"))
     start_ray(args.ray_address)
     try:
         if args.what == "encoder":
-            from pipelines.train_encoder import train_encoder
+            from pipelines.train.encoder import train_encoder
 
             done = train_encoder(args.stems, args.output, config, args.workers, args.weights, session.progress)
         else:
-            from pipelines.train_reranker import train_reranker
+            from pipelines.train.reranker import train_reranker
 
             done = train_reranker(args.stems, args.output, config, args.weights, args.workers, session.progress)
     except TrainingError as error:

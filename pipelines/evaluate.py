@@ -19,15 +19,15 @@ from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.metrics import Protocol
 from asid_core.evaluation.occurrences import Rates, rates
 from asid_core.evaluation.report import Report, plain
-from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Cut, read_annotations, read_authors_cuts
+from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Clip, read_annotations, read_authors_clips
 from asid_core.evaluation.truth import Truth, read_truth, track_name
-from pipelines.catalogue import Catalogue
-from pipelines.cuts import identify_cuts
-from pipelines.embed import embed
-from pipelines.index import index
+from pipelines.fingerprint.embed import embed
+from pipelines.ingest.segment import segment
 from pipelines.runtime import Progress
-from pipelines.segment import segment
-from pipelines.sweep import SweepSummary, sweep
+from pipelines.search.clips import identify_clips
+from pipelines.search.index import index
+from pipelines.search.sweep import SweepSummary, sweep
+from pipelines.store.catalogue import Catalogue
 
 log = logging.getLogger(__name__)
 
@@ -135,19 +135,19 @@ def evaluate_annotations(
     }
     lists = cut_lists(directory, annotations)
     every = [cut for cuts in lists.values() for cut in cuts]
-    found = identify_cuts(catalogue, config, weights, every, references, progress)
+    found = identify_clips(catalogue, config, weights, every, references, progress)
     occurrences = (
         rates(found, cuts, annotations, protocol, length_s, there) for (protocol, length_s), cuts in lists.items()
     )
     return Evaluated(swept, reports, tuple(missing), tuple(r for r in occurrences if r is not None))
 
 
-def cut_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Cut]]:
+def cut_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Clip]]:
     """What is cut for each protocol and length."""
     authors = directory / AUTHORS_LIST
     ours = {length_s: annotations.cuts(length_s) for length_s in QUERY_LENGTHS_S}
-    theirs = {n: read_authors_cuts(authors, n) for n in QUERY_LENGTHS_S} if authors.is_file() else ours
-    lists: dict[Protocol, dict[float, list[Cut]]] = {"strict": ours, "paper": theirs}
+    theirs = {n: read_authors_clips(authors, n) for n in QUERY_LENGTHS_S} if authors.is_file() else ours
+    lists: dict[Protocol, dict[float, list[Clip]]] = {"strict": ours, "paper": theirs}
     return {(protocol, length_s): cuts for protocol, some in lists.items() for length_s, cuts in some.items()}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 PCM_BYTES_S = 16_000 * 2
 TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
 FLOAT_BYTES, ROW_ID_BYTES = 4, 8
-DIMS_A_CODE = 16  # IVF_PQ keeps a byte for so many dimensions
+DIMS_PER_CODE = 16  # IVF_PQ keeps a byte for so many dimensions
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Shape:
 
     core_s: float
     margin_s: float
-    windows_a_second: float
+    windows_per_second: float
     dim: int
     probes: int
     query_hop_s: float
-    look_dims: int  # that the first look of the exact search compares
-    look_stride: int
-    look_probes: int
+    first_pass_dims: int  # that the first pass of the exact search compares
+    first_pass_stride: int
+    first_pass_probes: int
     exact_below_rows: int
     flat_below_rows: int
     verify_tracks: int
@@ -66,12 +66,16 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     track_s = mean_minutes * 60
     audio_s = tracks * track_s
     segments = max(1, math.ceil(track_s / shape.core_s))
-    rows = round(audio_s * shape.windows_a_second)
+    rows = round(audio_s * shape.windows_per_second)
     vector_bytes = shape.dim * FLOAT_BYTES
     search = "exact" if rows < shape.exact_below_rows else "IVF_FLAT" if rows < shape.flat_below_rows else "IVF_PQ"
-    index_row = {"exact": 0, "IVF_FLAT": vector_bytes + ROW_ID_BYTES, "IVF_PQ": shape.dim // DIMS_A_CODE + ROW_ID_BYTES}
+    index_row = {
+        "exact": 0,
+        "IVF_FLAT": vector_bytes + ROW_ID_BYTES,
+        "IVF_PQ": shape.dim // DIMS_PER_CODE + ROW_ID_BYTES,
+    }
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
-    multiply_adds = query_vectors * rows * shape.look_dims / shape.look_stride / shape.look_probes
+    multiply_adds = query_vectors * rows * shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
 
     def hours(work: float, rate: str) -> float | None:
         return None if rates[rate] is None else work / rates[rate] / 3600

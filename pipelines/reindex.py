@@ -10,15 +10,15 @@ from dataclasses import dataclass
 
 from asid_core.config import Config
 from asid_core.plain_values import to_dict
-from pipelines import upkeep
-from pipelines.catalogue import Catalogue, CatalogueError, new_run_id
-from pipelines.corpus import Corpus, Refusal
-from pipelines.embed import embed
-from pipelines.index import index
-from pipelines.lease import Lease
+from pipelines.fingerprint.embed import embed
+from pipelines.ingest.corpus import Corpus, Refusal
+from pipelines.ingest.segment import SegmentSummary, segment
 from pipelines.runtime import Progress
-from pipelines.segment import SegmentSummary, segment
-from pipelines.sweep import SweepSummary, sweep
+from pipelines.search.index import index
+from pipelines.search.sweep import SweepSummary, sweep
+from pipelines.store import maintenance
+from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.store.lease import Lease
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def reindex(
         run_id = new_run_id(STAGE)
         catalogue.delete_tracks(removed)
         catalogue.withdraw_rejects(run_id, sorted(gone - before.keys()))
-        renamed = upkeep.follow(catalogue)
+        renamed = maintenance.apply_renames(catalogue)
         lease.check()
         after = catalogue.live()
         embedded, swept = 0, None
@@ -88,9 +88,9 @@ def reindex(
             index(catalogue, config, progress)
             swept = sweep(catalogue, config, weights, progress=progress, new_only=True)
             lease.check()
-        upkeep.clean_versions(catalogue, grace_s)
-        parts, _ = upkeep.collect(catalogue, grace_s)
-        upkeep.collect_sweeps(catalogue, grace_s)
+        maintenance.clean_versions(catalogue, grace_s)
+        parts, _ = maintenance.delete_orphans(catalogue, grace_s)
+        maintenance.collect_sweeps(catalogue, grace_s)
         moved = {old for new, old in renamed.items() if old not in after and new not in before}
         summary = ReindexSummary(
             segmented,

@@ -19,13 +19,13 @@ import pytest
 import soundfile
 import torch
 
-from asid_core.config import Segmenting
+from asid_core.config import SegmentConfig
 from asid_core.model.fingerprinter import Fingerprinter
-from pipelines.catalogue import Catalogue
-from pipelines.corpus import Corpus, Refusal
-from pipelines.decoding import READER
-from pipelines.segment_task import FILES, segment_batch
-from pipelines.storage import Location, StorageError, redacted
+from pipelines.ingest.corpus import Corpus, Refusal
+from pipelines.ingest.decoding import READER
+from pipelines.ingest.segment_task import FILES, segment_batch
+from pipelines.store.catalogue import Catalogue
+from pipelines.store.location import Location, StorageError, redacted
 from tests.asid_core.signal.test_decode import wav_header
 from tests.pipelines.catalogues import LINEAR
 from tests.test_house import FILES as SOURCES
@@ -147,7 +147,7 @@ def test_a_small_file_of_endless_audio_is_left_at_the_limit(tmp_path: Path) -> N
     file = {"track_id": "bomb", "uri": str(tmp_path / "bomb.flac"), "size_bytes": 1, "version": "1"}
     Catalogue(str(tmp_path / "c"), create=True)
     outcome = segment_batch(
-        pa.Table.from_pylist([file], schema=FILES), str(tmp_path / "c"), "r", Segmenting(max_track_s=60.0), READER
+        pa.Table.from_pylist([file], schema=FILES), str(tmp_path / "c"), "r", SegmentConfig(max_track_s=60.0), READER
     ).to_pylist()[0]
     assert outcome["reject"]["error_type"] == "too_long"
     assert list((tmp_path / "c").rglob("*.parquet")) == []

@@ -20,7 +20,7 @@ from asid_core.evaluation.report import Report
 from asid_core.evaluation.statistics import Figure
 from asid_core.evaluation.truth import Query, Relation, Truth, track_name
 
-SPLITS = ("tier", "bed_db", "type", "interpolation", "tempo", "occurrences")
+SPLITS = ("tier", "background_db", "type", "interpolation", "tempo", "occurrences")
 HIT_RANKS = (1, 3, 5, 10)
 RIGHT_TEMPO, RIGHT_SEMITONES = 0.02, 0.5
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from asid_core.config import Score
+from asid_core.config import ScoreConfig
 from asid_core.evaluation.evaluate import read_pairs
 from asid_core.evaluation.metrics import Floats
 from asid_core.evaluation.truth import Truth, track_name
@@ -24,7 +24,7 @@ STEPS, ENOUGH = 100, 1e-9
 class Fit:
     """The fitted section, the (query, reference) pairs behind it, and its mean negative log likelihood on them."""
 
-    score: Score
+    score: ScoreConfig
     pairs: int
     right: int
     log_loss: float
@@ -46,7 +46,7 @@ def fit_score(detections: pa.Table, truth: Truth, threshold: float) -> Fit:
     coarse, verify, margin, rerank, intercept = (float(c) for c in coefficients)
     logits = evidence @ coefficients[:-1] + coefficients[-1]
     loss = float(np.mean(np.logaddexp(0, np.where(right, -logits, logits))))
-    return Fit(Score(intercept, coarse, verify, margin, rerank, threshold), len(right), int(right.sum()), loss)
+    return Fit(ScoreConfig(intercept, coarse, verify, margin, rerank, threshold), len(right), int(right.sum()), loss)
 
 
 def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:

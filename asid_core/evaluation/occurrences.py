@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from asid_core.evaluation.evaluate import HIT_RANKS, SPLITS, evaluate
 from asid_core.evaluation.metrics import Protocol
-from asid_core.evaluation.sample100 import Annotations, Cut, cut_truth
+from asid_core.evaluation.sample100 import Annotations, Clip, clip_truth
 from asid_core.evaluation.statistics import Figure, clustered_figure
 
 MEASURES = ("map", *(f"hit_at_{k}" for k in HIT_RANKS))
@@ -35,7 +35,7 @@ class Rates:
 
 def rates(
     detections: pa.Table,
-    cuts: Collection[Cut],
+    cuts: Collection[Clip],
     annotations: Annotations,
     protocol: Protocol,
     length_s: float,
@@ -45,7 +45,7 @@ def rates(
     """Score `detections`, whose query ids are the names of `cuts`; None where there are no cuts. As `evaluate` else."""
     if not cuts:
         return None
-    truth = cut_truth(cuts, annotations)
+    truth = clip_truth(cuts, annotations)
     found = evaluate(detections, truth, protocol, references=references, seed=seed).per_query
     track_of = {cut.name: cut.track for cut in cuts}
 

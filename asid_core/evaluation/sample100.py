@@ -20,7 +20,7 @@ from asid_core.evaluation.localisation import Span, merged
 from asid_core.evaluation.truth import Occurrence, Query, Relation, Truth, track_name
 
 QUERY_LENGTHS_S = (5.0, 7.0, 10.0, 15.0, 20.0)
-MADE_GROUPS = ("tier", "bed_db")
+MADE_GROUPS = ("tier", "background_db")
 MIN_SPAN_S = 1.0  # the authors' loader drops shorter ones
 
 
@@ -70,7 +70,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Cut:
+class Clip:
     """A query cut from an occurrence: `name` is its id, `track` the recording it is cut from."""
 
     name: str
@@ -111,7 +111,7 @@ class Annotations:
         relations = tuple(_relation(s, lengths.get(s.query)) for s in self.samples)
         return Truth(queries, tuple(self.references), relations)
 
-    def cuts(self, length_s: float) -> list[Cut]:
+    def cuts(self, length_s: float) -> list[Clip]:
         """The first `length_s` of every place the sample sounds for so long; a place in two layers counts once."""
         found = [
             _cut(sample.sample_id, sample.query, start, length_s, sample.reference)
@@ -122,7 +122,7 @@ class Annotations:
         return list({cut.name: cut for cut in found}.values())
 
 
-def cut_truth(cuts: Collection[Cut], annotations: Annotations) -> Truth:
+def clip_truth(cuts: Collection[Clip], annotations: Annotations) -> Truth:
     """Truth in which every cut is a query and the reference it was cut for the right answer.
 
     Nobody annotated which of a track's samples sound at once, so the track's other references are neither right nor
@@ -158,7 +158,7 @@ def read_annotations(directory: Path) -> Annotations:
     return Annotations(tuple(_sample(row, directory, kinds) for row in _rows(samples)), titles)
 
 
-def read_authors_cuts(path: Path, length_s: float = 0.0) -> list[Cut]:
+def read_authors_clips(path: Path, length_s: float = 0.0) -> list[Clip]:
     """The authors' own derived list (`sample100_query_index.json`), for the paper protocol; spans of 1 s and more.
 
     With `length_s` the first so many seconds of the spans that are as long. A place that is listed twice counts twice,
@@ -178,10 +178,10 @@ def read_authors_cuts(path: Path, length_s: float = 0.0) -> list[Cut]:
     return result
 
 
-def _cut(sample_id: str, track: str, start_s: float, length_s: float, reference: str) -> Cut:
+def _cut(sample_id: str, track: str, start_s: float, length_s: float, reference: str) -> Clip:
     """Named by what it is: the same place from two lists is one query."""
     name = f"{sample_id}@{start_s:.2f}+{length_s:.2f}"
-    return Cut(name, track, start_s, start_s + length_s, sample_id, reference)
+    return Clip(name, track, start_s, start_s + length_s, sample_id, reference)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -1,6 +1,6 @@
 """What happens to a sample on its way into another track, drawn a row of a batch and done on band powers.
 
-All of it runs on whatever device the batch is on. `Ranges` of the config give the ends; `hardness` 0..1 shrinks them
+All of it runs on whatever device the batch is on. `Ranges` of the config give the ends; `difficulty` 0..1 shrinks them
 towards doing nothing, for the curriculum.
 """
 
@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asid_core.config import Augmentation
+from asid_core.config import AugmentationConfig
 
 EASY_BED_DB = -30.0  # where the curriculum starts: the sample is all but alone
 EQUALISER_POINTS = 6
@@ -27,50 +27,50 @@ class Transform:
     ratios: Tensor  # tempo: the transformed one runs this many times as fast
     gain_db: Tensor
     offset_s: Tensor
-    bed_db: Tensor
+    background_db: Tensor
 
 
 def uniform(low: float, high: float, batch: int, device: torch.device) -> Tensor:
     return low + (high - low) * torch.rand(batch, device=device)
 
 
-def draw(ranges: Augmentation, batch: int, hardness: float, device: torch.device) -> Transform:
-    """A transform for each of `batch` rows; hardness 1 is the full ranges, tempo is drawn on a log scale."""
-    low, high = (torch.tensor(ratio).log().item() * hardness for ratio in ranges.tempo_ratios)
-    semitones = uniform(-ranges.semitones, ranges.semitones, batch, device) * hardness
+def draw(ranges: AugmentationConfig, batch: int, difficulty: float, device: torch.device) -> Transform:
+    """A transform for each of `batch` rows; difficulty 1 is the full ranges, tempo is drawn on a log scale."""
+    low, high = (torch.tensor(ratio).log().item() * difficulty for ratio in ranges.tempo_ratios)
+    semitones = uniform(-ranges.semitones, ranges.semitones, batch, device) * difficulty
     log_ratios = uniform(low, high, batch, device)
     if not ranges.together:
         pitch_only = torch.rand(batch, device=device) < 0.5
         semitones, log_ratios = semitones * pitch_only, log_ratios * ~pitch_only
-    bed = uniform(ranges.bed_db[0], ranges.bed_db[1], batch, device)
+    background = uniform(ranges.background_db[0], ranges.background_db[1], batch, device)
     return Transform(
         semitones,
         log_ratios.exp(),
-        uniform(-ranges.gain_db, ranges.gain_db, batch, device) * hardness,
+        uniform(-ranges.gain_db, ranges.gain_db, batch, device) * difficulty,
         uniform(-ranges.offset_s, ranges.offset_s, batch, device),
-        EASY_BED_DB + (bed - EASY_BED_DB) * hardness,
+        EASY_BED_DB + (background - EASY_BED_DB) * difficulty,
     )
 
 
-def coloured(bands: Tensor, ranges: Augmentation, hardness: float, band_hz: Tensor, frame_s: float) -> Tensor:
+def coloured(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_hz: Tensor, frame_s: float) -> Tensor:
     """Equaliser, low and high cut, reverb and compression on powers [B, bands, T], a draw of each a row."""
-    out = bands * equaliser(ranges, bands.shape[0], hardness, band_hz)[:, :, None]
+    out = bands * equaliser(ranges, bands.shape[0], difficulty, band_hz)[:, :, None]
     if ranges.reverb_s > 0:
-        out = reverberated(out, uniform(0, ranges.reverb_s * hardness, len(out), out.device), frame_s)
+        out = reverberated(out, uniform(0, ranges.reverb_s * difficulty, len(out), out.device), frame_s)
     if ranges.compression > 0:
-        out = compressed(out, uniform(0, ranges.compression * hardness, len(out), out.device))
+        out = compressed(out, uniform(0, ranges.compression * difficulty, len(out), out.device))
     return out
 
 
-def equaliser(ranges: Augmentation, batch: int, hardness: float, band_hz: Tensor) -> Tensor:
+def equaliser(ranges: AugmentationConfig, batch: int, difficulty: float, band_hz: Tensor) -> Tensor:
     """Power gains [B, bands]: a random curve along log frequency, then cuts of 24 dB an octave at both ends."""
     device = band_hz.device
-    curve = torch.randn(batch, 1, EQUALISER_POINTS, device=device) * (ranges.equaliser_db * hardness / 2)
+    curve = torch.randn(batch, 1, EQUALISER_POINTS, device=device) * (ranges.equaliser_db * difficulty / 2)
     gain_db = F.interpolate(curve, size=len(band_hz), mode="linear", align_corners=True)[:, 0]
     octaves = band_hz.clamp(min=10).log2()
     for edge_hz, limit_hz, sign in ((20.0, ranges.low_cut_hz, 1), (8000.0, ranges.high_cut_hz, -1)):
         edge, limit = torch.tensor([edge_hz, limit_hz]).log2().tolist()
-        cut = uniform(edge, edge + (limit - edge) * hardness, batch, device)
+        cut = uniform(edge, edge + (limit - edge) * difficulty, batch, device)
         gain_db = gain_db - 24 * (sign * (cut[:, None] - octaves)).clamp(min=0)
     return 10 ** (gain_db / 10)
 
@@ -99,8 +99,10 @@ def lossy(bands: Tensor, depth_db: Tensor) -> Tensor:
     return torch.where(bands < floor, 0.0, bands)
 
 
-def overlaid(sample: Tensor, bed: Tensor, bed_db: Tensor) -> Tensor:
-    """Powers of a sample with a bed whose mean power is `bed_db` [B] above its own; a silent bed stays silent."""
-    own, others = sample.mean((1, 2)), bed.mean((1, 2))
-    gain = torch.where(others > FLOOR, own / others.clamp(min=FLOOR), 0.0) * 10 ** (bed_db / 10)
-    return sample + bed * gain[:, None, None]
+def overlaid(sample: Tensor, background: Tensor, background_db: Tensor) -> Tensor:
+    """Powers of a sample with a background whose mean power is `background_db` [B] above its own; a silent
+    background stays silent.
+    """
+    own, others = sample.mean((1, 2)), background.mean((1, 2))
+    gain = torch.where(others > FLOOR, own / others.clamp(min=FLOOR), 0.0) * 10 ** (background_db / 10)
+    return sample + background * gain[:, None, None]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asid_core.config import Training
+from asid_core.config import TrainingConfig
 from asid_core.learning import losses
 from asid_core.learning.pairs import Pairs, second_references
 from asid_core.learning.tasks import EncoderTask, retrieval
@@ -17,7 +17,7 @@ from asid_core.model.resnet import ResnetIbnEncoder
 class ResnetTask(EncoderTask):
     """Each worker's batch by itself, batch norms included: a triplet loss has no use for everybody's rows."""
 
-    def __init__(self, model: Fingerprinter, training: Training) -> None:
+    def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
         """Raises ValueError for a model with another encoder."""
         if not isinstance(model.encoder, ResnetIbnEncoder):
             raise ValueError("a triplet and classification loss is for encoder.kind resnet_ibn")
@@ -72,7 +72,7 @@ def triplet(anchors: Tensor, partners: Tensor, same: Tensor, margin: float) -> T
     return (hardest - own + margin).clamp(min=0).mean()
 
 
-def encoder_task(model: Fingerprinter, training: Training) -> EncoderTask:
+def encoder_task(model: Fingerprinter, training: TrainingConfig) -> EncoderTask:
     """How the encoder of `model` is trained. Raises ValueError where it is fitted instead."""
     if isinstance(model.encoder, ResnetIbnEncoder):
         return ResnetTask(model, training)

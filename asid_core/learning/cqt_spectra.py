@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asid_core.config import Cqt
+from asid_core.config import CqtConfig
 from asid_core.learning.spectra import Spectra
 from asid_core.signal.cqt import FLOOR, CqtFrontEnd
 from asid_core.signal.framing import FrontEnd
@@ -19,7 +19,7 @@ class CqtSpectra(Spectra):
     """Waveforms -> powers of the bins, some more above and below -> what the encoder takes."""
 
     front_end: CqtFrontEnd  # type: ignore[assignment]
-    config: Cqt  # type: ignore[assignment]
+    config: CqtConfig  # type: ignore[assignment]
 
     def __init__(self, front_end: CqtFrontEnd, semitones: float) -> None:
         """`semitones`: the furthest that anything is going to be pitched, up or down."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asid_core.config import Config, Gnn
+from asid_core.config import Config, GnnConfig
 from asid_core.model.encoder import Downsample, GnnEncoder, GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.gain_encoder import GainEncoder
@@ -18,7 +18,7 @@ from asid_core.model.linear import DiscriminantEncoder
 def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
     """The same config with the blocks on or off. Raises ValueError for an encoder that has none."""
     encoder = config.model.encoder
-    if not isinstance(encoder, Gnn):
+    if not isinstance(encoder, GnnConfig):
         raise ValueError(f"encoder.kind {encoder.kind} has no graph blocks")
     return replace(config, model=replace(config.model, encoder=replace(encoder, graph_blocks=graph_blocks)))
 
@@ -26,7 +26,7 @@ def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
 def has_graph_blocks(model: Fingerprinter) -> bool:
     """Whether the model's encoder is a GNN with its blocks on."""
     encoder = model.config.model.encoder
-    return isinstance(encoder, Gnn) and encoder.graph_blocks
+    return isinstance(encoder, GnnConfig) and encoder.graph_blocks
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from asid_core.config import Training
+from asid_core.config import TrainingConfig
 from asid_core.learning import distributed, schedule
 from asid_core.learning.cqt_spectra import spectra_of
 from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs, second_references
@@ -34,13 +34,13 @@ class Measured:
     values: Mapping[str, float]
     gradient_norm: float
     learning_rate: float
-    hardness: float
+    difficulty: float
 
 
 class Loop:
     """One worker's state. With torch.distributed initialised, gradients and losses are those of the global batch."""
 
-    def __init__(self, task: Task, training: Training, steps: int, learning_rate: float) -> None:
+    def __init__(self, task: Task, training: TrainingConfig, steps: int, learning_rate: float) -> None:
         self.task, self.training, self.steps = task, training, steps
         self.device = task.model.device
         self.workers = dist.get_world_size() if dist.is_initialized() else 1
@@ -59,11 +59,11 @@ class Loop:
         """Steps up to step `until`. Raises NotANumber on every worker at once, the weights untouched."""
         self.task.train()
         while self.step < until:
-            hardness = schedule.hardness(self.training, self.step, self.steps)
-            pairs = make_pairs(next(batches).to(self.device), self.spectra, self.training, hardness)
-            yield self.take(pairs, hardness)
+            difficulty = schedule.difficulty(self.training, self.step, self.steps)
+            pairs = make_pairs(next(batches).to(self.device), self.spectra, self.training, difficulty)
+            yield self.take(pairs, difficulty)
 
-    def take(self, pairs: Pairs, hardness: float = 1.0) -> Measured:
+    def take(self, pairs: Pairs, difficulty: float = 1.0) -> Measured:
         """One step: forward, backward, clip, update."""
         rate = schedule.learning_rate(self.training, self.step, self.steps, self.peak)
         for group in self.optimiser.param_groups:
@@ -83,7 +83,7 @@ class Loop:
         self.optimiser.step()
         self.step += 1
         means = {key: float(distributed.mean_over_workers(value)) for key, value in values.items()}
-        return Measured(self.step, float(mean), means, float(norm), rate, hardness)
+        return Measured(self.step, float(mean), means, float(norm), rate, difficulty)
 
     def state(self) -> dict[str, object]:
         """All that a later run needs to go on from here."""
@@ -97,7 +97,7 @@ class Loop:
 
 
 def validation_pairs(batches: list[Batch], loop: Loop) -> Pairs:
-    """Pairs at full hardness, the same at every call for the same batches.
+    """Pairs at full difficulty, the same at every call for the same batches.
 
     `ambiguous` is of all against all; of a mix's two references the other is never a wrong answer.
     """

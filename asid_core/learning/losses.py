@@ -15,7 +15,7 @@ Gather = Callable[[Tensor], Tensor]
 def nt_xent(
     z_i: Tensor,
     z_j: Tensor,
-    tau: float = 0.05,
+    temperature: float = 0.05,
     gather: Gather | None = None,
     rank: int = 0,
     ambiguous: Tensor | None = None,
@@ -32,7 +32,7 @@ def nt_xent(
     z_i, z_j = F.normalize(z_i.float(), dim=1), F.normalize(z_j.float(), dim=1)
     all_i, all_j = (z_i, z_j) if gather is None else (gather(z_i), gather(z_j))
     batch, total = z_i.shape[0], all_i.shape[0]
-    similarities = torch.cat([z_i, z_j]) @ torch.cat([all_i, all_j]).T / tau
+    similarities = torch.cat([z_i, z_j]) @ torch.cat([all_i, all_j]).T / temperature
     own = rank * batch + torch.arange(batch, device=z_i.device)
     rows = torch.cat([own, own + total])
     left_out = torch.zeros_like(similarities, dtype=torch.bool)
@@ -46,7 +46,7 @@ def two_references(
     queries: Tensor,
     references: Tensor,
     second: Tensor,
-    tau: float = 0.05,
+    temperature: float = 0.05,
     gather: Gather | None = None,
     rank: int = 0,
     ambiguous: Tensor | None = None,
@@ -71,7 +71,7 @@ def two_references(
         (queries, everyone[1], before, second),
         (references, everyone[0], after, second.roll(-1)),
     ):
-        similarities = mine @ others.T / tau
+        similarities = mine @ others.T / temperature
         left_out = torch.zeros_like(similarities, dtype=torch.bool)
         if ambiguous is not None:
             left_out[:, own] = ambiguous

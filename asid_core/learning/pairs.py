@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, Training
+from asid_core.config import SAMPLE_RATE_HZ, TrainingConfig
 from asid_core.learning import augment
 from asid_core.learning.spectra import Spectra
 
@@ -19,7 +19,7 @@ AUDIBLE_DB = -6.0  # below this level, re the sample laid over it, the second sa
 class Batch:
     """Waveforms to make pairs of, [B, n] float32 at 16 kHz: what is sampled, and the rest of the same span.
 
-    Or, from `Memory`, what `Spectra.prepared` makes of both, [B, steps, bands, T].
+    Or, from `SpanCache`, what `Spectra.prepared` makes of both, [B, steps, bands, T].
     stems [B] bool: whether the row has a rest, else its `rests` are zeros; track int64 [B]: the same for one track.
     """
 
@@ -63,7 +63,7 @@ def second_references(rows: int, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: float) -> Pairs:
+def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float) -> Pairs:
     """Pairs of a batch, on its device; its waveforms hold `Spectra.cut_samples` or more.
 
     Objective `paper`: (s, T2(T1(s) + n)) with n the other stems of the same span, or the row before laid over it at a
@@ -73,8 +73,8 @@ def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: flo
     ranges, device, rows = training.augmentation, batch.sources.device, len(batch.sources)
     mixes = training.objective == "mixes"
     stems = batch.stems.view(-1, *[1] * (batch.sources.dim() - 1))
-    drawn = augment.draw(ranges, rows, hardness, device)
-    own_bed = augment.draw(ranges, rows, hardness, device)
+    drawn = augment.draw(ranges, rows, difficulty, device)
+    own_background = augment.draw(ranges, rows, difficulty, device)
     frame_s = spectra.config.hop_samples / SAMPLE_RATE_HZ
     spectrum = spectra.stft(batch.sources)
     centre = torch.full((rows,), spectrum.shape[-1] / 2, device=device)
@@ -85,7 +85,7 @@ def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: flo
         return spectra.stretched(pitched, centre + drawn.offset_s / frame_s, drawn.ratios)
 
     plain = spectra.stretched(spectra.bands(spectrum), centre, one)
-    sample = augment.coloured(heard(spectrum, drawn), ranges, hardness, spectra.band_hz, frame_s)
+    sample = augment.coloured(heard(spectrum, drawn), ranges, difficulty, spectra.band_hz, frame_s)
     if not batch.stems.any():  # the usual case of plain recordings: one transform saved
         laid = spectrum.roll(1, 0)
     elif mixes:
@@ -94,18 +94,18 @@ def make_pairs(batch: Batch, spectra: Spectra, training: Training, hardness: flo
         plain = plain + spectra.stretched(others, centre, one) * batch.stems[:, None, None]
     else:
         laid = spectra.stft(torch.where(stems, batch.rests, batch.sources.roll(1, 0)))
-    bed = heard(laid, own_bed if mixes else drawn)
-    mixed = augment.overlaid(sample, bed, drawn.bed_db)
+    background = heard(laid, own_background if mixes else drawn)
+    mixed = augment.overlaid(sample, background, drawn.background_db)
     if not mixes:
-        as_arranged = sample * 10 ** (drawn.gain_db / 10)[:, None, None] + bed
+        as_arranged = sample * 10 ** (drawn.gain_db / 10)[:, None, None] + background
         mixed = torch.where(batch.stems[:, None, None], as_arranged, mixed)
-    mixed = augment.lossy(mixed, 120 - (120 - ranges.codec_db) * hardness * torch.rand(rows, device=device))
+    mixed = augment.lossy(mixed, 120 - (120 - ranges.codec_db) * difficulty * torch.rand(rows, device=device))
     references = spectra.patches(plain)
     return Pairs(
         references,
         spectra.patches(mixed),
         ambiguous_rows(references, batch.track),
-        drawn.bed_db > AUDIBLE_DB if mixes else None,
+        drawn.background_db > AUDIBLE_DB if mixes else None,
         batch.track,
     )
 

@@ -47,9 +47,11 @@ def fit_projection(patches: Iterable[Tensor], dim: int) -> Tensor:
 def fit_discriminant(pairs: Iterable[Pairs], dim: int) -> Tensor:
     """Components [dim, D] from a stream of training pairs: the linear discriminant of windows as classes of two.
 
-    The directions v of greatest v'Bv / v'Wv, W the second moment of query minus reference (what the bed, a filter and
+    The directions v of greatest v'Bv / v'Wv, W the second moment of query minus reference (what the background, a
+    filter and
     the rest of pitch and tempo do to a window), B that of query with reference (what stays), each so long that
-    v'Wv = 1; both of `centred_roots`. On windows of other composers, 1024, beds of -10 to +10 dB: mAP 0.71 at 256
+    v'Wv = 1; both of `centred_roots`. On windows of other composers, 1024, backgrounds of -10 to +10 dB: mAP 0.71 at
+    256
     dimensions, against 0.57 of principal directions.
     """
     within, between = torch.zeros(0, 0, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.float64)

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asid_core.config import SAMPLE_RATE_HZ, LogFrequency, LogMel
+from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig, LogMelConfig
 from asid_core.signal.log_frequency import FLOOR, LogFrequencyFrontEnd
 from asid_core.signal.log_mel import LogMelFrontEnd
 from asid_core.signal.probing import normalised, pooled_bins
 
 # a table of shifted filters: made a row, they took a third of the time of a pair. A quarter of a semitone is half a bin
 # of the finer front end
-STEPS_A_SEMITONE = 4
+STEPS_PER_SEMITONE = 4
 
 
 def pitched_filters(filters: Tensor, semitones: Tensor) -> Tensor:
@@ -55,12 +55,12 @@ class Spectra(nn.Module):
             filters, scale = front_end.mel.mel_scale.fb.T, 1.0  # the bank sums powers
         else:
             filters, scale = front_end.filters, 2 / float(front_end.window.sum())  # it sums magnitudes
-        self.steps = round(semitones * STEPS_A_SEMITONE)
-        shifts = torch.arange(-self.steps, self.steps + 1) / STEPS_A_SEMITONE
+        self.steps = round(semitones * STEPS_PER_SEMITONE)
+        shifts = torch.arange(-self.steps, self.steps + 1) / STEPS_PER_SEMITONE
         self.register_buffer("filters", filters.contiguous() * scale)
         self.register_buffer("pitched", pitched_filters(self.filters, shifts))
         self.register_buffer("window", torch.hann_window(self.config.n_fft))
-        if isinstance(self.config, LogFrequency):
+        if isinstance(self.config, LogFrequencyConfig):
             self.register_buffer("mean_over_bins", averaging(filters.shape[0], self.config.mean_bins))
             self.register_buffer("mean_over_frames", averaging(self.frames, self.config.mean_frames).T.contiguous())
         hz = torch.arange(filters.shape[1]) * SAMPLE_RATE_HZ / self.config.n_fft
@@ -69,7 +69,7 @@ class Spectra(nn.Module):
     @property
     def context_frames(self) -> int:
         """Frames needed on either side of a window."""
-        return self.config.mean_frames // 2 if isinstance(self.config, LogFrequency) else 0
+        return self.config.mean_frames // 2 if isinstance(self.config, LogFrequencyConfig) else 0
 
     @property
     def frames(self) -> int:
@@ -89,24 +89,24 @@ class Spectra(nn.Module):
             waveforms, self.config.n_fft, self.config.hop_samples, window=self.window, return_complex=True
         )
         magnitude = spectrum[:, : self.filters.shape[1]].abs()
-        return magnitude.square() if isinstance(self.config, LogMel) else magnitude
+        return magnitude.square() if isinstance(self.config, LogMelConfig) else magnitude
 
     def bands(self, spectrum: Tensor, semitones: Tensor | None = None) -> Tensor:
         """Spectrum [B, bins, T], each pitched by `semitones` [B] -> energies [B, bands, T], powers whatever the bank.
 
         A bin at f then counts as one at f * 2^(semitones / 12), to the nearest step: the filters are read there.
         """
-        steps = torch.zeros(len(spectrum)) if semitones is None else semitones * STEPS_A_SEMITONE
+        steps = torch.zeros(len(spectrum)) if semitones is None else semitones * STEPS_PER_SEMITONE
         which = steps.round().long().clamp(-self.steps, self.steps).to(spectrum.device) + self.steps
         if spectrum.dim() == 4:
             return spectrum[torch.arange(len(spectrum), device=spectrum.device), which].float().square()
         bands = self.filters @ spectrum if semitones is None else self.pitched[which] @ spectrum
-        return bands if isinstance(self.config, LogMel) else bands.square()
+        return bands if isinstance(self.config, LogMelConfig) else bands.square()
 
     def prepared(self, waveforms: Tensor) -> Tensor:
         """[B, n] -> roots of the energies at every pitch, [B, steps, bands, T] float16: `bands` takes its pick."""
         bands = self.pitched @ self.stft(waveforms)[:, None]
-        return (bands.sqrt() if isinstance(self.config, LogMel) else bands).half()
+        return (bands.sqrt() if isinstance(self.config, LogMelConfig) else bands).half()
 
     def stretched(self, bands: Tensor, centres: Tensor, ratios: Tensor) -> Tensor:
         """`frames` frames around frame `centres` [B] of [B, bands, T], read `ratios` [B] times as fast."""
@@ -118,7 +118,7 @@ class Spectra(nn.Module):
 
     def patches(self, bands: Tensor) -> Tensor:
         """Energies [B, bands, frames] -> what the encoder takes of them, [B, F, W]."""
-        if isinstance(self.config, LogMel):
+        if isinstance(self.config, LogMelConfig):
             return 10 * bands.clamp(min=1e-10).log10()
         level = torch.log((bands.sqrt() / FLOOR).clamp(min=1))
         # LogFrequencyFrontEnd.whitened as two products: its pooling took six tenths of the time of a pair

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asid_core.config import Training
+from asid_core.config import TrainingConfig
 from asid_core.learning import losses
 from asid_core.learning.pairs import Pairs, second_references
 from asid_core.model.encoder import GnnEncoder
@@ -46,7 +46,7 @@ class EncoderTask:
     name = "encoder"
     half = True
 
-    def __init__(self, model: Fingerprinter, training: Training) -> None:
+    def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
         """Raises ValueError for a model whose encoder has nothing to train by gradient."""
         if not isinstance(model.encoder, GnnEncoder):
             raise ValueError("a linear encoder is fitted, not trained")
@@ -59,11 +59,11 @@ class EncoderTask:
         """Both sides go through the module at once, so that batch norms see both."""
         vectors, _ = module(torch.cat([pairs.references, pairs.queries]))
         references, queries = vectors.chunk(2)
-        tau = self.training.tau
+        temperature = self.training.temperature
         if pairs.second is None:
-            loss = losses.nt_xent(references, queries, tau, gather, rank, pairs.ambiguous)
+            loss = losses.nt_xent(references, queries, temperature, gather, rank, pairs.ambiguous)
         else:
-            loss = losses.two_references(queries, references, pairs.second, tau, gather, rank, pairs.ambiguous)
+            loss = losses.two_references(queries, references, pairs.second, temperature, gather, rank, pairs.ambiguous)
         return loss, {"accuracy": retrieval(queries, references, pairs.ambiguous)["hr1"]}
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class RerankerTask:
         self.model = model
         self.reranker = model.reranker
         self.module: nn.Module = _Logits(model.reranker)
-        self.catalogue = Catalogue()
+        self.catalogue = NegativeQueue()
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
@@ -160,7 +160,7 @@ class RerankerTask:
         return torch.cat(vectors), torch.cat(nodes)
 
 
-class Catalogue:
+class NegativeQueue:
     """The last CATALOGUE_WINDOWS references of a frozen encoder: patches, their vectors and the tracks they are of."""
 
     def __init__(self) -> None:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from asid_core.config import Search
+from asid_core.config import SearchConfig
 from asid_core.matching.coarse import Hits
 
 TOLERANCE_S = 0.5  # off the line: half a probe's step over half a patch, and two hops
 MAX_RATIO, RATIO_STEP = 2.0, 0.025
 PROBE_RATIO_ERROR = 0.05  # a probe's tempo is right to half its step, 4 %
 PITCH_ERROR = 1.0  # a sample 1.5 semitones up is found by the probes of 1 and of 2
-HITS_A_SCORE = 3
+HITS_PER_SCORE = 3
 # what the best of a window's hits has by chance; stands in for hits a short sample cannot have
-CHANCE_STRENGTH = 2.5
+CHANCE_Z_SCORE = 2.5
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Candidate:
     query_end_s: float
     reference_start_s: float
     reference_end_s: float
-    coarse_score: float  # mean strength of its HITS_A_SCORE best hits
+    coarse_score: float  # mean z_score of its HITS_PER_SCORE best hits
     cosine: float  # of the strongest hit
     window_pairs: np.ndarray  # int64 [m, 2]: query window, reference row; strongest first
 
@@ -48,7 +48,7 @@ class _Points:
 
     query_s: np.ndarray
     reference_s: np.ndarray
-    strength: np.ndarray
+    z_score: np.ndarray
     cosine: np.ndarray
     pitch: np.ndarray
     ratio: np.ndarray
@@ -66,7 +66,7 @@ def align(
     row_track: np.ndarray,
     row_centre_s: np.ndarray,
     window_s: float,
-    config: Search,
+    config: SearchConfig,
 ) -> list[Candidate]:
     """Candidates of one query track, of its `config.verify_tracks` best references, strongest first.
 
@@ -74,11 +74,11 @@ def align(
     reference table. A single probe says nothing of the tempo: then ratios from 1/2 to 2 are tried.
     """
     pitches, ratios = np.array(probes, dtype=np.float64).T
-    order = np.argsort(-hits.strength, kind="stable")
+    order = np.argsort(-hits.z_score, kind="stable")
     points = _Points(
         query_s=query_centres_s[hits.window[order]],
         reference_s=row_centre_s[hits.row[order]],
-        strength=hits.strength[order],
+        z_score=hits.z_score[order],
         cosine=hits.cosine[order],
         pitch=pitches[hits.probe[order]],
         ratio=ratios[hits.probe[order]],
@@ -95,10 +95,10 @@ def align(
     return sorted((c for run in runs[: config.verify_tracks] for c in run), key=lambda c: -c.coarse_score)
 
 
-def _lines(points: _Points, track: int, probed: bool, window_s: float, config: Search) -> list[Candidate]:
+def _lines(points: _Points, track: int, probed: bool, window_s: float, config: SearchConfig) -> list[Candidate]:
     """The strongest lines through the hits of one pair; each hit is used once."""
     found: list[Candidate] = []
-    while len(points.query_s) and len(found) < config.places_a_track:
+    while len(points.query_s) and len(found) < config.places_per_track:
         on_line, ratio = _line_through_first(points, probed)
         found.append(_candidate(points.take(on_line), track, ratio, window_s))
         points = points.take(~on_line)
@@ -106,7 +106,7 @@ def _lines(points: _Points, track: int, probed: bool, window_s: float, config: S
 
 
 def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:
-    """Of the lines through the strongest hit, the one that gathers most strength: (hits on it [h] bool, its ratio)."""
+    """Of the lines through the strongest hit, the one that gathers most z_score: (hits on it [h] bool, its ratio)."""
     if probed:
         slopes = points.ratio[0] * (1 + np.linspace(-PROBE_RATIO_ERROR, PROBE_RATIO_ERROR, 11))
     else:
@@ -119,7 +119,7 @@ def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, floa
         close &= np.abs(np.log(points.ratio[:, None] / slopes)) <= 2 * PROBE_RATIO_ERROR
     close[0] = True
     # nearest to 1 among the equally good, as a lone hit fits every slope
-    support = (close * np.maximum(points.strength, 0)[:, None] ** 2).sum(0) - 1e-6 * np.abs(np.log(slopes))
+    support = (close * np.maximum(points.z_score, 0)[:, None] ** 2).sum(0) - 1e-6 * np.abs(np.log(slopes))
     best = int(support.argmax())
     return close[:, best], float(slopes[best])
 
@@ -127,8 +127,8 @@ def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, floa
 def _candidate(points: _Points, track: int, ratio: float, window_s: float) -> Candidate:
     _, first = np.unique(points.window, return_index=True)  # the best hit of each query window
     points = points.take(np.sort(first))
-    best = np.full(HITS_A_SCORE, CHANCE_STRENGTH)
-    best[: len(points.strength)] = points.strength[:HITS_A_SCORE]
+    best = np.full(HITS_PER_SCORE, CHANCE_Z_SCORE)
+    best[: len(points.z_score)] = points.z_score[:HITS_PER_SCORE]
     half_query, half_reference = window_s / 2 / ratio, window_s / 2
     return Candidate(
         reference=track,

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import Look
-from asid_core.precision import look_type
+from asid_core.config import NO_FIRST_PASS, FirstPass
+from asid_core.precision import first_pass_type
 
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
@@ -23,10 +23,9 @@ _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
 _QUANTISED = 4096  # rows at once, 2 MB: a third of the time that torch.quantize_per_tensor takes for a block
 # groups scored at once: 4 MB of rows, or what 8192 query vectors hold; what leaves the cache takes 3 times as long
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
-MIN_USUAL_GROUPS, MOST_USUAL_GROUPS, USUAL_SHARE = 64, 512, 0.95  # of a block
+MIN_BACKGROUND_GROUPS, MAX_BACKGROUND_GROUPS, BACKGROUND_QUANTILE = 64, 512, 0.95  # of a block
 # cosines spread by 0.05 to 0.1 over music; a catalogue of a few near-equal windows must not make a small gap look large
 MIN_DEVIATION = 0.03
-NO_LOOK = Look()
 
 
 @dataclass(frozen=True)
@@ -38,38 +37,38 @@ class Hits:
     row: np.ndarray  # int64, of the reference table
     cosine: np.ndarray  # float32
     # float32, standard deviations of the cosine above what this window finds in other places. Windows of plain music
-    # (a held chord, a steady hi-hat) are near everything; against their own usual, true ones stand out. Measured:
+    # (a held chord, a steady hi-hat) are near everything; against their own background, true ones stand out. Measured:
     # mAP 0.92 to 0.95, "samples nothing" told with AUC 0.90 to 0.97
-    strength: np.ndarray
+    z_score: np.ndarray
 
 
 class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
-    def __init__(self, queries: Tensor, keep: int, look: Look = NO_LOOK) -> None:
+    def __init__(self, queries: Tensor, keep: int, first_pass: FirstPass = NO_FIRST_PASS) -> None:
         """queries [P, n, dim], on the device that searches; `keep` groups a window."""
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
-        look = look if look.stride else NO_LOOK
-        self.stride = max(look.stride, 1)
-        self.look_dims = min(look.dims or self.dim, self.dim)
+        first_pass = first_pass if first_pass.stride else NO_FIRST_PASS
+        self.stride = max(first_pass.stride, 1)
+        self.first_pass_dims = min(first_pass.dims or self.dim, self.dim)
         self.device = queries.device
-        self.type = look_type(self.device) if look.stride else torch.float32
+        self.type = first_pass_type(self.device) if first_pass.stride else torch.float32
         self.eight_bits = self.type == torch.int8
         # of a unit vector's value, the same for all of them, so that it does not matter what is searched with or in
         # together; what is larger than six times the usual value counts as that
         self.step = min(1.0, 6 / self.dim**0.5) / 127
-        # of the first look's scores, which are whole numbers in eight bits
+        # of the first pass's scores, which are whole numbers in eight bits
         self._score_type = torch.int32 if self.eight_bits else self.type
         self._unit: float = self.step**2 if self.eight_bits else 1.0
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
-        step = min(look.probes, self.probes)
-        looked = queries[step // 2 :: step, :, : self.look_dims]
-        every = looked.shape == queries.shape
-        self.looked_probes, self.sees_all = len(looked), self.stride == 1 and every
+        step = min(first_pass.probes, self.probes)
+        chosen = queries[step // 2 :: step, :, : self.first_pass_dims]
+        every = chosen.shape == queries.shape
+        self.first_pass_probes, self.sees_all = len(chosen), self.stride == 1 and every
         self._whole = self._numbers(self._flat)
-        self._looked = self._whole if every else self._numbers(looked.transpose(0, 1).flatten(0, 1))
+        self._first_pass_queries = self._whole if every else self._numbers(chosen.transpose(0, 1).flatten(0, 1))
         self._cosine = torch.full((self.windows, keep), -1.0, device=self.device)
         self._row = torch.zeros((self.windows, keep), dtype=torch.int64, device=self.device)
         self._probe = torch.zeros((self.windows, keep), dtype=torch.int32, device=self.device)
@@ -83,22 +82,22 @@ class ExactSearch:
             return
         references = references.to(self.device)
         first, last, _ = (windows or slice(None)).indices(self.windows)
-        looked = self._numbers(references[:: self.stride, : self.look_dims])
+        chosen = self._numbers(references[:: self.stride, : self.first_pass_dims])
         spread = None if self.sees_all else self._numbers(_spread(references))
-        probes = self.looked_probes
-        windows_a_tile = max(1, _TILE_QUERIES // probes)
+        probes = self.first_pass_probes
+        windows_per_tile = max(1, _TILE_QUERIES // probes)
         # one place for what tiles leave: memory that is new each time, 32 MB, takes as long as the product
         groups = -(-len(references) // GROUP)
-        memory = references.new_empty(groups, min(windows_a_tile, last - first), dtype=self._score_type)
-        for start in range(first, last, windows_a_tile):
-            part = slice(start, min(start + windows_a_tile, last))
-            queries = self._looked[part.start * probes : part.stop * probes]
-            best = self._best_in_groups(looked, queries, probes, GROUP // self.stride, memory)
+        memory = references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
+        for start in range(first, last, windows_per_tile):
+            part = slice(start, min(start + windows_per_tile, last))
+            queries = self._first_pass_queries[part.start * probes : part.stop * probes]
+            best = self._best_in_groups(chosen, queries, probes, GROUP // self.stride, memory)
             pairs = self._promising(part, best)
             if spread is not None:
                 queries = self._whole[part.start * self.probes : part.stop * self.probes]
                 best = self._best_in_groups(spread, queries, self.probes, GROUP, memory)
-            self._note_usual(part, best)
+            self._update_background(part, best)
             self._refine(part, references, pairs, first_row)
 
     def _numbers(self, vectors: Tensor) -> Tensor:
@@ -135,15 +134,16 @@ class ExactSearch:
                 torch.amax(tile.amax(1).unflatten(1, (-1, probes)), 2, out=into)
         return best
 
-    def _note_usual(self, part: slice, best: Tensor) -> None:
+    def _update_background(self, part: slice, best: Tensor) -> None:
         counts = (best.amax(1) > 0).nonzero()[:, 0]  # a group of silence has the cosine 0
-        some = best[counts[:: max(1, len(counts) // MOST_USUAL_GROUPS)]].T.float() * self._unit
+        some = best[counts[:: max(1, len(counts) // MAX_BACKGROUND_GROUPS)]].T.float() * self._unit
         heard = some > 0
-        # what truly matches is not usual: in a catalogue of a few minutes it would hide itself. The top is levelled
-        usual = torch.where(heard, torch.minimum(some, _level(some, heard.sum(1))[:, None]), 0.0)
+        # what truly matches is not background: in a catalogue of a few minutes it would hide itself. The top is
+        # levelled
+        background = torch.where(heard, torch.minimum(some, _upper_quantile(some, heard.sum(1))[:, None]), 0.0)
         self._groups[part] += heard.sum(1)
-        self._sum[part] += usual.double().sum(1)
-        self._squares[part] += usual.double().square().sum(1)
+        self._sum[part] += background.double().sum(1)
+        self._squares[part] += background.double().square().sum(1)
 
     def _promising(self, part: slice, best: Tensor) -> Tensor:
         """Pairs (window of `part`, group) [p, 2] that look better than the window's worst kept hit, by window."""
@@ -191,12 +191,12 @@ class ExactSearch:
         """What was found, best first within a window; cosines of at most 0 (silence, nothing there) left out."""
         found = self._cosine > 0
         window = torch.arange(self.windows, dtype=torch.int32, device=self.device)[:, None].expand_as(found)
-        mean, deviation = self.usual()
-        strength = (self._cosine - mean[:, None]) / deviation[:, None]
-        columns = (window, self._probe, self._row, self._cosine, strength)
+        mean, deviation = self.background_statistics()
+        z_score = (self._cosine - mean[:, None]) / deviation[:, None]
+        columns = (window, self._probe, self._row, self._cosine, z_score)
         return Hits(*(column[found].cpu().numpy() for column in columns))
 
-    def usual(self) -> tuple[Tensor, Tensor]:
+    def background_statistics(self) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [n] of a window's best cosine in a group, over all groups or many of them."""
         mean = self._sum / self._groups.clamp(min=1)
         deviation = (self._squares / self._groups.clamp(min=1) - mean**2).clamp(min=0).sqrt()
@@ -204,21 +204,23 @@ class ExactSearch:
 
 
 def _spread(references: Tensor) -> Tensor:
-    """Some whole groups from all over a block, enough to tell the usual: a share of them, at least MIN_USUAL_GROUPS."""
+    """Some whole groups from all over a block, enough to tell the background: a share of them, at least
+    MIN_BACKGROUND_GROUPS.
+    """
     groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
     counts = torch.linalg.vector_norm(groups, dim=2).amax(1).nonzero()[:, 0]  # rows that do not count tell nothing
     if not len(counts):
         return references
-    step = max(1, len(counts) // max(MIN_USUAL_GROUPS, len(counts) // 32))
+    step = max(1, len(counts) // max(MIN_BACKGROUND_GROUPS, len(counts) // 32))
     return groups[counts[step // 2 :: step]].flatten(0, 1)
 
 
-def _level(best: Tensor, heard: Tensor) -> Tensor:
-    """The quantile USUAL_SHARE of the `heard` [n] greatest of each row of `best` [n, groups], 0 where none is."""
+def _upper_quantile(best: Tensor, heard: Tensor) -> Tensor:
+    """The quantile BACKGROUND_QUANTILE of the `heard` [n] greatest of each row of `best` [n, groups]; 0 without any."""
     if not best.shape[1]:
         return best.new_zeros(len(best))
-    place = (heard - 1).clamp(min=0) * (1 - USUAL_SHARE)  # from the top
-    top = best.topk(min(best.shape[1], int(best.shape[1] * (1 - USUAL_SHARE)) + 2), dim=1).values
+    place = (heard - 1).clamp(min=0) * (1 - BACKGROUND_QUANTILE)  # from the top
+    top = best.topk(min(best.shape[1], int(best.shape[1] * (1 - BACKGROUND_QUANTILE)) + 2), dim=1).values
     above = place.long()[:, None]
     below = (above + 1).clamp(max=top.shape[1] - 1)
     return torch.lerp(top.gather(1, above)[:, 0], top.gather(1, below)[:, 0], place - place.floor())

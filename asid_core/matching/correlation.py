@@ -8,7 +8,7 @@ from torch import Tensor
 
 from asid_core.signal.probing import centred
 
-PLACES_A_PART = 8192  # of features correlated at once, 5 minutes: 3 MB a template frame
+PLACES_PER_PART = 8192  # of features correlated at once, 5 minutes: 3 MB a template frame
 
 # Norms of a template and a place multiplied, a cell. Half of all places of music have 0.08; one in a hundred pairs has
 # less than 0.02, ends of fades mostly, and there any two sounds of one shape would correlate by 0.6 and more.
@@ -43,10 +43,10 @@ def _slide(filters: Tensor, features: Tensor) -> Tensor:
     rows = filters.transpose(1, 2).reshape(count * width, bins)
     places = features.shape[1] - width + 1
     parts = []
-    for start in range(0, places, PLACES_A_PART):
-        product = (rows @ features[:, start : start + PLACES_A_PART + width - 1]).unflatten(0, (count, width))
+    for start in range(0, places, PLACES_PER_PART):
+        product = (rows @ features[:, start : start + PLACES_PER_PART + width - 1]).unflatten(0, (count, width))
         along, down, _ = product.stride()
-        size = (count, width, min(PLACES_A_PART, places - start))
+        size = (count, width, min(PLACES_PER_PART, places - start))
         parts.append(product.as_strided(size, (along, down + 1, 1)).sum(1))
     return torch.cat(parts, 1)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from asid_core.config import Score
+from asid_core.config import ScoreConfig
 from asid_core.matching.verify import Verified
 
 DUPLICATE_SHARE = 0.8  # of both tracks; encodings of one master differ by their silence at the ends
 DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
 
 
-def probability(found: Verified, rerank_score: float | None, config: Score) -> float:
+def probability(found: Verified, rerank_score: float | None, config: ScoreConfig) -> float:
     """Probability that a verified candidate is real: a logistic model of the three stages' evidence."""
     evidence = config.coarse * found.candidate.coarse_score + config.rerank * (rerank_score or 0.0)
     heard = config.verify * found.verify_score + config.margin * found.verify_margin

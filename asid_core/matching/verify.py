@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, Verify
+from asid_core.config import SAMPLE_RATE_HZ, VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate, running_correlation
 from asid_core.signal.probing import shifted, stretched
@@ -71,7 +71,7 @@ class _Peak:
 class Verifier:
     """Verifies the candidates of one query track."""
 
-    def __init__(self, query_features: Tensor, reference_features: Features, config: Verify) -> None:
+    def __init__(self, query_features: Tensor, reference_features: Features, config: VerifyConfig) -> None:
         """query_features [F, T], frames of the whole query.
 
         `reference_features(reference, start_s, end_s)` gives features [F, T] of at least that span of a reference (less
@@ -203,7 +203,7 @@ class Verifier:
         )
 
     def _with_span(self, found: Verified) -> Verified:
-        """Cut the span where the evidence starts and ends: where the running correlation falls to half its level."""
+        """Clip the span where the evidence starts and ends: where the running correlation falls to half its level."""
         config, candidate = self.config, found.candidate
         reach = self._reach(candidate)
         middle = round(candidate.reference_centre_s / self.frame_s)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from asid_core.config import Gnn
+from asid_core.config import GnnConfig
 from asid_core.model.graph import MaxRelativeConvolution, dilated_neighbours, drop_edges
 
 
@@ -27,7 +27,7 @@ def scaled_windows(windows: Tensor) -> Tensor:
 class Patches(nn.Module):
     """Patches of a window, each knowing its place: the window stacked with a time ramp and a frequency ramp."""
 
-    def __init__(self, config: Gnn) -> None:
+    def __init__(self, config: GnnConfig) -> None:
         super().__init__()
         size = (config.patch_bins, config.patch_frames)
         self.conv = nn.Conv2d(3, config.patch_channels, size, stride=size)
@@ -65,7 +65,7 @@ def drop_paths(branch: Tensor, p: float) -> Tensor:
 class GraphBlock(nn.Module):
     """Max-relative convolution between two linear layers, then a feed-forward network of four times the width."""
 
-    def __init__(self, channels: int, config: Gnn, dilation: int, path_drop: float) -> None:
+    def __init__(self, channels: int, config: GnnConfig, dilation: int, path_drop: float) -> None:
         super().__init__()
         self.k, self.dilation = config.k, dilation
         self.edge_drop, self.path_drop = config.edge_drop, path_drop
@@ -106,7 +106,7 @@ class Downsample(nn.Module):
         return output.transpose(1, 2)
 
 
-def build_layers(config: Gnn) -> nn.ModuleList:
+def build_layers(config: GnnConfig) -> nn.ModuleList:
     """Graph blocks with a downsample before every stage but the first; dilation and drop grow with depth."""
     num_blocks = sum(config.blocks)
     layers = nn.ModuleList()
@@ -121,7 +121,7 @@ def build_layers(config: Gnn) -> nn.ModuleList:
     return layers
 
 
-def num_nodes(config: Gnn, bins: int, frames: int) -> int:
+def num_nodes(config: GnnConfig, bins: int, frames: int) -> int:
     """Final nodes of a window of [bins, frames]. Raises ValueError if it is smaller than one patch."""
     patches = (bins // config.patch_bins) * (frames // config.patch_frames)
     if patches == 0:
@@ -140,7 +140,7 @@ class GnnEncoder(nn.Module):
     their parameters are then kept, so that published checkpoints load whole, but do not train.
     """
 
-    def __init__(self, config: Gnn) -> None:
+    def __init__(self, config: GnnConfig) -> None:
         super().__init__()
         self.config = config
         self.patches = Patches(config)

@@ -18,13 +18,13 @@ from torch.nn import functional as F
 from asid_core.config import (
     SAMPLE_RATE_HZ,
     Config,
-    Cqt,
-    Discriminant,
-    Gnn,
-    LogFrequency,
-    LogMel,
-    Model,
-    ResnetIbn,
+    CqtConfig,
+    DiscriminantConfig,
+    GnnConfig,
+    LogFrequencyConfig,
+    LogMelConfig,
+    ModelConfig,
+    ResnetIbnConfig,
 )
 from asid_core.model.encoder import GnnEncoder, folded, num_nodes
 from asid_core.model.gain_encoder import GainEncoder
@@ -42,11 +42,11 @@ SHIPPED = Path(str(resources.files("asid_core"))) / "weights"
 LEVEL_FLOOR_DB = -120.0
 # windows a forward pass: a full-size GNN's widest layer takes 260 KB a window, and a CPU is slower once 64 of them
 # overflow its cache (20 windows/s against 29 at 32); elsewhere more is faster until it fills
-WINDOWS_A_BATCH, CPU_GNN_WINDOWS_A_BATCH = 512, 32
+WINDOWS_PER_BATCH, CPU_GNN_WINDOWS_PER_BATCH = 512, 32
 # centres probed at once: each call sums up the whole recording, and 256 x 9 patches are 18 MB
-CENTRES_A_BATCH = 256
+CENTRES_PER_BATCH = 256
 # cores of the segment table read in one go by `fingerprint`: an hour in one piece would be 1.5 GB of spectrum
-CORES_A_PIECE = 4
+CORES_PER_PIECE = 4
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Fingerprinter(nn.Module):
         self.reranker: Reranker | None = None
         self.frozen_id: str | None = None
         bins, frames = patch_size(config.model)
-        if isinstance(encoder, Gnn):
+        if isinstance(encoder, GnnConfig):
             nodes = num_nodes(encoder, bins, frames)
             self.encoder = GnnEncoder(encoder) if encoder.head == "pooled" else GainEncoder(encoder, bins, frames)
             if reranking.heads:
@@ -93,12 +93,12 @@ class Fingerprinter(nn.Module):
             return
         if reranking.heads:
             raise ConfigError("model.reranker needs the nodes of a gnn encoder: set model.reranker.heads to 0")
-        if isinstance(encoder, ResnetIbn):
+        if isinstance(encoder, ResnetIbnConfig):
             self.encoder = ResnetIbnEncoder(encoder)
             return
-        if not isinstance(front, LogFrequency):
+        if not isinstance(front, LogFrequencyConfig):
             raise ConfigError(f"model.encoder.kind {encoder.kind} needs model.front_end.kind log_frequency")
-        kind = DiscriminantEncoder if isinstance(encoder, Discriminant) else LinearEncoder
+        kind = DiscriminantEncoder if isinstance(encoder, DiscriminantConfig) else LinearEncoder
         self.encoder = kind(encoder.dim, bins, frames)
 
     @property
@@ -163,7 +163,7 @@ class Fingerprinter(nn.Module):
             raise ValueError(f"a window of {frames} frames must lie whole in the {features.shape[1]} there are")
         windows = self.windows(features)
         vectors, kept = [], []
-        for chunk in first_frames.to(features.device).split(self.windows_a_batch):
+        for chunk in first_frames.to(features.device).split(self.windows_per_batch):
             chunk_vectors, chunk_nodes = self.encode_patches(self.patches(windows[chunk]))
             vectors.append(chunk_vectors)
             if nodes and chunk_nodes is not None:
@@ -171,15 +171,15 @@ class Fingerprinter(nn.Module):
         return torch.cat(vectors), torch.cat(kept) if kept else None
 
     @property
-    def windows_a_batch(self) -> int:
+    def windows_per_batch(self) -> int:
         """Windows handed to the encoder at once."""
         on_cpu = not isinstance(self.encoder, LinearEncoder) and self.device.type == "cpu"
-        return CPU_GNN_WINDOWS_A_BATCH if on_cpu else WINDOWS_A_BATCH
+        return CPU_GNN_WINDOWS_PER_BATCH if on_cpu else WINDOWS_PER_BATCH
 
     def windows(self, features: Tensor) -> Tensor:
         """Every window of features [F, T] as one strided view, the time axis pooled: [T - window_frames + 1, F, W]."""
         front = self.config.model.front_end
-        if not isinstance(front, LogFrequency):
+        if not isinstance(front, LogFrequencyConfig):
             return features.unfold(1, front.window_frames, 1).transpose(0, 1)
         # a running mean, so that the pooled frames of windows that start anywhere are all there, once
         pooled = F.avg_pool1d(features, front.pool_frames, stride=1)
@@ -189,7 +189,7 @@ class Fingerprinter(nn.Module):
     def patches(self, windows: Tensor) -> Tensor:
         """What the encoder takes of windows [n, F, W]: decibels as they are, whitened ones pooled and to unit norm."""
         front = self.config.model.front_end
-        return normalised(pooled_bins(windows, front.pool_bins)) if isinstance(front, LogFrequency) else windows
+        return normalised(pooled_bins(windows, front.pool_bins)) if isinstance(front, LogFrequencyConfig) else windows
 
     def encode_patches(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
         """Patches [n, bins, frames] as `patches` makes them -> vectors [n, dim], nodes [n, C, N] of a gnn."""
@@ -206,7 +206,7 @@ class Fingerprinter(nn.Module):
         probes that the front end cannot make: all but log_frequency only know (0, 1) at whole windows.
         """
         front = self.config.model.front_end
-        if not isinstance(front, LogFrequency):
+        if not isinstance(front, LogFrequencyConfig):
             if list(probes) != [(0.0, 1.0)]:
                 raise ValueError(f"{front.kind} features cannot be probed: set probes to [0] and [1]")
             first = (centre_frames - front.window_frames / 2).round().long()
@@ -215,16 +215,16 @@ class Fingerprinter(nn.Module):
         for tempo in dict.fromkeys(tempo for _, tempo in probes):
             which = [i for i, probe in enumerate(probes) if probe[1] == tempo]
             semitones = [probes[i][0] for i in which]
-            for at in range(0, len(centre_frames), CENTRES_A_BATCH):
-                centres = centre_frames[at : at + CENTRES_A_BATCH]
+            for at in range(0, len(centre_frames), CENTRES_PER_BATCH):
+                centres = centre_frames[at : at + CENTRES_PER_BATCH]
                 patches = probed_patches(features, centres, semitones, tempo, front).flatten(0, 1)
-                vectors = torch.cat([self.encode_patches(part)[0] for part in patches.split(self.windows_a_batch)])
-                out[which, at : at + CENTRES_A_BATCH] = vectors.view(len(which), -1, self.dim)
+                vectors = torch.cat([self.encode_patches(part)[0] for part in patches.split(self.windows_per_batch)])
+                out[which, at : at + CENTRES_PER_BATCH] = vectors.view(len(which), -1, self.dim)
         return out
 
     def fingerprint(self, waveform: Tensor, nodes: bool = False) -> Fingerprints:
         """All windows of a whole recording [n] at 16 kHz; one shorter than a window is zero-padded to one."""
-        core = CORES_A_PIECE * round(self.config.segment.core_s * SAMPLE_RATE_HZ)
+        core = CORES_PER_PIECE * round(self.config.segment.core_s * SAMPLE_RATE_HZ)
         margin = round(self.config.segment.margin_s * SAMPLE_RATE_HZ)
         parts = []
         for start in range(0, max(len(waveform), 1), core):
@@ -276,7 +276,7 @@ class Fingerprinter(nn.Module):
         mean = (power[last] - power[first]) / (last - first).clamp(min=1)
         return (10 * mean.clamp(min=1e-30).log10()).clamp(min=LEVEL_FLOOR_DB).float()
 
-    def optimised(self, dtype: torch.dtype = torch.float32) -> Fingerprinter:
+    def for_inference(self, dtype: torch.dtype = torch.float32) -> Fingerprinter:
         """A copy for inference: batch norms folded into the weights, these in `dtype`; the same `model_id`."""
         copy = deepcopy(self).eval().requires_grad_(False)
         copy.frozen_id = self.model_id
@@ -285,9 +285,9 @@ class Fingerprinter(nn.Module):
         return copy
 
     def save(self, directory: Path) -> None:
-        """Write config.json and model.safetensors. Raises ValueError for an `optimised` copy."""
+        """Write config.json and model.safetensors. Raises ValueError for an `for_inference` copy."""
         if self.frozen_id is not None:
-            raise ValueError("an optimised model cannot be saved: save the one it was made from")
+            raise ValueError("an for_inference model cannot be saved: save the one it was made from")
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "config.json").write_text(json.dumps(to_dict(self.config), indent=1) + "\n")
         save_file({name: value.contiguous() for name, value in self.weights().items()}, directory / "model.safetensors")
@@ -312,19 +312,19 @@ class Fingerprinter(nn.Module):
         return model.eval()
 
 
-def patch_size(model: Model) -> tuple[int, int]:
+def patch_size(model: ModelConfig) -> tuple[int, int]:
     """(bins, frames) of what the encoder takes."""
     front = model.front_end
-    if isinstance(front, LogFrequency):
+    if isinstance(front, LogFrequencyConfig):
         return front.bins // front.pool_bins, front.window_frames // front.pool_frames
     return front.bins, front.window_frames
 
 
-def front_end_of(config: LogMel | LogFrequency | Cqt) -> framing.FrontEnd:
+def front_end_of(config: LogMelConfig | LogFrequencyConfig | CqtConfig) -> framing.FrontEnd:
     """The front end of a config's section."""
-    if isinstance(config, LogMel):
+    if isinstance(config, LogMelConfig):
         return LogMelFrontEnd(config)
-    return CqtFrontEnd(config) if isinstance(config, Cqt) else LogFrequencyFrontEnd(config)
+    return CqtFrontEnd(config) if isinstance(config, CqtConfig) else LogFrequencyFrontEnd(config)
 
 
 def shipped_weights() -> list[str]:

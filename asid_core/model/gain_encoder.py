@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asid_core.config import Gnn
+from asid_core.config import GnnConfig
 from asid_core.model.encoder import GnnEncoder
 from asid_core.model.linear import unit_centred
 from asid_core.plain_values import ConfigError
@@ -19,7 +19,7 @@ from asid_core.plain_values import ConfigError
 class GainEncoder(GnnEncoder):
     """Windows -> vectors and nodes, as `GnnEncoder`."""
 
-    def __init__(self, config: Gnn, bins: int, frames: int) -> None:
+    def __init__(self, config: GnnConfig, bins: int, frames: int) -> None:
         """Raises ConfigError unless a window is whole patches and the nodes stay those of the patches."""
         if bins % config.patch_bins or frames % config.patch_frames or len(config.channels) != 1:
             raise ConfigError(

@@ -35,7 +35,8 @@ def centred_roots(patches: Tensor) -> Tensor:
     """Patches [n, bins, frames], none below 0 -> their square roots less row and column means, to unit norm, [n, D].
 
     No single onset decides, and held notes and steady beats, which two pieces may share, count for nothing. Untrained,
-    of 1024 windows under beds of -10 to +10 dB: mAP 0.65 against 0.60 of the patches as they are. Silence stays zero.
+    of 1024 windows under backgrounds of -10 to +10 dB: mAP 0.65 against 0.60 of the patches as they are. Silence
+    stays zero.
     """
     return unit_centred(patches.clamp(min=0).sqrt())
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from asid_core.config import Config, Gnn, Reranking
+from asid_core.config import Config, GnnConfig, RerankerConfig
 from asid_core.model.fingerprinter import Fingerprinter
 
 # their names -> ours, tried in order on the whole key
@@ -47,9 +47,9 @@ def import_checkpoint(encoder_path: Path, reranker_path: Path | None, config: Co
     not fit the config: every key must be used, and every weight given.
     """
     encoder = config.model.encoder
-    if not isinstance(encoder, Gnn):
+    if not isinstance(encoder, GnnConfig):
         raise ValueError("published checkpoints need a config whose encoder.kind is gnn: use --config gnn-paper")
-    heads = 0 if reranker_path is None else config.model.reranker.heads or Reranking().heads
+    heads = 0 if reranker_path is None else config.model.reranker.heads or RerankerConfig().heads
     model = Fingerprinter(
         replace(
             config,

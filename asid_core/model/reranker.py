@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from asid_core.config import Reranking
+from asid_core.config import RerankerConfig
 
 
 class Reranker(nn.Module):
@@ -13,7 +13,7 @@ class Reranker(nn.Module):
 
     position: Tensor
 
-    def __init__(self, config: Reranking, channels: int, num_nodes: int) -> None:
+    def __init__(self, config: RerankerConfig, channels: int, num_nodes: int) -> None:
         """Raises ValueError where `channels` cannot be split into the config's heads."""
         super().__init__()
         if config.heads < 1 or channels % config.heads:

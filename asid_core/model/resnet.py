@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from asid_core.config import ResnetIbn
+from asid_core.config import ResnetIbnConfig
 
 EXPANSION = 4
 
@@ -78,7 +78,7 @@ def standardised(windows: Tensor) -> Tensor:
 class ResnetIbnEncoder(nn.Module):
     """Windows -> vectors. `classifier` serves the training loss alone."""
 
-    def __init__(self, config: ResnetIbn) -> None:
+    def __init__(self, config: ResnetIbnConfig) -> None:
         super().__init__()
         self.config = config
         self.stem = nn.Sequential(

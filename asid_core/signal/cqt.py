@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchaudio.transforms import Resample
 
-from asid_core.config import SAMPLE_RATE_HZ, Cqt
+from asid_core.config import SAMPLE_RATE_HZ, CqtConfig
 
 FLOOR = 1e-10  # of the power: -100 dB, as in the log-mel front end
-FRAMES_A_PRODUCT = 1024  # 47 MB of overlapping frames for the lowest octave
+FRAMES_PER_PRODUCT = 1024  # 47 MB of overlapping frames for the lowest octave
 
 
-def octave_filters(config: Cqt) -> list[Tensor]:
+def octave_filters(config: CqtConfig) -> list[Tensor]:
     """Windowed complex exponentials, an octave a matrix [length, 2 * bins], cosines first; lengths are odd.
 
     A filter spans Q periods, Q = 1 / (2^(1 / bins_per_octave) - 1); a sine of amplitude 1 at its pitch gives power 1.
@@ -45,7 +45,7 @@ class CqtFrontEnd(nn.Module):
     It works at `rate_hz`, where a hop must be whole as well: 320 samples at 16 kHz are 441 at 22.05 kHz.
     """
 
-    def __init__(self, config: Cqt) -> None:
+    def __init__(self, config: CqtConfig) -> None:
         """Raises ValueError where the hop is not whole at `rate_hz`."""
         super().__init__()
         self.config = config
@@ -73,7 +73,7 @@ class CqtFrontEnd(nn.Module):
             length, columns = filters.shape
             start = reach - length // 2
             views = audio[:, start:].unfold(1, length, self.hop)[:, :frames]
-            parts = [part @ filters for part in views.split(FRAMES_A_PRODUCT, dim=1)]
+            parts = [part @ filters for part in views.split(FRAMES_PER_PRODUCT, dim=1)]
             found.append(torch.cat(parts, 1).square().unflatten(2, (2, columns // 2)).sum(2))
         return torch.cat(found, 2).transpose(1, 2)
 

@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from asid_core.config import SAMPLE_RATE_HZ, LogFrequency
+from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
 
 # -80 dB re full scale: below it lies what codecs and 16 bits leave behind, which whitening would blow up to music
 FLOOR = 1e-4
 
 
-def triangular_filters(config: LogFrequency) -> Tensor:
+def triangular_filters(config: LogFrequencyConfig) -> Tensor:
     """Rows of the filterbank: [bins, n_fft // 2 + 1], each summing to 1.
 
     Half-widths are the distance to the next centre, but at least one FFT bin: at 65 Hz bins lie 1.9 Hz apart, the FFT's
@@ -32,7 +32,7 @@ class LogFrequencyFrontEnd(nn.Module):
     filters: Tensor
     window: Tensor
 
-    def __init__(self, config: LogFrequency) -> None:
+    def __init__(self, config: LogFrequencyConfig) -> None:
         super().__init__()
         self.config = config
         filters = triangular_filters(config)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
-from asid_core.config import SAMPLE_RATE_HZ, LogMel
+from asid_core.config import SAMPLE_RATE_HZ, LogMelConfig
 
 
 class LogMelFrontEnd(nn.Module):
     """Waveform -> log-mel frames, one every `hop_samples`, frame `f` centred on sample `f * hop_samples`."""
 
-    def __init__(self, config: LogMel) -> None:
+    def __init__(self, config: LogMelConfig) -> None:
         super().__init__()
         self.config = config
         self.mel = MelSpectrogram(

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asid_core.config import LogFrequency
+from asid_core.config import LogFrequencyConfig
 
 # 95 % of windows of music have a norm above 11. Below 7.5 lie fades and single notes in silence, which match any other
 # such window with a cosine near 1: leaving them out raised the untouched tier from 0.94 to 1.00 mAP.
@@ -22,7 +22,7 @@ MIN_NORM = 7.5
 
 
 def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
-    """Cut `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames / pool].
+    """Clip `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames / pool].
 
     features [F, T]; centre_frames [n] in query frames, fractions allowed. Exact averages over fractional intervals,
     from a running sum; zero outside the recording.
@@ -43,7 +43,7 @@ def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frame
 
 
 def probed_patches(
-    features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float, config: LogFrequency
+    features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float, config: LogFrequencyConfig
 ) -> Tensor:
     """Unit-norm patches of the probes (each of `semitones`, `tempo_ratio`): [len(semitones), n, 78, 25].
 
@@ -54,7 +54,7 @@ def probed_patches(
     return normalised(patches)
 
 
-def shifted(cut: Tensor, semitones: float, config: LogFrequency) -> Tensor:
+def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor:
     """Undo a shift up by `semitones`: bin b of the result is bin b + shift of `cut` [n, F, T], zero beyond.
 
     Between bins, the two neighbours are mixed.

@@ -8,13 +8,13 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import Tensor
 
-from asid_core.config import Config, Gnn, LogMel, Model, Reranking
+from asid_core.config import Config, GnnConfig, LogMelConfig, ModelConfig, RerankerConfig
 
 FOLDER = Path(__file__).parents[1] / "golden"
 ENCODER_FILE = FOLDER / "published_format_tiny.pth"
 RERANKER_FILE = FOLDER / "published_format_tiny_reranker.pth"
-TINY = Gnn(channels=(8, 16, 32, 64), pooled_dim=96, hidden_dim=64, dim=16)
-TINY_CONFIG = Config(model=Model(name="tiny", front_end=LogMel(), encoder=TINY, reranker=Reranking()))
+TINY = GnnConfig(channels=(8, 16, 32, 64), pooled_dim=96, hidden_dim=64, dim=16)
+TINY_CONFIG = Config(model=ModelConfig(name="tiny", front_end=LogMelConfig(), encoder=TINY, reranker=RerankerConfig()))
 
 
 @cache

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from asid_core.config import Config, Look, Probes, Search, load
+from asid_core.config import NO_FIRST_PASS, Config, FirstPass, ProbesConfig, SearchConfig, load
 from asid_core.plain_values import ConfigError
 
 
@@ -21,10 +21,12 @@ from asid_core.plain_values import ConfigError
         ((1.0,), 1),
     ],
 )
-def test_a_first_look_leaves_out_probes_only_between_near_tempi(tempo_ratios: tuple[float, ...], looked: int) -> None:
-    config = Config(probes=Probes((-1.0, 0.0, 1.0), tempo_ratios), search=Search(look_probes=3))
-    assert config.look == Look(1, 0, looked)
-    assert replace(config, search=Search(look_stride=0)).look == Look()
+def test_a_first_pass_leaves_out_probes_only_between_near_tempi(tempo_ratios: tuple[float, ...], looked: int) -> None:
+    config = Config(
+        probes=ProbesConfig((-1.0, 0.0, 1.0), tempo_ratios), search=SearchConfig(first_pass=FirstPass(probes=3))
+    )
+    assert config.first_pass == FirstPass(1, 0, looked)
+    assert replace(config, search=SearchConfig(first_pass=FirstPass(stride=0))).first_pass == NO_FIRST_PASS
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from asid_core.evaluation.truth import Query, Truth
-from benchmarks import audfprint, quality, speed
+from benchmarks import quality
+from benchmarks.lib import audfprint, speed
 
 
 def test_without_the_music_it_says_which_folder_is_absent(

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import detections, fingerprints
-from pipelines.catalogue import Catalogue
-from pipelines.segment_files import read_segments
+from pipelines.store import detections, fingerprints
+from pipelines.store.catalogue import Catalogue
+from pipelines.store.segments import read_segments
 
 OF_THE_RUN = ("uri", "version", "run_id", "segment_files")
 SPANS = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from asid_core.config import Probes, Score, Search
-from asid_core.evaluation.demo_music import write_demo
-from pipelines.storage import Location
+from asid_core.config import ProbesConfig, ScoreConfig, SearchConfig
+from asid_core.synthetic.demo_music import write_demo
+from pipelines.store.location import Location
 from tests.conftest import s3_environment, tone, write_audio
 from tests.faults.contents import Contents, assert_equal, contents
 from tests.faults.driver import ROOT, Ended, asid
@@ -25,7 +25,7 @@ from tests.pipelines.catalogues import LINEAR, melody, save_model
 
 pytestmark = pytest.mark.ray
 KEY, SECRET = "AKIDASIDDRILL", "aSecretThatIsWrittenNowhere"
-SMALL = ("segment.commit_tracks=4", "segment.files_a_task=2")
+SMALL = ("segment.commit_tracks=4", "segment.files_per_task=2")
 slow = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 
@@ -107,9 +107,9 @@ def small(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Drill:
     (folder / "music/broken.mp3").write_bytes(b"no music" * 100)
     config = replace(
         LINEAR,
-        probes=Probes((-1.0, 0.0, 1.0), (1.0,), 0.4),
-        search=Search(hits_a_window=10, shard_tracks=1),
-        score=Score(threshold=0.0),
+        probes=ProbesConfig((-1.0, 0.0, 1.0), (1.0,), 0.4),
+        search=SearchConfig(hits_per_window=10, shard_tracks=1),
+        score=ScoreConfig(threshold=0.0),
     )
     save_model(config, folder / "w")
     upload(folder / "w", f"{s3}/small/w")
@@ -225,6 +225,6 @@ def test_training_loses_what_it_can(demo: Drill, nodes: Nodes, tmp_path: Path, l
 
 
 def _stems(uri: str) -> dict[str, int]:
-    from pipelines.stem_files import StemTables
+    from pipelines.train.stem_files import StemTables
 
     return {track_id: about["spans"] for track_id, about in StemTables(uri).tracks.items()}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from asid_core.config import Probes, Score, Search
-from pipelines.catalogue import Catalogue
-from pipelines.storage import Location, StorageError
+from asid_core.config import ProbesConfig, ScoreConfig, SearchConfig
+from pipelines.store.catalogue import Catalogue
+from pipelines.store.location import Location, StorageError
 from tests.conftest import write_audio
 from tests.faults.contents import assert_equal, contents
 from tests.faults.driver import asid
@@ -47,10 +47,10 @@ def options(folder: Path) -> list[str]:
     """A corpus of four tracks, and what makes a small and quick main job of it."""
     for number in range(4):
         write_audio(folder / f"music/{number}.flac", melody(6.0 + number, number)[:, None], 16_000)
-    config = replace(LINEAR, probes=Probes((0.0,), (1.0,), 0.4), score=Score(threshold=0.0))
-    config = replace(config, search=Search(hits_a_window=10, shard_tracks=1))
+    config = replace(LINEAR, probes=ProbesConfig((0.0,), (1.0,), 0.4), score=ScoreConfig(threshold=0.0))
+    config = replace(config, search=SearchConfig(hits_per_window=10, shard_tracks=1))
     weights = save_model(config, folder / "w")
-    return ["--weights", weights, "--set", "segment.commit_tracks=2", "--set", "segment.files_a_task=1"]
+    return ["--weights", weights, "--set", "segment.commit_tracks=2", "--set", "segment.files_per_task=1"]
 
 
 def run(corpus: str, catalogue: str, more: list[str], **watched: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from asid_core.config import Score
+from asid_core.config import ScoreConfig
 from asid_core.evaluation.truth import read_truth
 from jobs import cli
 from jobs.command import DONE, FAILED, USAGE
@@ -25,8 +25,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(3):
         write_audio(folder / "music" / f"{'abc'[number]}.wav", melody(14.0, number)[:, None], 16_000)
     for number in range(2):
-        write_audio(folder / "beds" / f"{'xy'[number]}.wav", melody(32.0, 10 + number)[:, None], 16_000)
-    argv = ["bench", "make", "--corpus", str(folder / "music"), "--beds", str(folder / "beds"), "--queries", "5"]
+        write_audio(folder / "backgrounds" / f"{'xy'[number]}.wav", melody(32.0, 10 + number)[:, None], 16_000)
+    argv = [
+        "bench",
+        "make",
+        "--corpus",
+        str(folder / "music"),
+        "--backgrounds",
+        str(folder / "backgrounds"),
+        "--queries",
+        "5",
+    ]
     assert cli.main([*argv, "--output", str(folder / "b")]) == DONE
     return folder / "b"
 
@@ -81,7 +90,7 @@ def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, caps
     assert cli.main(["bench", "fit", "--bench", str(made), *weights]) == DONE
     printed = capsys.readouterr().out
     values = yaml.safe_load(printed[: printed.index("fitted to")])["score"]
-    assert set(values) == {f.name for f in fields(Score)} and values["verify"] > 0
+    assert set(values) == {f.name for f in fields(ScoreConfig)} and values["verify"] > 0
     assert values["threshold"] == LINEAR.score.threshold
 
     _evaluate(made, weights, found["reports"]["all"], tmp_path, capsys)
@@ -101,7 +110,7 @@ def _evaluate(
     for name, figure in wanted["figures"].items():
         assert strict["figures"][name]["value"] == pytest.approx(figure["value"], abs=1e-3), name
     assert strict["per_query"] == wanted["per_query"]
-    for group in ("tier", "bed_db"):
+    for group in ("tier", "background_db"):
         assert strict["groups"][group] == wanted["groups"][group]
     assert {r["length_s"] for r in annotated["occurrences"]} <= {5.0, 7.0} and annotated["occurrences"]
     assert "; 0 annotated tracks missing" in capsys.readouterr().out

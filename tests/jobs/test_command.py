@@ -56,9 +56,9 @@ def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 def test_print_config_shows_overrides_and_needs_no_other_argument(capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.main(_verb(), ["--print-config", "--set", "search.hits_a_window=7"]) == DONE
+    assert command.main(_verb(), ["--print-config", "--set", "search.hits_per_window=7"]) == DONE
     values = yaml.safe_load(capsys.readouterr().out)
-    assert values["search"]["hits_a_window"] == 7 and values["model"]["name"] == "discriminant"
+    assert values["search"]["hits_per_window"] == 7 and values["model"]["name"] == "discriminant"
 
 
 def test_a_config_error_is_usage_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,7 +126,7 @@ def test_weights_that_are_not_there_say_what_to_give(capsys: pytest.CaptureFixtu
 
 
 def test_weights_come_from_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from pipelines.storage import Location
+    from pipelines.store.location import Location
 
     values = to_dict(command.configs.load("gnn-paper", ["model.name=far"]))
     Location(f"{s3_bucket}/w/config.json").write_bytes(json.dumps(values).encode())

@@ -9,7 +9,7 @@ import pytest
 
 from jobs import cli
 from jobs.command import DONE
-from pipelines.embed import embed
+from pipelines.fingerprint.embed import embed
 from tests.asid_core.evaluation.test_sample100 import span, write_set
 from tests.pipelines.catalogues import LINEAR, make_catalogue, melody, save_model
 

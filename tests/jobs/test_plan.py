@@ -50,12 +50,12 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("tracks", "search", "index_bytes_a_row"),
+    ("tracks", "search", "index_bytes_per_row"),
     [(1_000, "exact", 0), (13_000, "exact", 0), (14_000, "IVF_PQ", 24), (10**5, "IVF_PQ", 24), (10**8, "IVF_PQ", 24)],
 )
-def test_the_search_is_the_one_that_index_builds(tracks: int, search: str, index_bytes_a_row: int) -> None:
+def test_the_search_is_the_one_that_index_builds(tracks: int, search: str, index_bytes_per_row: int) -> None:
     found = planned(tracks)
-    assert (found.search, found.index_bytes) == (search, found.rows * index_bytes_a_row)
+    assert (found.search, found.index_bytes) == (search, found.rows * index_bytes_per_row)
 
 
 def test_where_the_exact_search_is_to_end_earlier_whole_vectors_are_indexed() -> None:

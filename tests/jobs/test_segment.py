@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from jobs import cli, segment
-from pipelines.segment import SegmentSummary
+from pipelines.ingest.segment import SegmentSummary
 
 pytestmark = pytest.mark.ray
 

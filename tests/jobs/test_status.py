@@ -11,9 +11,9 @@ import pytest
 
 from asid_core import schema
 from jobs import cli
-from pipelines import incremental
-from pipelines.catalogue import Catalogue
-from pipelines.lease import Lease
+from pipelines.store import detections
+from pipelines.store.catalogue import Catalogue
+from pipelines.store.lease import Lease
 from tests.pipelines.fake_sweep import add_sweep, detection
 
 SCORES = [(0.9, "sample"), (0.5, "sample"), (0.4, "sample"), (0.99, "duplicate")]
@@ -90,7 +90,7 @@ def test_status_of_sweeps(catalogue: Catalogue, capsys: pytest.CaptureFixture[st
     catalogue.upsert("fingerprints-m2", pa.Table.from_pylist(rows, schema=schema.fingerprints(2)), "fingerprint_id")
     pairs = [detection("a.wav", "b.wav", score, kind=kind) for score, kind in SCORES]
     add_sweep(catalogue, pairs, sweep_id="s1", detections=4, config={"score": {"threshold": 0.5}})
-    incremental.write_tracks(catalogue, "s1", catalogue.tracks_of(["a.wav", "b.wav"]))
+    detections.write_tracks(catalogue, "s1", catalogue.tracks_of(["a.wav", "b.wav"]))
     catalogue.location.join("detections", "s2-killed", "part-0.parquet").write_bytes(b"")
     argv = ["status", "--catalogue", str(catalogue.location)]
     assert cli.main(argv) == 0

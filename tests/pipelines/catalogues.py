@@ -9,26 +9,35 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from asid_core.config import Config, Gnn, Linear, LogFrequency, LogMel, Model, Reranking, Segmenting
+from asid_core.config import (
+    Config,
+    GnnConfig,
+    LinearConfig,
+    LogFrequencyConfig,
+    LogMelConfig,
+    ModelConfig,
+    RerankerConfig,
+    SegmentConfig,
+)
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import TRACKS
 from asid_core.signal.pcm import cut, to_pcm
-from pipelines.catalogue import Catalogue
-from pipelines.segment_files import SegmentWriter
+from pipelines.store.catalogue import Catalogue
+from pipelines.store.segments import SegmentWriter
 
 # 40,960 samples: a multiple of 512 and 640; the margin of 41,760 is a multiple of neither hop
-CUT = Segmenting(core_s=2.56, margin_s=2.61, commit_tracks=2)
+CUT = SegmentConfig(core_s=2.56, margin_s=2.61, commit_tracks=2)
 LINEAR = Config(
     segment=CUT,
-    model=Model("small", LogFrequency(window_frames=40), Linear(dim=64)),
+    model=ModelConfig("small", LogFrequencyConfig(window_frames=40), LinearConfig(dim=64)),
 )
 GNN = Config(
     segment=CUT,
-    model=Model(
+    model=ModelConfig(
         "small-gnn",
-        LogMel(window_frames=32),
-        Gnn(channels=(8, 16), blocks=(1, 1), k=3, pooled_dim=16, hidden_dim=32, dim=16),
-        Reranking(heads=2),
+        LogMelConfig(window_frames=32),
+        GnnConfig(channels=(8, 16), blocks=(1, 1), k=3, pooled_dim=16, hidden_dim=32, dim=16),
+        RerankerConfig(heads=2),
     ),
 )
 
@@ -37,7 +46,7 @@ def save_model(config: Config, folder: Path, seed: int = 0) -> str:
     """Random weights of `config` in `folder`; a random projection keeps angles well enough to find what is equal."""
     torch.manual_seed(seed)
     model = Fingerprinter(config).eval()
-    if isinstance(config.model.encoder, Linear):
+    if isinstance(config.model.encoder, LinearConfig):
         model.encoder.components.copy_(torch.linalg.qr(torch.randn(*model.encoder.components.shape[::-1]))[0].T)
     model.save(folder)
     return str(folder)
@@ -56,14 +65,14 @@ def melody(seconds: float, seed: int) -> np.ndarray:
     return np.concatenate(notes)[: round(seconds * 16_000)].astype(np.float32)
 
 
-def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", tracks_a_part: int = 2) -> Catalogue:
-    """Add tracks of float32 [n] at 16 kHz to the catalogue at `uri`, `tracks_a_part` of them to a part file."""
+def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", tracks_per_part: int = 2) -> Catalogue:
+    """Add tracks of float32 [n] at 16 kHz to the catalogue at `uri`, `tracks_per_part` of them to a part file."""
     catalogue = Catalogue(uri, create=True, geometry=CUT)
     rows, names = [], sorted(waveforms)
-    for start in range(0, len(names), tracks_a_part):
+    for start in range(0, len(names), tracks_per_part):
         file = f"segments/test/part-{part}{start}.parquet"
         with SegmentWriter(catalogue.location.join(file)) as writer:
-            for name in names[start : start + tracks_a_part]:
+            for name in names[start : start + tracks_per_part]:
                 pcm = to_pcm(waveforms[name])
                 segments = list(cut([pcm], catalogue.core_samples, catalogue.margin_samples))
                 for segment in segments:

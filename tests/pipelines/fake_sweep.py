@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asid_core.config import SAMPLE_RATE_HZ, Segmenting
+from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.schema import DETECTIONS, TRACKS
 from asid_core.signal.pcm import cut, to_pcm
-from pipelines.catalogue import Catalogue
-from pipelines.segment_files import SegmentWriter
+from pipelines.store.catalogue import Catalogue
+from pipelines.store.segments import SegmentWriter
 
-GEOMETRY = Segmenting(core_s=5.12, margin_s=1.0)
+GEOMETRY = SegmentConfig(core_s=5.12, margin_s=1.0)
 SWEEP = "20260101T000000.000Z-sweep-0000"
 SCRIPT = "<script>window.hacked=1</script><img src=x onerror='window.hacked=1'>"
 RIGHT_TO_LEFT = "\u202eمرحبا بالعالم"

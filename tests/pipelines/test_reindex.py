@@ -15,25 +15,25 @@ import pyarrow as pa
 import pytest
 
 from asid_core import schema
-from asid_core.config import Probes, Score, Search
+from asid_core.config import FirstPass, ProbesConfig, ScoreConfig, SearchConfig
 from asid_core.schema import TRACKS
-from pipelines import detections, fingerprints, upkeep
-from pipelines.catalogue import Catalogue, CatalogueError
-from pipelines.lease import Lease, LeaseError
 from pipelines.reindex import ReindexSummary, reindex
-from pipelines.sweep import sweep
+from pipelines.search.sweep import sweep
+from pipelines.store import detections, fingerprints, maintenance
+from pipelines.store.catalogue import Catalogue, CatalogueError
+from pipelines.store.lease import Lease, LeaseError
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import LINEAR, melody, save_model
-from tests.pipelines.test_catalogue import track
-from tests.pipelines.test_segment import snapshot
+from tests.pipelines.ingest.test_segment import snapshot
+from tests.pipelines.store.test_catalogue import track
 
 pytestmark = pytest.mark.ray
 # every hit and every reference is kept, so that a full sweep's limits leave nothing out
 CONFIG = replace(
     LINEAR,
-    probes=Probes((0.0,), (1.0,), 0.4),
-    search=Search(hits_a_window=200, look_stride=0, shard_tracks=2),
-    score=Score(threshold=0.0),
+    probes=ProbesConfig((0.0,), (1.0,), 0.4),
+    search=SearchConfig(hits_per_window=200, first_pass=FirstPass(stride=0), shard_tracks=2),
+    score=ScoreConfig(threshold=0.0),
 )
 
 
@@ -187,7 +187,7 @@ def test_orphans_go_after_a_grace_time_and_what_is_named_stays(case: Case) -> No
     assert case.catalogue.rejects().num_rows == 0 and list(root.glob("rejects/*/*.parquet"))
     for path in [*root.glob("rejects/*/*"), *root.glob("segments/*/*")]:
         os.utime(path, (0, 0))
-    assert upkeep.collect(case.catalogue, 1e12) == (0, 0)
+    assert maintenance.delete_orphans(case.catalogue, 1e12) == (0, 0)
     case.reindex()
     assert not orphan.exists() and not list(root.glob("rejects/*/*.parquet"))
     assert {str(p.relative_to(root)) for p in root.glob("segments/*/*.parquet")} == named
@@ -200,11 +200,11 @@ def test_sweeps_that_were_overtaken_or_never_ended_go_after_a_grace_time(tmp_pat
         folder.join("part-000000.parquet").write_bytes(b"rows")
         if settings:
             folder.join(detections.HEAD).write_bytes(json.dumps({"sweep_id": name, "settings": settings}).encode())
-    assert upkeep.collect_sweeps(catalogue, 60) == 0
+    assert maintenance.collect_sweeps(catalogue, 60) == 0
     for path in (tmp_path / "c/detections").glob("*/*"):
         os.utime(path, (0, 0))
-    assert upkeep.collect_sweeps(catalogue, 60) == 2
-    assert detections.ids(catalogue) == ["2", "3"] and upkeep.collect_sweeps(catalogue, 60) == 0
+    assert maintenance.collect_sweeps(catalogue, 60) == 2
+    assert detections.ids(catalogue) == ["2", "3"] and maintenance.collect_sweeps(catalogue, 60) == 0
 
 
 def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) -> None:
@@ -219,14 +219,14 @@ def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) ->
     rows = pa.RecordBatch.from_pylist([row | {"level_db": 0.0, "vector": [0.0] * 4}], schema=schema.fingerprints(4))
     fingerprints.write_fragments(catalogue, name, 4, [rows])  # and killed
     (orphan,) = (tmp_path / f"c/{name}.lance/data").iterdir()
-    upkeep.clean_versions(catalogue, 0)
+    maintenance.clean_versions(catalogue, 0)
     table = catalogue.table("tracks")
     assert table is not None and len(table.get_fragments()) == 1 and len(catalogue.live()) == 3
     assert len(list((tmp_path / "c/tracks.lance/data").iterdir())) == 1
     assert orphan.exists()
     week = time.time() - 8 * 86_400
     os.utime(orphan, (week, week))
-    upkeep.clean_versions(catalogue, 0)
+    maintenance.clean_versions(catalogue, 0)
     assert not orphan.exists()
 
 
@@ -237,9 +237,9 @@ def test_a_withdrawal_stays_as_long_as_what_it_withdraws(tmp_path: Path) -> None
     catalogue.withdraw_rejects("2", ["a"])
     for path in (tmp_path / "c/rejects").glob("*/*"):
         os.utime(path, (0, 0))
-    assert upkeep.collect(catalogue, 60) == (0, 0)
+    assert maintenance.delete_orphans(catalogue, 60) == (0, 0)
     assert catalogue.rejects()["track_id"].to_pylist() == ["b"]
     catalogue.withdraw_rejects("3", ["b"])
     for path in (tmp_path / "c/rejects").glob("*/*"):
         os.utime(path, (0, 0))
-    assert upkeep.collect(catalogue, 60) == (0, 3)
+    assert maintenance.delete_orphans(catalogue, 60) == (0, 3)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from asid_core.evaluation.occurrences import Rates, rates, to_markdown
-from asid_core.evaluation.sample100 import Annotations, Cut, Layer, Sample
+from asid_core.evaluation.sample100 import Annotations, Clip, Layer, Sample
 from asid_core.evaluation.statistics import clustered_figure, mean_figure
 from tests.asid_core.evaluation.test_evaluate import table
 
@@ -23,7 +23,7 @@ def annotations() -> Annotations:
     return Annotations(tuple(samples))
 
 
-def answers(cuts: list[Cut], right: set[str], noise: bool = False) -> pa.Table:
+def answers(cuts: list[Clip], right: set[str], noise: bool = False) -> pa.Table:
     """The right reference for cuts of the tracks in `right`, a wrong one for the others; a noise track before both."""
     rows = [(c.name, c.reference if c.track in right else "R0", 0.8) for c in cuts]
     if noise:
@@ -31,7 +31,7 @@ def answers(cuts: list[Cut], right: set[str], noise: bool = False) -> pa.Table:
     return table([*rows, *((c.name, c.track, 1.0) for c in cuts), *((c.name, "Q7", 0.95) for c in cuts)])
 
 
-def of(cuts: list[Cut], found: pa.Table, protocol: str = "strict") -> Rates:
+def of(cuts: list[Clip], found: pa.Table, protocol: str = "strict") -> Rates:
     result = rates(found, cuts, annotations(), protocol, 5.0)  # type: ignore[arg-type]
     assert result is not None
     return result

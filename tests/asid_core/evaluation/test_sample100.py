@@ -71,13 +71,13 @@ def test_cuts_are_queries_for_their_own_reference(miniature: Path) -> None:
         ("T001", 5, 12, "T002"),
         ("T001", 30, 37, "T003"),
     ]
-    truth = sample100.cut_truth(cuts, annotations)
+    truth = sample100.clip_truth(cuts, annotations)
     assert truth.relevant() == {cuts[0].name: {"T002"}, cuts[1].name: {"T003"}}
     # its other sample, itself, and a query that nobody samples
     assert truth.queries[0].ignored == ("T001", "T003", "T004")
-    strange = sample100.Cut("x", "T001", 0, 5, "S999", "T002")
+    strange = sample100.Clip("x", "T001", 0, 5, "S999", "T002")
     with pytest.raises(AnnotationError, match="S999"):
-        sample100.cut_truth([strange], annotations)
+        sample100.clip_truth([strange], annotations)
 
 
 def test_missing_audio_is_named(miniature: Path) -> None:
@@ -109,13 +109,13 @@ def test_known_facts_of_the_published_data() -> None:
 
 @published
 def test_known_facts_of_the_authors_query_list() -> None:
-    cuts = sample100.read_authors_cuts(PUBLISHED / "authors" / "sample100_query_index.json")
+    cuts = sample100.read_authors_clips(PUBLISHED / "authors" / "sample100_query_index.json")
     assert len(cuts) == 971
     lengths = sample100.QUERY_LENGTHS_S
-    cut = [sample100.read_authors_cuts(PUBLISHED / "authors" / "sample100_query_index.json", n) for n in lengths]
+    cut = [sample100.read_authors_clips(PUBLISHED / "authors" / "sample100_query_index.json", n) for n in lengths]
     assert [len({c.name for c in some}) for some in cut] == [540, 456, 349, 230, 161]
     assert all(c.end_s - c.start_s == pytest.approx(n) for n, some in zip(lengths, cut, strict=True) for c in some)
-    sample100.cut_truth(cuts, read_annotations(PUBLISHED))
+    sample100.clip_truth(cuts, read_annotations(PUBLISHED))
 
 
 @published

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from asid_core.config import Augmentation, Training, load
+from asid_core.config import AugmentationConfig, TrainingConfig, load
 from asid_core.learning import augment
 from asid_core.learning.pairs import Batch, ambiguous_rows, make_pairs
 from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
 
 RATE = 16_000
-STILL = Augmentation(semitones=0, tempo_ratios=(1.0, 1.0), gain_db=0, offset_s=0, bed_db=(-200.0, -200.0))
+STILL = AugmentationConfig(semitones=0, tempo_ratios=(1.0, 1.0), gain_db=0, offset_s=0, background_db=(-200.0, -200.0))
 
 
 def notes(samples: int, semitones: float = 0.0, tempo: float = 1.0, seed: int = 0) -> torch.Tensor:
@@ -76,19 +76,21 @@ def test_an_untouched_window_is_the_models_own() -> None:
 
 
 def test_without_augmentation_both_sides_are_the_same(spectra: Spectra) -> None:
-    training = Training(augmentation=replace(STILL, bed_db=(-200.0, -200.0)))
-    pairs = make_pairs(batch_of(audio(spectra)), spectra, training, hardness=1.0)
+    training = TrainingConfig(augmentation=replace(STILL, background_db=(-200.0, -200.0)))
+    pairs = make_pairs(batch_of(audio(spectra)), spectra, training, difficulty=1.0)
     assert cosine(pairs.references, pairs.queries) > 0.99
 
 
 @pytest.mark.parametrize("objective", ["paper", "mixes"])
 @pytest.mark.parametrize("stems", [True, False])
 def test_queries_hold_their_references(spectra: Spectra, objective: str, stems: bool) -> None:
-    bed_db = 0.0 if objective == "mixes" else -6.0
-    training = Training(objective=objective, augmentation=replace(STILL, bed_db=(bed_db, bed_db)))  # type: ignore[arg-type]
+    background_db = 0.0 if objective == "mixes" else -6.0
+    training = TrainingConfig(
+        objective=objective, augmentation=replace(STILL, background_db=(background_db, background_db))
+    )  # type: ignore[arg-type]
     sources = audio(spectra)
     rests = torch.stack([notes(sources.shape[1], seed=10 + seed) for seed in range(4)]) if stems else None
-    pairs = make_pairs(batch_of(sources, rests), spectra, training, hardness=1.0)
+    pairs = make_pairs(batch_of(sources, rests), spectra, training, difficulty=1.0)
     flat_q, flat_r = (x.flatten(1) - x.flatten(1).mean(1, keepdim=True) for x in (pairs.queries, pairs.references))
     alike = torch.nn.functional.normalize(flat_q, dim=1) @ torch.nn.functional.normalize(flat_r, dim=1).T
     assert (alike.argmax(1) == torch.arange(4)).all() or objective == "mixes"
@@ -99,15 +101,15 @@ def test_queries_hold_their_references(spectra: Spectra, objective: str, stems: 
 
 
 def test_curriculum_starts_almost_at_nothing() -> None:
-    easy = augment.draw(Augmentation(together=True), 1000, 0.05, torch.device("cpu"))
-    hard = augment.draw(Augmentation(together=True), 1000, 1.0, torch.device("cpu"))
+    easy = augment.draw(AugmentationConfig(together=True), 1000, 0.05, torch.device("cpu"))
+    hard = augment.draw(AugmentationConfig(together=True), 1000, 1.0, torch.device("cpu"))
     assert easy.semitones.abs().max() < 0.16 < 2.5 < hard.semitones.abs().max() <= 3
     assert easy.ratios.log().abs().max() < 0.03 and hard.ratios.min() < 0.75 and hard.ratios.max() > 1.4
-    assert easy.bed_db.max() < -27 and hard.bed_db.min() > -12.01
+    assert easy.background_db.max() < -27 and hard.background_db.min() > -12.01
 
 
 def test_the_paper_does_pitch_or_tempo_but_not_both() -> None:
-    drawn = augment.draw(Augmentation(), 500, 1.0, torch.device("cpu"))
+    drawn = augment.draw(AugmentationConfig(), 500, 1.0, torch.device("cpu"))
     assert not ((drawn.semitones != 0) & (drawn.ratios != 1)).any()
     assert (drawn.semitones != 0).any() and (drawn.ratios != 1).any()
 
@@ -122,7 +124,7 @@ def test_effects_do_what_they_say() -> None:
     span = [10 * (x.sum(0).max() / x.sum(0).min()).log10() for x in flat]
     assert span[0] > span[1] > span[2]
     assert (augment.lossy(bands, torch.full((3,), 1.0)) == 0).any()
-    gains = augment.equaliser(Augmentation(high_cut_hz=1000), 200, 1.0, torch.tensor([100.0, 900.0, 6000.0]))
+    gains = augment.equaliser(AugmentationConfig(high_cut_hz=1000), 200, 1.0, torch.tensor([100.0, 900.0, 6000.0]))
     assert gains[:, 0].min() > 0.1 and gains[:, 2].min() < 1e-4
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from asid_core.config import Augmentation, Config, Cqt, Model, ResnetIbn, Training
+from asid_core.config import AugmentationConfig, Config, CqtConfig, ModelConfig, ResnetIbnConfig, TrainingConfig
 from asid_core.learning.baseline import ResnetTask, encoder_task, triplet
 from asid_core.learning.cqt_spectra import CqtSpectra, spectra_of
 from asid_core.learning.loop import Loop
@@ -14,11 +14,16 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.cqt import CqtFrontEnd
 from tests.asid_core.golden import TINY_CONFIG, difference
 
-TRAINING = Training(
-    batch_pairs=6, learning_rate=2e-3, warmup_steps=1, augmentation=Augmentation(semitones=2.0, tempo_ratios=(0.8, 1.2))
+TRAINING = TrainingConfig(
+    batch_pairs=6,
+    learning_rate=2e-3,
+    warmup_steps=1,
+    augmentation=AugmentationConfig(semitones=2.0, tempo_ratios=(0.8, 1.2)),
 )
 CONFIG = Config(
-    model=Model("small-resnet", Cqt(bins=48, f_min_hz=110.0), ResnetIbn(blocks=(1, 1, 1), width=4, classes=16)),
+    model=ModelConfig(
+        "small-resnet", CqtConfig(bins=48, f_min_hz=110.0), ResnetIbnConfig(blocks=(1, 1, 1), width=4, classes=16)
+    ),
     training=TRAINING,
 )
 
@@ -82,8 +87,8 @@ def test_steps_lower_its_loss_and_move_every_weight() -> None:
 
 def test_other_encoders_have_other_tasks() -> None:
     gnn = Fingerprinter(TINY_CONFIG)
-    assert type(encoder_task(gnn, Training())) is EncoderTask
+    assert type(encoder_task(gnn, TrainingConfig())) is EncoderTask
     with pytest.raises(ValueError, match="resnet_ibn"):
-        ResnetTask(gnn, Training())
+        ResnetTask(gnn, TrainingConfig())
     with pytest.raises(ValueError, match="fitted"):
-        encoder_task(Fingerprinter(replace(CONFIG, model=Model())), Training())
+        encoder_task(Fingerprinter(replace(CONFIG, model=ModelConfig())), TrainingConfig())

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from asid_core.config import Config, Gnn, Reranking, load
+from asid_core.config import Config, GnnConfig, RerankerConfig, load
 from asid_core.learning import losses
 from asid_core.learning.distributed import synchronise
 from asid_core.learning.loop import Loop, NotANumber
@@ -25,10 +25,12 @@ PAIRS = 8
 def tiny(heads: int = 0) -> Config:
     """A GNN small enough for a test; what is random in training is off, for it differs between workers."""
     config = load("gnn-paper")
-    encoder = Gnn(
+    encoder = GnnConfig(
         channels=(16, 32), blocks=(1, 1), pooled_dim=32, hidden_dim=32, dim=16, edge_drop=0.0, stochastic_depth=0.0
     )
-    return replace(config, model=replace(config.model, encoder=encoder, reranker=Reranking(heads=heads, dropout=0.0)))
+    return replace(
+        config, model=replace(config.model, encoder=encoder, reranker=RerankerConfig(heads=heads, dropout=0.0))
+    )
 
 
 def pairs(count: int = PAIRS) -> Pairs:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import torch
 
-from asid_core.config import Gnn, load
+from asid_core.config import GnnConfig, load
 from asid_core.learning.growth import open_blocks, with_graph_blocks
 from asid_core.model.fingerprinter import Fingerprinter
 
@@ -10,7 +10,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 def test_opened_blocks_change_nothing_at_first_and_then_learn() -> None:
     torch.manual_seed(0)
     config = load("gnn-paper")
-    small = Gnn(channels=(8, 16), blocks=(1, 1), pooled_dim=16, hidden_dim=32, dim=8)
+    small = GnnConfig(channels=(8, 16), blocks=(1, 1), pooled_dim=16, hidden_dim=32, dim=8)
     config = replace(
         config, model=replace(config.model, encoder=small, reranker=replace(config.model.reranker, heads=0))
     )

@@ -5,7 +5,7 @@ from tests.asid_core.golden import golden
 
 
 def test_agrees_with_the_authors() -> None:
-    loss = nt_xent(golden()["ntxent.z_i"], golden()["ntxent.z_j"], tau=0.05)
+    loss = nt_xent(golden()["ntxent.z_i"], golden()["ntxent.z_j"], temperature=0.05)
     assert abs(loss.item() - golden()["ntxent.loss_tau_0.05"].item()) < 1e-4
 
 

@@ -16,9 +16,9 @@ def pairs(seed: int, count: int = 400) -> Pairs:
     """References, and queries under loud music that only ever sounds in some of the bins."""
     generator = torch.Generator().manual_seed(seed)
     references = torch.rand(count, BINS, FRAMES, generator=generator).pow(4)
-    bed = torch.rand(count, BINS, FRAMES, generator=generator).pow(4) * 8
-    bed[:, : BINS // 2] = 0
-    references, queries = (unit(x) for x in (references, references + bed))
+    background = torch.rand(count, BINS, FRAMES, generator=generator).pow(4) * 8
+    background[:, : BINS // 2] = 0
+    references, queries = (unit(x) for x in (references, references + background))
     return Pairs(references, queries, torch.eye(count).bool() & False)
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asid_core.config import Search, load
-from asid_core.matching.align import CHANCE_STRENGTH, Candidate, align
+from asid_core.config import SearchConfig, load
+from asid_core.matching.align import CHANCE_Z_SCORE, Candidate, align
 from asid_core.matching.coarse import Hits
 
 ROWS, HOP_S, WINDOW_S = 400, 0.16, 4.0  # 64 s a track
@@ -19,18 +19,18 @@ QUERY_CENTRES_S = WINDOW_S / 2 + np.arange(40.0)
 GRID = load("linear").probes
 PROBES = list(itertools.product(GRID.semitones, GRID.tempo_ratios))
 
-Hit = tuple[int, int, int, float]  # window, probe, row, strength
+Hit = tuple[int, int, int, float]  # window, probe, row, z_score
 
 
 def row_at(track: int, centre_s: float) -> int:
     return track * ROWS + round((centre_s - WINDOW_S / 2) / HOP_S)
 
 
-def line(windows: range, track: int, start_s: float, ratio: float, probe: int, strength: float) -> list[Hit]:
+def line(windows: range, track: int, start_s: float, ratio: float, probe: int, z_score: float) -> list[Hit]:
     """Hits on a line through (centre of the first window, start_s); the first is the strongest."""
     centres = QUERY_CENTRES_S[list(windows)]
     rows = [row_at(track, start_s + ratio * (centre - centres[0])) for centre in centres]
-    return [(w, probe, row, strength - 0.1 * i) for i, (w, row) in enumerate(zip(windows, rows, strict=True))]
+    return [(w, probe, row, z_score - 0.1 * i) for i, (w, row) in enumerate(zip(windows, rows, strict=True))]
 
 
 def noise(count: int, seed: int, probes: int, tracks: int = TRACKS) -> list[Hit]:
@@ -42,10 +42,10 @@ def noise(count: int, seed: int, probes: int, tracks: int = TRACKS) -> list[Hit]
     ]
 
 
-def aligned(hits: list[Hit], probes: list[tuple[float, float]], config: Search | None = None) -> list[Candidate]:
-    window, probe, row, strength = (np.array(column) for column in zip(*hits, strict=True))
-    table = Hits(window, probe, row, 0.1 * strength, strength)
-    return align(table, QUERY_CENTRES_S, probes, ROW_TRACK, ROW_CENTRE_S, WINDOW_S, config or Search())
+def aligned(hits: list[Hit], probes: list[tuple[float, float]], config: SearchConfig | None = None) -> list[Candidate]:
+    window, probe, row, z_score = (np.array(column) for column in zip(*hits, strict=True))
+    table = Hits(window, probe, row, 0.1 * z_score, z_score)
+    return align(table, QUERY_CENTRES_S, probes, ROW_TRACK, ROW_CENTRE_S, WINDOW_S, config or SearchConfig())
 
 
 def assert_is(found: Candidate, planted: list[Hit], track: int, ratio: float) -> None:
@@ -101,7 +101,7 @@ def test_a_loop_is_two_candidates_of_one_pair() -> None:
     assert_is(found[0], first, 1, 1.0)
     assert_is(found[1], second, 1, 1.0)
     assert [c.num_windows for c in found] == [5, 5]
-    assert len(aligned(first + second, PROBES, Search(places_a_track=1))) == 1
+    assert len(aligned(first + second, PROBES, SearchConfig(places_per_track=1))) == 1
 
 
 def test_hits_of_another_pitch_are_not_of_the_line() -> None:
@@ -114,10 +114,10 @@ def test_a_lone_hit_is_worth_less_than_three_as_strong() -> None:
     run = line(range(3, 6), 0, 20.0, 1.0, 40, 6.0)
     found = aligned([*run, (20, 40, row_at(1, 30.0), 6.0)], PROBES)
     assert [c.reference for c in found] == [0, 1]
-    assert found[1].coarse_score == pytest.approx((6.0 + 2 * CHANCE_STRENGTH) / 3)
+    assert found[1].coarse_score == pytest.approx((6.0 + 2 * CHANCE_Z_SCORE) / 3)
     assert found[1].tempo_ratio == pytest.approx(1.0)
 
 
 def test_only_the_best_references_are_kept() -> None:
     hits = [hit for track in range(TRACKS) for hit in line(range(3, 8), track, 20.0, 1.0, 40, 5.0 + track)]
-    assert [c.reference for c in aligned(hits, PROBES, Search(verify_tracks=2))] == [4, 3]
+    assert [c.reference for c in aligned(hits, PROBES, SearchConfig(verify_tracks=2))] == [4, 3]

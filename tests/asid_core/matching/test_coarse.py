@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asid_core.config import Look
-from asid_core.matching.coarse import GROUP, MIN_DEVIATION, NO_LOOK, USUAL_SHARE, ExactSearch, Hits, _level
+from asid_core.config import FirstPass
+from asid_core.matching.coarse import (
+    BACKGROUND_QUANTILE,
+    GROUP,
+    MIN_DEVIATION,
+    NO_FIRST_PASS,
+    ExactSearch,
+    Hits,
+    _upper_quantile,
+)
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -17,9 +25,13 @@ def unit(*shape: int, seed: int = 0) -> Tensor:
 
 
 def search(
-    queries: Tensor, blocks: list[Tensor], keep: int, order: list[int] | None = None, look: Look = NO_LOOK
+    queries: Tensor,
+    blocks: list[Tensor],
+    keep: int,
+    order: list[int] | None = None,
+    first_pass: FirstPass = NO_FIRST_PASS,
 ) -> Hits:
-    exact = ExactSearch(queries, keep, look)
+    exact = ExactSearch(queries, keep, first_pass)
     firsts = np.cumsum([0, *map(len, blocks)])
     for index in order if order is not None else range(len(blocks)):
         exact.add(blocks[index], int(firsts[index]))
@@ -27,7 +39,7 @@ def search(
 
 
 def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[int, int, int, float, float]]:
-    """(window, probe, row, cosine, strength): the best pair of each group, the best `keep` of each window."""
+    """(window, probe, row, cosine, z_score): the best pair of each group, the best `keep` of each window."""
     result = []
     for window in range(queries.shape[1]):
         best: list[tuple[float, int, int]] = []
@@ -41,7 +53,7 @@ def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[
                 inside.append((float(scores.max()), int(probe), first + start + int(row)))
             cosines = np.array([cosine for cosine, _, _ in inside])
             loud = cosines[cosines > 0]
-            heard += np.minimum(loud, np.quantile(loud, USUAL_SHARE)).tolist() if len(loud) else []
+            heard += np.minimum(loud, np.quantile(loud, BACKGROUND_QUANTILE)).tolist() if len(loud) else []
             best += inside
             first += len(block)
         usual, spread = (np.mean(heard), max(np.std(heard), MIN_DEVIATION)) if heard else (0.0, 1.0)
@@ -51,12 +63,12 @@ def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[
 
 
 def assert_same(hits: Hits, expected: list[tuple[int, int, int, float, float]]) -> None:
-    window, probe, row, cosine, strength = zip(*expected, strict=True) if expected else ((), (), (), (), ())
+    window, probe, row, cosine, z_score = zip(*expected, strict=True) if expected else ((), (), (), (), ())
     assert hits.window.tolist() == list(window)
     assert hits.row.tolist() == list(row)
     assert hits.probe.tolist() == list(probe)
     np.testing.assert_allclose(hits.cosine, cosine, atol=1e-5)
-    np.testing.assert_allclose(hits.strength, strength, atol=1e-3)
+    np.testing.assert_allclose(hits.z_score, z_score, atol=1e-3)
 
 
 @settings(deadline=None, max_examples=40)
@@ -84,21 +96,21 @@ def test_the_order_of_the_blocks_does_not_matter(order: list[int], seed: int) ->
     queries, blocks = unit(2, 5, 8, seed=seed), list(unit(100, 8, seed=seed + 1).split([16, 40, 3, 41]))
     one, other = search(queries, blocks, 6), search(queries, blocks, 6, order)
     assert one.row.tolist() == other.row.tolist() and one.probe.tolist() == other.probe.tolist()
-    np.testing.assert_allclose(one.strength, other.strength, atol=1e-4)
+    np.testing.assert_allclose(one.z_score, other.z_score, atol=1e-4)
 
 
 def test_strength_hardly_depends_on_how_rows_come_in_blocks() -> None:
     queries, rows = unit(3, 7, 8), unit(200 * GROUP + 5, 8, seed=1)
     one, many = search(queries, [rows], 6), search(queries, list(rows.split(40 * GROUP)), 6)
     assert one.row.tolist() == many.row.tolist()
-    np.testing.assert_allclose(one.strength, many.strength, rtol=0.05)  # each block levels its own top
+    np.testing.assert_allclose(one.z_score, many.z_score, rtol=0.05)  # each block levels its own top
 
 
 def test_a_match_does_not_hide_itself_in_a_small_catalogue() -> None:
     queries, rows = 0.5 * unit(1, 1, 8), 0.5 * unit(12 * GROUP, 8, seed=1)
-    without = search(queries, [rows], 1).strength[0]
+    without = search(queries, [rows], 1).z_score[0]
     rows[40] = 4 * queries[0, 0]  # a cosine of 1, four times the others' scale
-    assert search(queries, [rows], 1).strength[0] > 2 * without
+    assert search(queries, [rows], 1).z_score[0] > 2 * without
 
 
 def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
@@ -108,23 +120,23 @@ def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
     with_silence, without = search(queries, [padded], 20), search(queries, [rows], 20)
     assert len(without.row) and 2 not in without.window
     assert with_silence.row.tolist() == (without.row + 4 * GROUP).tolist()
-    np.testing.assert_allclose(with_silence.strength, without.strength, rtol=0.1)
+    np.testing.assert_allclose(with_silence.z_score, without.z_score, rtol=0.1)
 
 
-@pytest.mark.parametrize("look", [NO_LOOK, Look(2, dims=16), Look(1, probes=2)])
-def test_strength_is_the_same_where_most_rows_do_not_count(look: Look) -> None:
+@pytest.mark.parametrize("first_pass", [NO_FIRST_PASS, FirstPass(2, dims=16, probes=1), FirstPass(1, probes=2)])
+def test_strength_is_the_same_where_most_rows_do_not_count(first_pass: FirstPass) -> None:
     """As with `--references GLOB`: rows of other tracks are zero vectors."""
     queries, rows = unit(2, 4, 32), unit(40 * GROUP, 32, seed=1)
     padded = torch.cat([torch.zeros(1000 * GROUP, 32), rows])
-    few, many = search(queries, [rows], 5, look=look), search(queries, [padded], 5, look=look)
-    assert many.strength.max() == pytest.approx(few.strength.max(), rel=0.05)
+    few, many = search(queries, [rows], 5, first_pass=first_pass), search(queries, [padded], 5, first_pass=first_pass)
+    assert many.z_score.max() == pytest.approx(few.z_score.max(), rel=0.05)
 
 
 def test_nothing_to_search_in_gives_no_hits() -> None:
     exact = ExactSearch(unit(2, 4, 8), 3)
     exact.add(torch.zeros(0, 8), 0)
     hits = exact.hits()
-    assert len(hits.row) == len(hits.strength) == 0
+    assert len(hits.row) == len(hits.z_score) == 0
 
 
 def neighbours(count: int, dim: int, seed: int) -> Tensor:
@@ -136,13 +148,13 @@ def neighbours(count: int, dim: int, seed: int) -> Tensor:
 
 @settings(deadline=None, max_examples=30)
 @given(row=st.integers(0, 1999), seed=st.integers(0, 50))
-def test_a_cheap_first_look_still_finds_an_exact_row(row: int, seed: int) -> None:
+def test_a_cheap_first_pass_still_finds_an_exact_row(row: int, seed: int) -> None:
     rows = neighbours(2000, 64, seed)
     queries = torch.stack([unit(1, 64, seed=1), rows[row : row + 1], unit(1, 64, seed=2)])
-    hits = search(queries, [rows[:1024], rows[1024:]], 3, look=Look(2, dims=32))
+    hits = search(queries, [rows[:1024], rows[1024:]], 3, first_pass=FirstPass(2, dims=32, probes=1))
     assert (hits.row[0], hits.probe[0]) == (row, 1)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
-    assert hits.strength[0] > 2
+    assert hits.z_score[0] > 2
 
 
 @settings(deadline=None, max_examples=30)
@@ -154,27 +166,31 @@ def test_a_probe_that_was_not_looked_at_is_found_by_its_neighbour(row: int, prob
     nearby = slice(probe // 3 * 3, probe // 3 * 3 + 3)
     queries[nearby] = rows[row] + 0.5 * unit(3, 1, 64, seed=3)
     queries[probe] = rows[row]
-    hits = search(torch.nn.functional.normalize(queries, dim=-1), list(rows.split(1024)), 3, look=Look(2, probes=3))
+    hits = search(
+        torch.nn.functional.normalize(queries, dim=-1), list(rows.split(1024)), 3, first_pass=FirstPass(2, probes=3)
+    )
     assert (hits.row[0], hits.probe[0]) == (row, probe)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("number", [torch.float32, torch.bfloat16, torch.int8])
-def test_a_first_look_finds_nearly_all_that_a_full_one_finds(
+def test_a_first_pass_finds_nearly_all_that_a_full_one_finds(
     number: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asid_core.matching.coarse.look_type", lambda _: number)
+    monkeypatch.setattr("asid_core.matching.coarse.first_pass_type", lambda _: number)
     rows = neighbours(3000, 64, seed=3)
     queries = torch.nn.functional.normalize(rows[None, 40:2900:71] + 0.7 * unit(2, 41, 64, seed=4), dim=-1)
     full = search(queries, list(rows.split(1024)), 10)
-    looked = search(queries, list(rows.split(1024)), 10, look=Look(2))
+    chosen = search(queries, list(rows.split(1024)), 10, first_pass=FirstPass(2, probes=1))
     wanted = {(w, r): c for w, r, c in zip(full.window, full.row, full.cosine, strict=True)}
-    found = {(w, r): c for w, r, c in zip(looked.window, looked.row, looked.cosine, strict=True)}
+    found = {(w, r): c for w, r, c in zip(chosen.window, chosen.row, chosen.cosine, strict=True)}
     both = wanted.keys() & found.keys()
     assert len(both) > 0.95 * len(wanted)
-    assert all(abs(wanted[hit] - found[hit]) < 1e-5 for hit in both)  # scored in full, whatever the look's numbers
+    assert all(
+        abs(wanted[hit] - found[hit]) < 1e-5 for hit in both
+    )  # scored in full, whatever the first_pass's numbers
     firsts = {w: c for (w, _), c in reversed(wanted.items())}
-    assert sum(abs(firsts[w] - looked.cosine[looked.window == w].max()) < 1e-5 for w in firsts) >= 0.98 * len(firsts)
+    assert sum(abs(firsts[w] - chosen.cosine[chosen.window == w].max()) < 1e-5 for w in firsts) >= 0.98 * len(firsts)
 
 
 def test_a_block_found_late_takes_the_place_of_what_was_kept() -> None:
@@ -192,5 +208,5 @@ def test_the_level_is_a_quantile_of_what_is_heard(groups: int, heard: list[int])
     for row, count in zip(best, counts.tolist(), strict=True):
         row[count:] = 0
     some = [row[:count].numpy() for row, count in zip(best, counts.tolist(), strict=True)]
-    wanted = [np.quantile(values, USUAL_SHARE) if len(values) else 0.0 for values in some]
-    np.testing.assert_allclose(_level(best, counts), wanted, atol=1e-6)
+    wanted = [np.quantile(values, BACKGROUND_QUANTILE) if len(values) else 0.0 for values in some]
+    np.testing.assert_allclose(_upper_quantile(best, counts), wanted, atol=1e-6)

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asid_core.config import Verify
+from asid_core.config import VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate, running_correlation
 from asid_core.matching.verify import Features, Verified, Verifier, grown
 from asid_core.signal.probing import centred
 
-CONFIG = Verify()
+CONFIG = VerifyConfig()
 BINS, FRAME_S = CONFIG.features.bins, 0.04
-BINS_A_SEMITONE = CONFIG.features.bins_per_octave / 12
+BINS_PER_SEMITONE = CONFIG.features.bins_per_octave / 12
 REFERENCE_FRAMES, QUERY_FRAMES = 1500, 1000
 
 
@@ -35,7 +35,7 @@ class Sounds:
 
     def render(self, frames: int, semitones: float = 0.0, start: float = 0.0, ratio: float = 1.0) -> Tensor:
         """Frame f sounds like frame `start + ratio * f` of the original, `semitones` higher: [BINS, frames]."""
-        places = np.arange(BINS)[:, None] - self.bins - semitones * BINS_A_SEMITONE
+        places = np.arange(BINS)[:, None] - self.bins - semitones * BINS_PER_SEMITONE
         tones = np.exp(-0.5 * (places / self.width) ** 2) * self.loudness
         since = (start + ratio * (np.arange(frames) + 0.5)) - self.onsets[:, None]
         heard = (since >= 0) & (since < self.lengths[:, None])
@@ -82,8 +82,8 @@ class Planted:
     from_s: float = 20.0
     length_s: float = 8.0
 
-    def query(self, sounds: Sounds, *at_s: float, bed: float = 0.3) -> Tensor:
-        query = bed * notes(99).render(QUERY_FRAMES)
+    def query(self, sounds: Sounds, *at_s: float, background: float = 0.3) -> Tensor:
+        query = background * notes(99).render(QUERY_FRAMES)
         for start_s in at_s:
             frames = round(self.length_s / FRAME_S)
             first = round(start_s / FRAME_S)
@@ -211,7 +211,7 @@ def test_other_drums_are_not() -> None:
 
 def test_a_sample_without_its_upper_half_is_found() -> None:
     planted, sounds = Planted(-1.0, 0.95), notes(1)
-    query = planted.query(sounds, 14.0, bed=0.0)
+    query = planted.query(sounds, 14.0, background=0.0)
     query[BINS // 2 :] = 0
     found = Verifier(query, serving(sounds.render(REFERENCE_FRAMES)), CONFIG).verify([planted.near(14.0)])[0]
     assert found.verify_score > 0.5

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from asid_core.config import Gnn
+from asid_core.config import GnnConfig
 from asid_core.model.encoder import Downsample, GnnEncoder, folded, num_nodes, scaled_windows
 from asid_core.model.published import import_checkpoint
 from tests.asid_core.golden import ENCODER_FILE, TINY, TINY_CONFIG, difference, golden
@@ -106,5 +106,5 @@ def test_dropped_edges_and_paths_only_in_training() -> None:
 
 
 def test_the_papers_size() -> None:
-    assert 20.0e6 < sum(p.numel() for p in GnnEncoder(Gnn()).parameters()) < 20.4e6
-    assert num_nodes(Gnn(), 64, 128) == 32
+    assert 20.0e6 < sum(p.numel() for p in GnnEncoder(GnnConfig()).parameters()) < 20.4e6
+    assert num_nodes(GnnConfig(), 64, 128) == 32

@@ -7,15 +7,25 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asid_core.config import Config, Gnn, Linear, LogFrequency, LogMel, Model, Reranking
+from asid_core.config import (
+    Config,
+    GnnConfig,
+    LinearConfig,
+    LogFrequencyConfig,
+    LogMelConfig,
+    ModelConfig,
+    RerankerConfig,
+)
 from asid_core.model.fingerprinter import Fingerprinter, Fingerprints
 from asid_core.model.linear import LinearEncoder
 from asid_core.plain_values import ConfigError
 from asid_core.signal.probing import probed_patches
 from tests.asid_core.golden import TINY, TINY_CONFIG, difference
 
-LINEAR = Config(model=Model(name="linear", encoder=Linear(dim=32)))
-GNN = Config(model=Model(name="gnn", encoder=replace(TINY, patch_bins=6, patch_frames=5), reranker=Reranking(heads=2)))
+LINEAR = Config(model=ModelConfig(name="linear", encoder=LinearConfig(dim=32)))
+GNN = Config(
+    model=ModelConfig(name="gnn", encoder=replace(TINY, patch_bins=6, patch_frames=5), reranker=RerankerConfig(heads=2))
+)
 CONFIGS = {"gnn-paper": TINY_CONFIG, "linear": LINEAR, "gnn": GNN}
 RATE = 16_000
 
@@ -121,7 +131,7 @@ def test_the_identity_probe_is_the_window_itself(name: str) -> None:
     assert probed.shape == (3, 4, model.dim)
     vectors, _ = model.encode(features, first)
     assert difference(probed[0], vectors) < 1e-4
-    patches = probed_patches(features, first + 50.0, [2.0], 1.08, LogFrequency())
+    patches = probed_patches(features, first + 50.0, [2.0], 1.08, LogFrequencyConfig())
     assert difference(probed[1], model.encode_patches(patches[0])[0]) < 1e-5
 
 
@@ -202,7 +212,7 @@ def test_model_id_follows_weights_and_config_but_not_the_reranker() -> None:
 def test_optimised_copies_agree_and_keep_the_id(tmp_path: Path) -> None:
     model, waveform = fingerprinter("gnn-paper"), music(12)
     vectors = model.fingerprint(waveform).vectors
-    fast, half = model.optimised(), model.optimised(torch.bfloat16)
+    fast, half = model.for_inference(), model.for_inference(torch.bfloat16)
     assert fast.model_id == half.model_id == model.model_id
     assert difference(fast.fingerprint(waveform).vectors, vectors) < 1e-4
     result = half.fingerprint(waveform, nodes=True)
@@ -214,20 +224,22 @@ def test_optimised_copies_agree_and_keep_the_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "model",
     [
-        Model(front_end=LogMel(), encoder=Linear()),
-        Model(encoder=Linear(), reranker=Reranking(heads=4)),
+        ModelConfig(front_end=LogMelConfig(), encoder=LinearConfig()),
+        ModelConfig(encoder=LinearConfig(), reranker=RerankerConfig(heads=4)),
     ],
 )
-def test_parts_that_do_not_go_together(model: Model) -> None:
+def test_parts_that_do_not_go_together(model: ModelConfig) -> None:
     with pytest.raises(ConfigError, match=r"model\."):
         Fingerprinter(Config(model=model))
 
 
 def test_an_unpooled_patch_and_a_full_size_paper_model() -> None:
-    front = LogFrequency(pool_bins=1, pool_frames=1)
-    model = Fingerprinter(Config(model=Model(front_end=front, encoder=replace(TINY, patch_bins=12, patch_frames=10))))
+    front = LogFrequencyConfig(pool_bins=1, pool_frames=1)
+    model = Fingerprinter(
+        Config(model=ModelConfig(front_end=front, encoder=replace(TINY, patch_bins=12, patch_frames=10)))
+    )
     assert model.eval().fingerprint(music(5)).vectors.shape[1] == 16
-    assert Fingerprinter(Config(model=Model(front_end=LogMel(), encoder=Gnn()))).dim == 128
+    assert Fingerprinter(Config(model=ModelConfig(front_end=LogMelConfig(), encoder=GnnConfig()))).dim == 128
 
 
 def test_unknown_weights_say_what_there_is(tmp_path: Path) -> None:

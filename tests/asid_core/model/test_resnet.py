@@ -4,15 +4,15 @@ from functools import cache
 import pytest
 import torch
 
-from asid_core.config import Config, Cqt, Linear, Model, Reranking, ResnetIbn, load
+from asid_core.config import Config, CqtConfig, LinearConfig, ModelConfig, RerankerConfig, ResnetIbnConfig, load
 from asid_core.model.fingerprinter import Fingerprinter, Fingerprints
 from asid_core.model.resnet import GeneralisedMean, InstanceBatchNorm, ResnetIbnEncoder
 from asid_core.plain_values import ConfigError
 from tests.asid_core.golden import difference
 from tests.asid_core.model.test_fingerprinter import music, segments
 
-SMALL = ResnetIbn(blocks=(1, 1, 1), width=4, classes=8)
-CONFIG = Config(model=Model("small-resnet", Cqt(bins=48, f_min_hz=110.0), SMALL))
+SMALL = ResnetIbnConfig(blocks=(1, 1, 1), width=4, classes=8)
+CONFIG = Config(model=ModelConfig("small-resnet", CqtConfig(bins=48, f_min_hz=110.0), SMALL))
 
 
 @cache
@@ -79,9 +79,9 @@ def test_half_of_a_norm_is_by_window_and_half_by_batch() -> None:
 
 def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(ConfigError, match="log_frequency"):
-        Fingerprinter(replace(CONFIG, model=Model("x", Cqt(), Linear(dim=8))))
+        Fingerprinter(replace(CONFIG, model=ModelConfig("x", CqtConfig(), LinearConfig(dim=8))))
     with pytest.raises(ConfigError, match="heads to 0"):
-        Fingerprinter(replace(CONFIG, model=replace(CONFIG.model, reranker=Reranking(heads=2))))
+        Fingerprinter(replace(CONFIG, model=replace(CONFIG.model, reranker=RerankerConfig(heads=2))))
     with pytest.raises(ValueError, match="probes"):
         small().probe(torch.zeros(48, 300), torch.tensor([125.0]), [(1.0, 1.0)])
 

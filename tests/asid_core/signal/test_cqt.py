@@ -3,12 +3,12 @@ import math
 import pytest
 import torch
 
-from asid_core.config import Cqt
+from asid_core.config import CqtConfig
 from asid_core.signal.cqt import CqtFrontEnd, octave_filters
 from asid_core.signal.framing import core_frames, frames
 
 RATE = 16_000
-SMALL = Cqt(bins=36, f_min_hz=130.8)
+SMALL = CqtConfig(bins=36, f_min_hz=130.8)
 
 
 def sine(hz: float, seconds: float = 2.0, amplitude: float = 0.5) -> torch.Tensor:
@@ -17,7 +17,7 @@ def sine(hz: float, seconds: float = 2.0, amplitude: float = 0.5) -> torch.Tenso
 
 @pytest.mark.parametrize("bin_number", [0, 17, 40, 83])
 def test_a_sine_is_its_power_in_its_bin_and_little_two_bins_off(bin_number: int) -> None:
-    power = CqtFrontEnd(Cqt()).power(sine(32.7 * 2 ** (bin_number / 12)))[0, :, 50]
+    power = CqtFrontEnd(CqtConfig()).power(sine(32.7 * 2 ** (bin_number / 12)))[0, :, 50]
     assert float(power[bin_number]) == pytest.approx(0.25, rel=0.02)
     assert int(power.argmax()) == bin_number
     others = [float(power[i]) for i in range(84) if abs(i - bin_number) > 2]
@@ -58,6 +58,6 @@ def test_a_semitone_up_is_a_bin_up_and_silence_is_the_floor() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="fewer"):
-        octave_filters(Cqt(bins=108))
+        octave_filters(CqtConfig(bins=108))
     with pytest.raises(ValueError, match="take 320"):
-        CqtFrontEnd(Cqt(hop_samples=512))
+        CqtFrontEnd(CqtConfig(hop_samples=512))

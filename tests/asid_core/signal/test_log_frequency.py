@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from asid_core.config import SAMPLE_RATE_HZ, LogFrequency
+from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd, triangular_filters
 from asid_core.signal.probing import shifted
 
-CONFIG = LogFrequency()
+CONFIG = LogFrequencyConfig()
 FRONT_END = LogFrequencyFrontEnd(CONFIG)
 
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asid_core.config import LogFrequency
+from asid_core.config import LogFrequencyConfig
 from asid_core.signal.probing import normalised, pooled_bins, probed_patches, shifted, stretched
 
-CONFIG = LogFrequency()
+CONFIG = LogFrequencyConfig()
 
 
 def features(frames: int = 300, seed: int = 0) -> torch.Tensor:

@@ -1,0 +1,53 @@
+"""Windows a second of one core: measured only while the machine has nothing else to do."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from asid_core.config import SAMPLE_RATE_HZ
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.signal.decode import decode
+from pipelines.fingerprint.embed_actor import faster_dtype
+
+BUSY_SHARE, LOOK_S = 0.05, 2.0
+AUDIO_S = 120.0
+LEAST_S = 5.0  # of measuring
+
+
+def idle(look_s: float = LOOK_S, stat: Path = Path("/proc/stat")) -> bool:
+    """Whether all processors together were busy for less than BUSY_SHARE of the time just now (Linux; else no)."""
+    if not stat.is_file():
+        return False
+    before = _ticks(stat)
+    time.sleep(look_s)
+    after = _ticks(stat)
+    total = sum(after) - sum(before)
+    waiting = after[3] + after[4] - before[3] - before[4]
+    return total > 0 and 1 - waiting / total < BUSY_SHARE
+
+
+def _ticks(stat: Path) -> list[int]:
+    """user, nice, system, idle, iowait, ... since the start."""
+    return [int(value) for value in stat.read_text().split("\n", 1)[0].split()[1:]]
+
+
+def windows_per_second(weights: str, recording: Path) -> float:
+    """Fingerprinting as `embed` does it, front end included, of the first two minutes of a recording, on one thread."""
+    found = Fingerprinter.from_pretrained(weights)
+    audio = np.concatenate(list(decode(str(recording))))[: round(AUDIO_S * SAMPLE_RATE_HZ)]
+    waveform = torch.from_numpy(audio)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        model = found.for_inference(faster_dtype(found))
+        model.fingerprint(waveform[: 20 * SAMPLE_RATE_HZ])  # to warm up
+        windows, started = 0, time.monotonic()
+        while time.monotonic() - started < LEAST_S:
+            windows += len(model.fingerprint(waveform).window_index)
+        return windows / (time.monotonic() - started)
+    finally:
+        torch.set_num_threads(threads)

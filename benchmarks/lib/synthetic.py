@@ -1,0 +1,109 @@
+"""What synthetic noise tracks score in the coarse search, for each query of a benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asid_core.config import SAMPLE_RATE_HZ, Config, load
+from asid_core.evaluation.truth import Truth, track_name
+from asid_core.matching.align import align
+from asid_core.matching.coarse import ExactSearch
+from benchmarks.lib.distractors import Surrogates, Tail, fit_tails
+from benchmarks.lib.noise import NOISE
+from pipelines.search.exact import Blocks, References
+from pipelines.search.features import features_of
+from pipelines.search.identify import Identifier
+from pipelines.search.sweep import find_references
+from pipelines.store import fingerprints
+from pipelines.store.audio import pieces_of_tracks
+from pipelines.store.catalogue import Catalogue
+
+DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; at a time; hits a window
+TRIED, TRIED_QUERIES = 2048, 4  # synthetic tracks that the tail is tried on, for so few queries
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a query is searched with: vectors [P, n, dim], and the centre of each window in its recording."""
+
+    name: str
+    vectors: Tensor
+    centres_s: np.ndarray
+
+
+def searched(
+    catalogue: Catalogue, weights: str, config: Config, truth: Truth
+) -> tuple[list[Query], list[Tail], dict[str, np.ndarray]]:
+    """The queries, what synthetic distractors score against each, and, for some, what far more of them score."""
+    model = fingerprints.load_model(weights, config)
+    tracks, references = find_references(catalogue, model, "references/*")
+    noise = noise_vectors(catalogue, references, config)
+    length = round(float(np.mean([len(track) for track in noise])))
+    wanted = {q.name for q in truth.queries}
+    rows = [row for row in tracks.to_pylist() if track_name(row["track_id"]) in wanted]
+    queries = list(prepared(catalogue, Identifier(catalogue, model, config, references), config, rows))
+    surrogates = Surrogates(noise, length)
+    scores = coarse_scores(queries, surrogates, DRAWN, config, references, seed=0)
+    some = queries[:: len(queries) // TRIED_QUERIES][:TRIED_QUERIES]
+    many = coarse_scores(some, surrogates, TRIED, config, references, seed=1)
+    return queries, fit_tails(scores, DRAWN), {q.name: s for q, s in zip(some, many, strict=True)}
+
+
+def tracks_like(catalogue: Catalogue, weights: str, rows: int) -> Surrogates:
+    """Synthetic tracks of so many rows, like the real noise tracks."""
+    config = load(weights)
+    _, references = find_references(catalogue, fingerprints.load_model(weights, config), "references/*")
+    return Surrogates(noise_vectors(catalogue, references, config), rows)
+
+
+def noise_vectors(catalogue: Catalogue, references: References, config: Config) -> list[Tensor]:
+    """Fingerprints [n, dim] of every real noise track."""
+    ids = references.tracks["track_id"].to_pylist()
+    parts: dict[int, list[Tensor]] = {}
+    for block in Blocks(catalogue, references, config.search.silence_db):
+        for track in np.unique(block.tracks):
+            if track >= 0 and ids[track].startswith(NOISE):
+                parts.setdefault(int(track), []).append(block.vectors[torch.from_numpy(block.tracks == track)])
+    return [torch.cat(some) for some in parts.values()]
+
+
+def prepared(
+    catalogue: Catalogue, identifier: Identifier, config: Config, rows: list[dict[str, Any]]
+) -> Iterator[Query]:
+    """The tracks of `rows` as queries; one that is silent is none."""
+    pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
+    hop_s = identifier.model.hop_samples / SAMPLE_RATE_HZ
+    for features in features_of(pieces, identifier.model, config.verify.features):
+        centres = identifier.centres(features)
+        if len(centres):
+            name = track_name(features.track_id)
+            yield Query(name, identifier.vectors(features, centres), centres.numpy() * hop_s)
+
+
+def coarse_scores(
+    queries: Sequence[Query], surrogates: Surrogates, count: int, config: Config, references: References, seed: int
+) -> list[np.ndarray]:
+    """Coarse scores of the distractors found of `count`, for each query; a block of vectors is held at a time."""
+    settings = config.search
+    searches = [ExactSearch(q.vectors, KEEP, config.first_pass) for q in queries]
+    generator = torch.Generator().manual_seed(seed)
+    for first in range(0, count, BLOCK):
+        vectors = surrogates.draw(min(BLOCK, count - first), generator)
+        for search in searches:
+            search.add(vectors, first * surrogates.rows)
+    row_track = np.repeat(np.arange(count, dtype=np.int32), surrogates.rows)
+    row_centre_s = np.tile(np.arange(surrogates.rows) * references.hop_s + references.window_s / 2, count)
+    probes = config.probes.grid
+    every = replace(settings, verify_tracks=count, places_per_track=1)
+    found = []
+    for query, search in zip(queries, searches, strict=True):
+        hits = search.hits()
+        lines = align(hits, query.centres_s, probes, row_track, row_centre_s, references.window_s, every)
+        found.append(np.array([line.coarse_score for line in lines]))
+    return found

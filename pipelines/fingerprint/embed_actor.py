@@ -1,0 +1,157 @@
+"""What one Ray actor of `embed` does: the segments of some tracks in, one or more Lance fragments out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from asid_core import schema
+from asid_core.config import GnnConfig
+from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.store import fingerprints
+from pipelines.store.audio import Piece, pieces_of_tracks
+from pipelines.store.catalogue import Catalogue
+
+# A track to embed; one block of them is one call of an actor
+TRACKS = pa.schema(
+    [
+        pa.field("track_id", pa.string()),
+        pa.field("content_hash", pa.string()),
+        pa.field("segment_files", pa.list_(pa.string())),
+        pa.field("duration_s", pa.float64()),
+    ]
+)
+
+# What a call made, one row
+OUTCOMES = pa.schema(
+    [
+        pa.field("fragments", pa.list_(pa.string())),  # JSON
+        pa.field("track_ids", pa.list_(pa.string())),
+        pa.field("windows", pa.int64()),
+        pa.field("not_finite", pa.int64()),  # vectors that came out as NaN or infinity and were zeroed
+        pa.field("audio_s", pa.float64()),
+        pa.field("dtype", pa.string()),
+    ]
+)
+
+TRIAL_WINDOWS, TRIALS = 16, 2
+BF16_MUST_GAIN = 1.2  # half the digits have to buy something
+
+
+class Embedder:
+    """The model on this actor's device, and where its fragments go."""
+
+    def __init__(self, model: Any, catalogue_uri: str) -> None:
+        """model: an ObjectRef of a Fingerprinter: 80 MB of weights go over the network once a node."""
+        import ray
+
+        torch.set_num_threads(1)  # an actor a core: 2 actors of 1 thread embed faster than 1 of 2
+        self._catalogue = Catalogue(catalogue_uri)
+        found: Fingerprinter = ray.get(model)
+        self._name = fingerprints.table_name(found.model_id)
+        found = found.to("cuda" if ray.get_gpu_ids() else "cpu")
+        self._dtype = faster_dtype(found)
+        self._model = found.for_inference(self._dtype)
+
+    def __call__(self, tracks: pa.Table) -> pa.Table:
+        """TRACKS -> OUTCOMES, one row."""
+        rows = tracks.to_pylist()
+        batches = Rows(self._model, {row["track_id"]: row["content_hash"] for row in rows})
+        pieces = pieces_of_tracks(self._catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
+        written = fingerprints.write_fragments(self._catalogue, self._name, self._model.dim, batches.of(pieces))
+        outcome = {
+            "fragments": written,
+            "track_ids": [row["track_id"] for row in rows],
+            "windows": batches.windows,
+            "not_finite": batches.not_finite,
+            "audio_s": sum(row["duration_s"] for row in rows),
+            "dtype": str(self._dtype).removeprefix("torch."),
+        }
+        return pa.Table.from_pylist([outcome], schema=OUTCOMES)
+
+
+class Rows:
+    """Pieces of tracks -> rows of schema.fingerprints, encoded in batches that reach across pieces and tracks."""
+
+    def __init__(self, model: Fingerprinter, hashes: dict[str, str]) -> None:
+        self.model = model
+        self.hashes = hashes
+        self.windows = self.not_finite = 0
+        self._waiting: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # track_id, window index, level_db
+        self._patches: list[torch.Tensor] = []
+
+    def of(self, pieces: Iterator[Piece]) -> Iterator[pa.RecordBatch]:
+        """Rows in order of track and window; holds the patches of one batch and one piece."""
+        for piece in pieces:
+            features, index, first, level = self.model.segment_windows(
+                piece.waveform, piece.start_samples, piece.lead_samples, piece.core_samples
+            )
+            if not len(index):
+                continue
+            self._waiting.append((piece.track_id, index, level.cpu()))
+            self._patches.append(self.model.patches(self.model.windows(features)[first.to(features.device)]))
+            if sum(map(len, self._patches)) >= self.model.windows_per_batch:
+                yield self._flush()
+        if self._waiting:
+            yield self._flush()
+
+    @torch.no_grad()
+    def _flush(self) -> pa.RecordBatch:
+        patches = torch.cat(self._patches)
+        parts = [self.model.encode_patches(part)[0] for part in patches.split(self.model.windows_per_batch)]
+        vectors = torch.cat(parts).float().cpu()
+        finite = vectors.isfinite().all(1)
+        vectors[~finite] = 0  # found by nothing, like silence: NaN would spoil every search
+        self.windows += len(vectors)
+        self.not_finite += int((~finite).sum())
+        batch = self._batch(vectors.numpy())
+        self._waiting, self._patches = [], []
+        return batch
+
+    def _batch(self, vectors: np.ndarray) -> pa.RecordBatch:
+        index = torch.cat([index for _, index, _ in self._waiting]).numpy()
+        track_ids = [track_id for track_id, some, _ in self._waiting for _ in range(len(some))]
+        hashes = [self.hashes[track_id] for track_id in track_ids]
+        dim = vectors.shape[1]
+        columns = {
+            "fingerprint_id": [f"{h[:16]}-{i}" for h, i in zip(hashes, index, strict=True)],
+            "track_id": track_ids,
+            "content_hash": hashes,
+            "window_index": pa.array(index, pa.int32()),
+            "start_s": index * self.model.hop_s,
+            "level_db": torch.cat([level for _, _, level in self._waiting]).numpy(),
+            "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), dim),
+        }
+        return pa.RecordBatch.from_pydict(columns, schema=schema.fingerprints(dim))
+
+
+def faster_dtype(model: Fingerprinter) -> torch.dtype:
+    """bfloat16 where a trial on this device says that it is worth it, else float32."""
+    if not isinstance(model.config.model.encoder, GnnConfig):
+        return torch.float32
+    seconds = {dtype: _seconds(model.for_inference(dtype)) for dtype in (torch.float32, torch.bfloat16)}
+    faster = seconds[torch.float32] > BF16_MUST_GAIN * seconds[torch.bfloat16]
+    return torch.bfloat16 if faster else torch.float32
+
+
+@torch.no_grad()
+def _seconds(model: Fingerprinter) -> float:
+    """Of the best of some batches, after one to warm up."""
+    on_gpu = model.device.type == "cuda"
+    front = model.config.model.front_end
+    count = model.windows_per_batch if on_gpu else TRIAL_WINDOWS
+    features = torch.rand(front.bins, front.window_frames + count, device=model.device)
+    patches = model.patches(model.windows(features)[:count])
+    best = float("inf")
+    for _ in range(1 + TRIALS):
+        started = time.monotonic()
+        model.encode_patches(patches)
+        if on_gpu:
+            torch.cuda.synchronize()
+        best = min(best, time.monotonic() - started)
+    return best

@@ -1,0 +1,210 @@
+"""corpus -> segment tables, tracks and rejects: lists, leaves out what is done, decodes on Ray, commits."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import pyarrow as pa
+
+from asid_core.config import Config
+from asid_core.plain_values import to_dict
+from asid_core.schema import TRACKS
+from pipelines.ingest.corpus import Corpus, Refusal
+from pipelines.ingest.decoding import READER
+from pipelines.ingest.segment_task import FILES, STAGE, reject_row, segment_batch
+from pipelines.runtime import Progress
+from pipelines.store.catalogue import Catalogue, new_run_id
+from pipelines.store.segments import read_segments
+
+__all__ = ["SegmentSummary", "read_segments", "segment"]
+
+log = logging.getLogger(__name__)
+
+# Files given to Ray Data at once: bounds the driver's memory; a wave's last tasks idle some seconds in an hour
+WAVE_FILES = 20_000
+# A task whose Ray worker dies (out of memory, a lost node) is tried this often again; Ray's default is for ever
+TASK_RETRIES = 2
+FILE_COLUMNS = ("uri", "size_bytes", "version", "title", "artist", "year", "isrc")
+
+
+@dataclass(frozen=True)
+class SegmentSummary:
+    """Counts of one run. Every file with an audio extension is in exactly one of the first five."""
+
+    run_id: str
+    tracks: int = 0  # new or changed, committed now
+    already: int = 0  # live and unchanged
+    refreshed: int = 0  # the same bytes under another date, place or title
+    rejects: int = 0  # refused now
+    rejected_before: int = 0  # refused by an earlier run and unchanged since
+    ignored: int = 0  # other files
+    audio_s: float = 0.0
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        known = f"{self.already + self.refreshed:,} known, {self.rejects + self.rejected_before:,} refused"
+        audio = f"{self.audio_s / 3600:.2f} h of audio in {self.seconds:.0f} s"
+        return f"{self.tracks:,} tracks segmented, {known}, {audio}"
+
+    @property
+    def listed(self) -> int:
+        return self.tracks + self.already + self.refreshed + self.rejects + self.rejected_before
+
+    @property
+    def reject_share(self) -> float:
+        """Share of the corpus that stands refused, in this run or before."""
+        return (self.rejects + self.rejected_before) / max(self.listed, 1)
+
+
+def segment(
+    corpus_uri: str, catalogue: Catalogue, config: Config, progress: Progress | None = None, reader: str = READER
+) -> SegmentSummary:
+    """Bring `tracks`, `rejects` and the segment files up to date with what is in the corpus; removes nothing else.
+
+    Needs a running Ray (`pipelines.runtime.start_ray`). Commits every `segment.commit_tracks` tracks, so a killed run
+    is simply started again. Holds a digest of every live track in memory: 300 bytes each. Raises CorpusError,
+    CatalogueError; where Ray workers keep dying, what is done by then is committed first.
+    """
+    catalogue.check_geometry(config.segment)
+    corpus = Corpus(corpus_uri)
+    run = _Run(corpus, catalogue, config, progress, reader)
+    outcome = "failed"
+    try:
+        todo = run.todo()
+        while wave := list(itertools.islice(todo, WAVE_FILES)):
+            run.work(wave)
+        outcome = "done"
+    finally:
+        run.commit()
+        summary = run.summary()
+        if summary.tracks or summary.refreshed or summary.rejects:
+            record = {"verb": STAGE, "corpus": corpus.location.uri, "outcome": outcome, "config": to_dict(config)}
+            versions = {name: metadata.version(name) for name in ("ray", "pylance", "pyarrow", "av", "soundfile")}
+            catalogue.record_run(run.run_id, record | {"versions": versions, "counts": dataclasses.asdict(summary)})
+    log.info("segment: %s", summary)
+    return summary
+
+
+def _stamp(file: dict[str, Any]) -> bytes:
+    """Digest of everything that a track's row takes from the listing."""
+    return hashlib.blake2b(repr([file[key] for key in FILE_COLUMNS]).encode(), digest_size=8).digest()
+
+
+class _Run:
+    """State of one run in the driver: what is known, what waits to be committed, what was counted."""
+
+    def __init__(
+        self, corpus: Corpus, catalogue: Catalogue, config: Config, progress: Progress | None, reader: str
+    ) -> None:
+        self.run_id = new_run_id(STAGE)
+        self._corpus, self._catalogue, self._config = corpus, catalogue, config
+        self._progress, self._reader = progress, reader
+        self._started = time.monotonic()
+        self._total: int | None = None  # known once the last wave has been listed
+        self._counts = {"tracks": 0, "already": 0, "refreshed": 0, "rejects": 0, "rejected_before": 0}
+        self._audio_s = 0.0
+        self._live: dict[str, tuple[str, bytes]] = {}
+        for batch in catalogue.tracks(columns=["track_id", "content_hash", *FILE_COLUMNS]):
+            for row in batch.to_pylist():
+                self._live[row["track_id"]] = (row["content_hash"], _stamp(row))
+        self._standing = {row["track_id"]: row for row in catalogue.rejects().to_pylist()}
+        self._tracks: list[dict[str, Any]] = []
+        self._same: list[dict[str, Any]] = []
+        self._rejects: list[dict[str, Any]] = []
+
+    def todo(self) -> Iterator[dict[str, Any]]:
+        """Files (rows of FILES) that are new or changed; the rest is counted."""
+        for item in self._corpus:
+            file = dataclasses.asdict(item)
+            if isinstance(item, Refusal):
+                self._refuse(reject_row(file, item.error_type, item.error))
+                continue
+            before = self._standing.get(item.track_id)
+            if before and before["version"] == item.version and before["size_bytes"] == item.size_bytes:
+                self._counts["rejected_before"] += 1
+                continue
+            content_hash, stamp = self._live.get(item.track_id, (None, b""))
+            if stamp == _stamp(file):
+                self._counts["already"] += 1
+                continue
+            yield file | {"known_hash": content_hash}
+
+    def work(self, files: list[dict[str, Any]]) -> None:
+        """Run one wave through Ray Data; results come as tasks end."""
+        import ray.data
+
+        self._total = sum(self._counts.values()) + len(files) if len(files) < WAVE_FILES else None
+        size = self._config.segment.files_per_task
+        tables = [pa.Table.from_pylist(files[i : i + size], schema=FILES) for i in range(0, len(files), size)]
+        options = {"catalogue_uri": self._catalogue.location.uri, "run_id": self.run_id, "reader": self._reader}
+        with warnings.catch_warnings():
+            # Ray 2.60 has no other place to say how often a task may die; it warns that 2.64 will
+            warnings.simplefilter("ignore", DeprecationWarning)
+            outcomes = ray.data.from_arrow(tables).map_batches(
+                segment_batch,
+                batch_size=None,  # a block is a task's files
+                batch_format="pyarrow",
+                fn_kwargs=options | {"config": self._config.segment},
+                max_retries=TASK_RETRIES,
+            )
+        for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+            for row in batch.to_pylist():
+                self._take(row)
+            if len(self._tracks) + len(self._same) + len(self._rejects) >= self._config.segment.commit_tracks:
+                self.commit()
+            self._tell()
+
+    def _take(self, outcome: dict[str, Any]) -> None:
+        if outcome["track"]:
+            self._tracks.append(outcome["track"])
+            self._counts["tracks"] += 1
+            self._audio_s += outcome["track"]["duration_s"]
+        elif outcome["same"]:
+            self._same.append(outcome["same"])
+            self._counts["refreshed"] += 1
+        else:
+            self._refuse(outcome["reject"])
+
+    def _refuse(self, row: dict[str, Any]) -> None:
+        before = self._standing.get(row["track_id"])
+        if before and before["error"] == row["error"] and before["version"] == row["version"]:
+            self._counts["rejected_before"] += 1
+            return
+        self._counts["rejects"] += 1
+        self._rejects.append(row)
+        log.info("refused %s: %s", row["track_id"], row["error"])
+
+    def commit(self) -> None:
+        """Make what has come so far visible. A refused file's earlier track goes: the id is in one table, not both."""
+        self._catalogue.write_rejects(self.run_id, self._rejects)
+        self._catalogue.delete_tracks(r["track_id"] for r in self._rejects if r["track_id"] in self._live)
+        known = self._catalogue.tracks_of([file["track_id"] for file in self._same]).to_pylist()
+        files = {file["track_id"]: {key: file[key] for key in FILE_COLUMNS} for file in self._same}
+        rows = self._tracks + [row | files[row["track_id"]] for row in known]
+        if rows:
+            self._catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+        accepted = [row["track_id"] for row in rows if row["track_id"] in self._standing]
+        self._catalogue.withdraw_rejects(self.run_id, accepted)
+        self._tracks, self._same, self._rejects = [], [], []
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            done = sum(self._counts.values())
+            rejects = self._counts["rejects"] + self._counts["rejected_before"]
+            event = {"stage": STAGE, "done": done, "total": self._total, "rejects": rejects}
+            self._progress(event | {"audio_s": self._audio_s})
+
+    def summary(self) -> SegmentSummary:
+        seconds = time.monotonic() - self._started
+        return SegmentSummary(
+            self.run_id, **self._counts, ignored=self._corpus.ignored, audio_s=self._audio_s, seconds=seconds
+        )

@@ -1,0 +1,157 @@
+"""What one Ray task of `segment` does: some files in, one part file and one outcome a file out."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
+from asid_core.schema import REJECTS, TRACKS
+from asid_core.signal.decode import DecodeError, unreadable
+from asid_core.signal.pcm import SCALE, cut, to_pcm
+from asid_core.signal.resample import resample_blocks
+from pipelines.ingest.decoding import IsolatedDecoder
+from pipelines.store.location import Location, StorageError
+from pipelines.store.segments import SegmentWriter
+
+STAGE = "segment"
+
+# A file to try. known_hash: the content hash of the live track of this id, null where there is none
+FILES = pa.schema(
+    [
+        pa.field("track_id", pa.string()),
+        pa.field("uri", pa.string()),
+        pa.field("size_bytes", pa.int64()),
+        pa.field("version", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("artist", pa.string()),
+        pa.field("year", pa.int32()),
+        pa.field("isrc", pa.string()),
+        pa.field("known_hash", pa.string()),
+    ]
+)
+
+# One row a file, one column of it filled. `same`: the live track has these very bytes; only the file's row changes
+OUTCOMES = pa.schema(
+    [
+        pa.field("track", pa.struct(list(TRACKS))),
+        pa.field("reject", pa.struct(list(REJECTS))),
+        pa.field("same", pa.struct(list(FILES))),
+    ]
+)
+
+# Not the file's fault, or soon mended: tried again by the next run
+PASSING = ("vanished", "unreadable")
+
+
+@functools.lru_cache(maxsize=1)
+def _decoder(timeout_s: float, reader: str) -> IsolatedDecoder:
+    """One child a Ray worker, kept over its tasks."""
+    return IsolatedDecoder(timeout_s, reader)
+
+
+def segment_batch(batch: pa.Table, catalogue_uri: str, run_id: str, config: SegmentConfig, reader: str) -> pa.Table:
+    """Decode and cut the files of `batch` (FILES) into one part file; returns OUTCOMES."""
+    name = f"segments/{run_id}/part-{uuid.uuid4().hex}.parquet"
+    decoder = _decoder(config.decode_timeout_s, reader)
+    outcomes = []
+    with SegmentWriter(Location(catalogue_uri).join(name)) as writer:
+        for file in batch.to_pylist():
+            try:
+                outcomes.append(_segment_file(file, writer, decoder, config, name, run_id))
+            except DecodeError as error:
+                writer.forget(file["track_id"])
+                outcomes.append({"reject": reject_row(file, error.error_type, error.message)})
+    return pa.Table.from_pylist(outcomes, schema=OUTCOMES)
+
+
+def reject_row(file: dict[str, Any], error_type: str, error: str) -> dict[str, Any]:
+    """A row of schema.REJECTS for a file (a dict with at least track_id and uri)."""
+    row = {"track_id": file["track_id"], "uri": file["uri"], "stage": STAGE, "error_type": error_type, "error": error}
+    passing = error_type in PASSING
+    return row | {"size_bytes": file["size_bytes"], "version": None if passing else file["version"]}
+
+
+def _segment_file(
+    file: dict[str, Any], writer: SegmentWriter, decoder: IsolatedDecoder, config: SegmentConfig, name: str, run_id: str
+) -> dict[str, Any]:
+    try:
+        with Location(file["uri"]).local_copy() as path:
+            content_hash = hash_file(path)
+            if content_hash == file["known_hash"]:
+                return {"same": file}
+            with decoder.open(path) as (info, blocks):
+                level = _Level()
+                pcm = level.watch(resample_blocks(blocks, info.rate_hz), config.max_track_s)
+                count = 0
+                for segment in cut(pcm, round(config.core_s * SAMPLE_RATE_HZ), round(config.margin_s * SAMPLE_RATE_HZ)):
+                    writer.add(file["track_id"], segment)
+                    count += 1
+    except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
+        raise unreadable(error) from None
+    level.judge(config)
+    row = {key: value for key, value in file.items() if key != "known_hash"}
+    return {
+        "track": row
+        | {
+            "content_hash": content_hash,
+            "duration_s": level.samples / SAMPLE_RATE_HZ,
+            "source_rate_hz": info.rate_hz,
+            "source_channels": info.channels,
+            "level_db": level.db,
+            "num_segments": count,
+            "segment_files": [name],
+            "run_id": run_id,
+        }
+    }
+
+
+def hash_file(path: str) -> str:
+    """blake2b-128 of a file's bytes, hex."""
+    digest = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class _Level:
+    """Length and RMS of a track as it passes by."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self._energy = 0.0
+
+    def watch(self, blocks: Iterable[np.ndarray], max_track_s: float) -> Iterator[np.ndarray]:
+        for block in blocks:
+            pcm = to_pcm(block)
+            self.samples += len(pcm)
+            self._energy += float(np.square(pcm, dtype=np.float64).sum())
+            if self.samples > max_track_s * SAMPLE_RATE_HZ:
+                raise DecodeError(
+                    "too_long", f"longer than {max_track_s / 3600:g} h, the most that segment.max_track_s allows"
+                )
+            yield pcm
+
+    @property
+    def db(self) -> float:
+        """dBFS; digital silence is -120, below what 16 bits can hold (-90)."""
+        rms = math.sqrt(self._energy / max(self.samples, 1)) / SCALE
+        return max(20 * math.log10(rms), -120.0) if rms else -120.0
+
+    def judge(self, config: SegmentConfig) -> None:
+        """Raises DecodeError for a track that is too short or silent."""
+        seconds = self.samples / SAMPLE_RATE_HZ
+        if seconds < config.min_track_s:
+            raise DecodeError(
+                "too_short", f"only {seconds:.2f} s of audio; at least {config.min_track_s:g} s are needed"
+            )
+        if self.db < config.silence_db:
+            raise DecodeError("silent", f"silent: {self.db:.0f} dB on average, below {config.silence_db:g} dB")

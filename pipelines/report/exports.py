@@ -1,0 +1,168 @@
+"""Findings for other people's tools: Panako's CSV, JSON Lines, Parquet, GraphML, Sonic Visualiser, Audacity.
+
+Plain tables of the schema's columns are `pipelines.export`'s; here titles, artists and years are joined.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO
+from xml.sax.saxutils import escape, quoteattr
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.report.findings import Findings, Track
+from pipelines.store.location import Location
+
+PANAKO = (
+    "Index", "Total", "Query path", "Query start (s)", "Query stop (s)", "Match path", "Match id", "Match start (s)",
+    "Match stop (s)", "Match score", "Time factor (%)", "Frequency factor (%)", "Seconds with match (%)",
+)  # fmt: skip
+JOINED = ("title", "artist", "year")
+NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+NOT_A_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]')
+GRAPHML_HEAD = """<?xml version="1.0" encoding="utf-8"?>
+<graphml xmlns="http://graphml.graphdrawing.org/xmlns">
+<key id="title" for="node" attr.name="title" attr.type="string"/>
+<key id="artist" for="node" attr.name="artist" attr.type="string"/>
+<key id="year" for="node" attr.name="year" attr.type="int"/>
+<key id="kind" for="edge" attr.name="kind" attr.type="string"/>
+<key id="score" for="edge" attr.name="score" attr.type="double"/>
+<key id="detections" for="edge" attr.name="detections" attr.type="int"/>
+<graph edgedefault="directed">
+"""
+Region = tuple[float, float, float, str]  # start_s, end_s, score, label
+
+
+def write_exports(found: Findings, place: Location) -> list[str]:
+    """Write every format below `place`; returns the files' names."""
+    writers: dict[str, Callable[[Findings, BinaryIO], None]] = {
+        "detections.csv": write_panako_csv,
+        "detections.jsonl": write_json_lines,
+        "detections.parquet": write_parquet,
+        "network.graphml": write_graphml,
+        "sonic-visualiser.zip": lambda found, stream: write_zip(found, stream, "csv", region_layer),
+        "audacity-labels.zip": lambda found, stream: write_zip(found, stream, "txt", audacity_labels),
+    }
+    for name, write in writers.items():
+        with place.join(name).writing() as stream:
+            write(found, stream)
+    return list(writers)
+
+
+def _rows(found: Findings) -> Iterator[dict[str, Any]]:
+    for batch in found.rows.to_batches(max_chunksize=4096):
+        yield from batch.to_pylist()
+
+
+def write_panako_csv(found: Findings, stream: BinaryIO) -> None:
+    """Panako's columns, separated by `;`. `Match` is the reference; times as `query` and `reference` spans have them.
+
+    Time factor: how long the reference's audio lasts in the query, frequency factor: how high it is there, in % of the
+    original. Seconds with match is not known here and left empty.
+    """
+    text = io.TextIOWrapper(stream, "utf-8", newline="", write_through=True)
+    writer = csv.writer(text, delimiter=";", lineterminator="\n")
+    writer.writerow(PANAKO)
+    for index, row in enumerate(_rows(found), start=1):
+        match = row["reference_id"]
+        times = [f"{row[key]:.3f}" for key in ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")]
+        frequency = 100 * 2 ** ((row["pitch_semitones"] or 0.0) / 12)
+        writer.writerow(
+            [index, found.rows.num_rows, row["query_id"], *times[:2], match, match, *times[2:]]
+            + [f"{row['score']:.4f}", f"{100 / row['tempo_ratio']:.1f}", f"{frequency:.1f}", ""]
+        )
+    text.detach()
+
+
+def write_json_lines(found: Findings, stream: BinaryIO) -> None:
+    """One object a detection: the schema's columns and each side's title, artist and year."""
+    for row in _rows(found):
+        row |= {f"{side}_{key}": getattr(found.tracks[row[f"{side}_id"]], key) for side, key in _joined()}
+        stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+
+
+def write_parquet(found: Findings, stream: BinaryIO) -> None:
+    """The schema's columns and each side's title, artist and year."""
+    rows = found.rows
+    for side, key in _joined():
+        kind = pa.int32() if key == "year" else pa.string()
+        ids = rows.column(f"{side}_id").to_pylist()
+        rows = rows.append_column(f"{side}_{key}", pa.array([getattr(found.tracks[i], key) for i in ids], kind))
+    pq.write_table(rows, stream, compression="zstd")
+
+
+def _joined() -> list[tuple[str, str]]:
+    return [(side, key) for side in ("query", "reference") for key in JOINED]
+
+
+def write_graphml(found: Findings, stream: BinaryIO) -> None:
+    """Tracks and who samples whom: an edge a pair and kind, from the query to the reference, with its best score."""
+    stream.write(GRAPHML_HEAD.encode())
+    for track in found.tracks.values():
+        values = {"title": track.title, "artist": track.artist, "year": track.year}
+        stream.write(_element("node", {"id": track.track_id}, values))
+    for (query, reference, kind), (score, count) in edges(found).items():
+        edge = {"kind": kind, "score": f"{score:.4f}", "detections": count}
+        stream.write(_element("edge", {"source": query, "target": reference}, edge))
+    stream.write(b"</graph></graphml>\n")
+
+
+def edges(found: Findings) -> dict[tuple[str, str, str], tuple[float, int]]:
+    """(query_id, reference_id, kind) -> best score and number of detections; best first."""
+    pairs: dict[tuple[str, str, str], tuple[float, int]] = {}
+    for row in _rows(found):
+        key = (row["query_id"], row["reference_id"], row["kind"])
+        score, count = pairs.get(key, (row["score"], 0))
+        pairs[key] = (max(score, row["score"]), count + 1)
+    return pairs
+
+
+def _element(name: str, attributes: Mapping[str, str], values: Mapping[str, object]) -> bytes:
+    named = "".join(f" {key}={quoteattr(NOT_XML.sub('�', value))}" for key, value in attributes.items())
+    known = [(key, escape(NOT_XML.sub("�", str(value)))) for key, value in values.items() if value is not None]
+    data = "".join(f'<data key="{key}">{value}</data>' for key, value in known)
+    return f"<{name}{named}>{data}</{name}>\n".encode()
+
+
+def write_zip(found: Findings, stream: BinaryIO, ending: str, encode: Callable[[list[Region]], str]) -> None:
+    """Two files a track, as far as it has either: what it samples, and where others sample it."""
+    regions: dict[tuple[str, str], list[Region]] = {}
+    for row in _rows(found):
+        for side, other, role in (("query", "reference", "samples"), ("reference", "query", "sampled_by")):
+            label = f"{role.replace('_', ' ')} {found.tracks[row[f'{other}_id']].label} ({row['score']:.2f})"
+            region = (row[f"{side}_start_s"], row[f"{side}_end_s"], row["score"], " ".join(label.split()))
+            regions.setdefault((row[f"{side}_id"], role), []).append(region)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for (track_id, role), spans in regions.items():
+            # a fixed date: the same findings give the same bytes
+            entry = zipfile.ZipInfo(f"{file_name(found.tracks[track_id])}.{role}.{ending}")
+            archive.writestr(entry, encode(sorted(spans)).encode("utf-8", "replace"), zipfile.ZIP_DEFLATED)
+
+
+def file_name(track: Track) -> str:
+    """The last part of the id, safe on every system, and eight digits that keep it apart from others."""
+    last = NOT_A_FILE_NAME.sub("_", track.track_id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])[:80].strip(" .")
+    return f"{last or 'track'}-{hashlib.blake2b(track.track_id.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
+
+
+def region_layer(regions: list[Region]) -> str:
+    """A layer of regions as Sonic Visualiser imports and exports it: time, value, duration, label; no header."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows(
+        [f"{start:.6f}", f"{score:.4f}", f"{end - start:.6f}", label] for start, end, score, label in regions
+    )
+    return text.getvalue()
+
+
+def audacity_labels(regions: list[Region]) -> str:
+    """A label track of Audacity: start, end, text, separated by tabs."""
+    return "".join(f"{start:.6f}\t{end:.6f}\t{label}\n" for start, end, _, label in regions)

@@ -1,0 +1,150 @@
+"""The vector index of a fingerprint table as a sweep uses it, in place of looking at every row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from asid_core.config import Config, SearchConfig
+from asid_core.matching.coarse import GROUP, ExactSearch, Hits
+from pipelines.search.exact import COHORT_BLOCKS, Blocks, Queries, References
+from pipelines.store import fingerprints
+from pipelines.store.catalogue import Catalogue, quoted
+
+INDEX_QUERIES = 1024  # vectors a call of LanceDB: more only takes memory
+HIT_TYPES = (np.int32, np.int32, np.int64, np.float32, np.float32)
+OVER_FETCH = 4  # neighbours of a hit and rows that do not count
+
+
+class IndexedReferences:
+    """LanceDB's index: far fewer rows are looked at. `asid index` has measured what is lost by it.
+
+    Rows are numbered as they are found. Of neighbours (`GROUP` windows of a track) the best stays, as in ExactSearch;
+    how strong a hit is, is told against a cohort: blocks from all over the table, searched exactly.
+    """
+
+    def __init__(self, catalogue: Catalogue, references: References, config: Config) -> None:
+        self._blocks = Blocks(catalogue, references, config.search.silence_db)
+        self._table = open_table(catalogue, references.model_id, references.version)
+        self._config, self._window_s, self._hop_s = config.search, references.window_s, references.hop_s
+        self._ids = references.tracks["track_id"]
+        self._cohort = torch.cat([block.vectors for block in self._blocks.sample(COHORT_BLOCKS)])
+        self._rows: dict[tuple[int, int], int] = {}  # (track, window) -> row
+        self._track: list[int] = []
+        self._centre_s: list[float] = []
+
+    @property
+    def row_track(self) -> np.ndarray:
+        return np.array(self._track, np.int32)
+
+    @property
+    def row_centre_s(self) -> np.ndarray:
+        return np.array(self._centre_s)
+
+    def search(self, queries: Sequence[Queries]) -> list[Hits]:
+        """As ExactReferences.search."""
+        return [self._search(query) for query in queries]
+
+    def _search(self, query: Queries) -> Hits:
+        windows = query.vectors.shape[1]
+        usual = ExactSearch(query.vectors, 1)
+        usual.add(self._cohort, 0)
+        mean, deviation = (values.numpy() for values in usual.background_statistics())
+        but_track = None if query.own is None else self._ids[query.own].as_py()
+        flat = query.vectors.flatten(0, 1).numpy()  # probes outermost
+        best = Found.nothing()
+        for start in range(0, len(flat), INDEX_QUERIES):
+            vectors = flat[start : start + INDEX_QUERIES]
+            rows = nearest(self._table, vectors, OVER_FETCH * self._config.hits_per_window, self._config, but_track)
+            for batch in rows.to_batches():
+                probe, window = np.divmod(batch.column("query_index").to_numpy() + start, windows)
+                index, cosine = batch.column("window_index").to_numpy(), 1 - batch.column("_distance").to_numpy()
+                best = best.best_with(
+                    Found(window, probe, self._blocks.which(batch), index, cosine), self._config.hits_per_window
+                )
+        z_score = (best.cosine - mean[best.window]) / deviation[best.window]
+        columns = (best.window, best.probe, self._row_of(best), best.cosine, z_score)
+        return Hits(*(column.astype(kind) for column, kind in zip(columns, HIT_TYPES, strict=True)))
+
+    def _row_of(self, found: Found) -> np.ndarray:
+        rows = []
+        for key in zip(found.track.tolist(), found.index.tolist(), strict=True):
+            rows.append(self._rows.setdefault(key, len(self._rows)))
+            if rows[-1] == len(self._track):
+                self._track.append(key[0])
+                self._centre_s.append(key[1] * self._hop_s + self._window_s / 2)
+        return np.array(rows, np.int64)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the index found, as columns of equal length."""
+
+    window: np.ndarray
+    probe: np.ndarray
+    track: np.ndarray  # -1: does not count
+    index: np.ndarray  # of the reference's window
+    cosine: np.ndarray
+
+    @staticmethod
+    def nothing() -> Found:
+        none = np.zeros(0, np.int64)
+        return Found(none, none, none, none, np.zeros(0, np.float32))
+
+    def take(self, chosen: np.ndarray) -> Found:
+        return Found(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    def best_with(self, more: Found, keep: int) -> Found:
+        """Both together: the best of each window's neighbours (`GROUP` windows of a track), of them the `keep` best of
+        each window, best first within one."""
+        both = Found(*(np.concatenate([getattr(self, k), getattr(more, k)]) for k in self.__dataclass_fields__))
+        both = both.take((both.track >= 0) & (both.cosine > 0))
+        group = both.index // GROUP
+        order = np.lexsort((-both.cosine, group, both.track, both.window))
+        both = both.take(first_of(order, both.window, both.track, group))
+        both = both.take(np.lexsort((-both.cosine, both.window)))
+        _, starts, counts = np.unique(both.window, return_index=True, return_counts=True)
+        rank = np.arange(len(both.window)) - np.repeat(starts, counts)
+        return both.take(rank < keep)
+
+
+def first_of(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """Of `order`, which sorts by `keys`, the first of each run of equal keys."""
+    changes = np.zeros(len(order), bool)
+    changes[:1] = True
+    for key in keys:
+        changes[1:] |= np.diff(key[order]) != 0
+    return order[changes]
+
+
+def open_table(catalogue: Catalogue, model_id: str, version: int | None = None) -> Any:
+    """The fingerprint table as LanceDB opens it."""
+    import lancedb
+
+    uri, options = catalogue.location.lance()
+    table = lancedb.connect(uri, storage_options=options).open_table(fingerprints.table_name(model_id))
+    if version is not None:
+        table.checkout(version)
+    return table
+
+
+def nearest(
+    table: Any, vectors: np.ndarray, count: int, config: SearchConfig, but_track: str | None = None
+) -> pa.Table:
+    """The rows nearest to each of `vectors` [n, dim] by the index, with `query_index` and `_distance` = 1 - cosine.
+
+    but_track is left out before the search: a loop's nearest rows are all its own track's.
+    """
+    columns = ["track_id", "content_hash", "window_index", "level_db", "_distance"]
+    query = table.search(vectors, vector_column_name="vector").distance_type("dot")
+    query = query.nprobes(config.nprobes).limit(count)
+    if any(found.index_type == "IvfPq" for found in table.list_indices()):  # IVF_FLAT has the vectors themselves
+        query = query.refine_factor(config.refine_factor)
+    if but_track is not None:
+        query = query.where(f"track_id != {quoted(but_track)}", prefilter=True)
+    return query.select(columns).to_arrow()

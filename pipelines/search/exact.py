@@ -1,0 +1,204 @@
+"""What a sweep searches in: the fingerprints of the reference tracks, in blocks, every one of them looked at."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from asid_core.config import Config
+from asid_core.matching.coarse import ExactSearch, Hits
+from pipelines.store import fingerprints
+from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, is_one_of
+
+BLOCK_ROWS = 65_536  # 64 MB of 256 dimensions
+SAMPLE_ROWS = 1024  # a block of a sample
+COHORT_BLOCKS = 32
+COLUMNS = ["track_id", "content_hash", "start_s", "level_db", "vector"]
+
+
+@dataclass(frozen=True)
+class References:
+    """Which rows of a version of a fingerprint table count: those of these tracks and of this audio of theirs.
+
+    tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track is named by its row of it.
+    fresh: tracks that came since an earlier sweep; the others are searched for in these only. None: no such sweep.
+    """
+
+    model_id: str
+    version: int
+    tracks: pa.Table
+    window_s: float
+    hop_s: float
+    fresh: frozenset[str] | None = None
+
+    @property
+    def has_fresh(self) -> bool:
+        """Whether anything is to be looked for: a sweep without new tracks only takes over."""
+        return self.fresh is None or len(self.fresh) > 0
+
+
+@dataclass(frozen=True)
+class Queries:
+    """Vectors [P, n, dim] to search with; `own` is the index of the reference track they come from, or None."""
+
+    vectors: Tensor
+    own: int | None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows of the table from `first_row` on; those that do not count, and silent ones, are zero vectors."""
+
+    first_row: int
+    vectors: Tensor  # [m, dim]
+    tracks: np.ndarray  # int32 [m], index of the reference track, -1 where the row does not count
+    start_s: np.ndarray  # float64 [m]
+
+
+class Blocks:
+    """The table as it was when the sweep began, in order of fragments: a track's windows are neighbours, in order."""
+
+    def __init__(
+        self, catalogue: Catalogue, references: References, silence_db: float, fresh_only: bool = False
+    ) -> None:
+        newest: Any = catalogue.table(fingerprints.table_name(references.model_id))
+        self._table = newest.checkout_version(references.version)
+        self._ids = references.tracks["track_id"].combine_chunks()
+        self._hashes = references.tracks["content_hash"].combine_chunks()
+        self._silence_db = silence_db
+        fresh = sorted(references.fresh or ())
+        self._fresh = pa.array(fresh, pa.string()) if fresh_only else None
+        self._filters: list[str | None] = [None]
+        found = any(index["fields"] == ["track_id"] for index in self._table.list_indices())
+        if fresh_only and fresh and (found or len(fresh) <= IDS_PER_FILTER):
+            runs = range(0, len(fresh), IDS_PER_FILTER)
+            self._filters = [is_one_of("track_id", fresh[start : start + IDS_PER_FILTER]) for start in runs]
+        self.num_rows = sum(int(self._table.count_rows(some)) for some in self._filters)
+
+    def which(self, rows: pa.RecordBatch) -> np.ndarray:
+        """Index int32 [m] of each row's reference track, -1 for one that does not count."""
+        found = pc.index_in(rows.column("track_id"), value_set=self._ids)
+        same = pc.equal(self._hashes.take(found), rows.column("content_hash"))
+        loud = pc.greater_equal(rows.column("level_db"), self._silence_db)
+        counts = pc.fill_null(pc.and_(same, loud), False)
+        if self._fresh is not None:
+            counts = pc.and_(counts, pc.is_in(rows.column("track_id"), value_set=self._fresh))
+        return np.asarray(pc.if_else(counts, found, -1).to_numpy(zero_copy_only=False), np.int32)
+
+    def __iter__(self) -> Iterator[Block]:
+        row = 0
+        for some in self._filters:
+            batches = self._table.to_batches(columns=COLUMNS, filter=some, batch_size=BLOCK_ROWS, batch_readahead=1)
+            for batch in of_rows(BLOCK_ROWS, batches):
+                yield self._block(batch, row)
+                row += batch.num_rows
+
+    def sample(self, blocks: int) -> Iterator[Block]:
+        """Small blocks from all over the table."""
+        for start in np.linspace(0, max(0, self.num_rows - SAMPLE_ROWS), blocks).astype(int).tolist():
+            rows = self._table.to_table(columns=COLUMNS, offset=start, limit=SAMPLE_ROWS)
+            for batch in rows.combine_chunks().to_batches():
+                yield self._block(batch, start)
+
+    def _block(self, rows: pa.RecordBatch, first_row: int) -> Block:
+        tracks = self.which(rows)
+        dim = rows.column("vector").type.list_size
+        vectors = torch.from_dlpack(rows.column("vector").flatten()).view(-1, dim)  # Arrow's memory: only to be read
+        if (none := tracks < 0).any():
+            vectors = vectors.masked_fill(torch.from_numpy(none)[:, None], 0.0)
+        return Block(first_row, vectors, tracks, rows.column("start_s").to_numpy())
+
+
+def of_rows(size: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same rows in batches of that size, the last one smaller: Lance ends one with each fragment."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        while sum(part.num_rows for part in waiting) + batch.num_rows >= size:
+            room = size - sum(part.num_rows for part in waiting)
+            yield _joined([*waiting, batch.slice(0, room)])
+            waiting, batch = [], batch.slice(room)
+        if batch.num_rows:
+            waiting.append(batch)
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    return pa.concat_batches(parts) if len(parts) > 1 else parts[0]
+
+
+class ExactReferences:
+    """Every row is looked at; the table is read once for all the queries given together.
+
+    fresh_only: every row of the fresh tracks. How strong a hit is, is then told against rows from all over the table,
+    or a score would say what came last.
+    """
+
+    def __init__(self, catalogue: Catalogue, references: References, config: Config, fresh_only: bool = False) -> None:
+        self._blocks = Blocks(catalogue, references, config.search.silence_db, fresh_only)
+        self._cohort: list[Block] | None = None
+        if fresh_only:
+            everything = Blocks(catalogue, references, config.search.silence_db)
+            small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
+            self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
+        self._config, self._window_s = config, references.window_s
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides the GPUs that a task did not ask for
+        self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
+        self.row_centre_s = np.zeros(self._blocks.num_rows)
+
+    def search(self, queries: Sequence[Queries]) -> list[Hits]:
+        """Hits of each, whose rows are those of `row_track` and `row_centre_s`; own rows are never among them.
+
+        All windows are searched with as if they were of one track: a product of two large matrices costs less.
+        """
+        together = torch.cat([query.vectors for query in queries], 1).to(self._device)
+        search = ExactSearch(together, self._config.search.hits_per_window, self._config.first_pass)
+        for block in self._blocks:
+            if self._cohort is not None and (block.tracks < 0).all():
+                continue
+            rows = slice(block.first_row, block.first_row + len(block.tracks))
+            self.row_track[rows] = block.tracks
+            self.row_centre_s[rows] = block.start_s + self._window_s / 2
+            add_block(search, block, queries)
+        hits = search.hits()
+        if self._cohort is not None:
+            usual = ExactSearch(together, 1)
+            for block in self._cohort:
+                add_block(usual, block, queries)
+            mean, deviation = (values.cpu().numpy() for values in usual.background_statistics())
+            hits = replace(hits, z_score=(hits.cosine - mean[hits.window]) / deviation[hits.window])
+        return divided(hits, [query.vectors.shape[1] for query in queries])
+
+
+def add_block(search: ExactSearch, block: Block, queries: Sequence[Queries]) -> None:
+    """Search a block for the windows of all `queries`, which are those of `search`; each but in its own track."""
+    inside = set(block.tracks.tolist())
+    stop = 0
+    for own, alike in itertools.groupby(queries, lambda query: query.own if query.own in inside else None):
+        start, stop = stop, stop + sum(query.vectors.shape[1] for query in alike)
+        for first, last in runs_without(block.tracks, own):
+            search.add(block.vectors[first:last], block.first_row + first, slice(start, stop))
+
+
+def divided(hits: Hits, windows: Sequence[int]) -> list[Hits]:
+    """Hits by window, of queries of so many windows each, by query."""
+    edges = np.cumsum([0, *windows])
+    cuts = np.searchsorted(hits.window, edges)
+    columns = [getattr(hits, field.name) for field in fields(Hits)]
+    parts = [Hits(*(column[start:stop] for column in columns)) for start, stop in itertools.pairwise(cuts)]
+    return [replace(part, window=part.window - np.int32(edge)) for part, edge in zip(parts, edges[:-1], strict=True)]
+
+
+def runs_without(tracks: np.ndarray, own: int | None) -> list[tuple[int, int]]:
+    """Runs [start, stop) of rows that are of another track than `own`."""
+    others = np.ones(len(tracks), bool) if own is None else tracks != own
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], others.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -1,0 +1,128 @@
+"""Features of whole tracks and of spans of them, put together from their segments."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
+from asid_core.model.fingerprinter import LEVEL_FLOOR_DB, Fingerprinter
+from asid_core.signal.framing import FrontEnd, core_frames, core_span
+from asid_core.signal.log_frequency import LogFrequencyFrontEnd
+from pipelines.store.audio import Piece, pieces_of_tracks
+from pipelines.store.catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class TrackFeatures:
+    """A whole track, as a query needs it. At 40 ms an hour of it is 56 MB."""
+
+    track_id: str
+    model: Tensor  # [F, T], the model's front end
+    audio: Tensor  # [bins, T], whitened log-frequency frames of 40 ms: what verification compares
+    power: Tensor  # float64 [T + 1], running sum of each model frame's mean square
+
+    def level_db(self, centre_frames: Tensor, window_frames: int) -> Tensor:
+        """RMS re full scale, [n], of the windows around centres [n] (float), as far as the track goes."""
+        last = self.power.shape[0] - 1
+        start = (centre_frames - window_frames / 2).round().long().clamp(0, last)
+        stop = (centre_frames + window_frames / 2).round().long().clamp(0, last)
+        mean = (self.power[stop] - self.power[start]) / (stop - start).clamp(min=1)
+        return (10 * mean.clamp(min=1e-30).log10()).clamp(min=LEVEL_FLOOR_DB)
+
+
+@functools.lru_cache(maxsize=1)
+def _front_end(config: LogFrequencyConfig) -> LogFrequencyFrontEnd:
+    return LogFrequencyFrontEnd(config)
+
+
+def audio_front_end(model: Fingerprinter, config: LogFrequencyConfig) -> FrontEnd:
+    """The front end of verification: the model's own where it is the same, then one spectrum serves both."""
+    return model.front_end if model.config.model.front_end == config else _front_end(config)
+
+
+def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFrequencyConfig) -> Iterator[TrackFeatures]:
+    """Whole tracks from their pieces, one track at a time, each track's pieces in order. config: of verification."""
+    front_end = audio_front_end(model, config)
+    own = front_end is model.front_end
+    for track_id, some in itertools.groupby(pieces, key=lambda piece: piece.track_id):
+        frames, audio, powers = [], [], []
+        for piece in some:
+            piece = at_least_a_window(piece, model)
+            frames.append(frames_of(piece, model.front_end))
+            audio.append(frames[-1] if own else frames_of(piece, front_end))
+            powers.append(power_of(piece, model.hop_samples))
+        joined = torch.cat(frames, 1)
+        power = F.pad(torch.cat(powers).cumsum(0), (1, 0))
+        yield TrackFeatures(track_id, joined, joined if own else torch.cat(audio, 1), power)
+
+
+def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
+    """A piece that is a whole track shorter than a window, zero-padded to one; else as it is."""
+    padded = model.padded(piece.waveform, piece.start_samples)
+    if not piece.is_last or len(padded) == len(piece.waveform):
+        return piece
+    return replace(piece, waveform=padded, core_samples=len(padded) - piece.lead_samples)
+
+
+def frames_of(piece: Piece, front_end: FrontEnd) -> Tensor:
+    """The frames [F, t] centred in the piece's core."""
+    return core_frames(front_end, piece.waveform, piece.start_samples, piece.lead_samples, piece.core_samples)
+
+
+def power_of(piece: Piece, hop_samples: int) -> Tensor:
+    """Mean square float64 [t] of the hop that begins at each frame of the core."""
+    start, stop = core_span(piece.start_samples, piece.core_samples, piece.is_last, hop_samples)
+    skip = start * hop_samples - piece.start_samples + piece.lead_samples
+    audio = piece.waveform[skip:][: (stop - start) * hop_samples].double()
+    audio = F.pad(audio, (0, (stop - start) * hop_samples - len(audio)))
+    return audio.view(-1, hop_samples).square().mean(1)
+
+
+class SpanFeatures:
+    """Features of spans of catalogue tracks; those of whole segments are kept, the least recently used go first."""
+
+    def __init__(self, catalogue: Catalogue, tracks: pa.Table, model: Fingerprinter, max_bytes: int) -> None:
+        """tracks: columns track_id, segment_files and num_segments; spans are asked for by row of it."""
+        self._catalogue, self._tracks, self._model, self._max_bytes = catalogue, tracks, model, max_bytes
+        self._kept: OrderedDict[tuple[FrontEnd, int, int], Tensor] = OrderedDict()
+        self._bytes = 0
+
+    def span(self, front_end: FrontEnd, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        """([F, T], seconds of frame 0 in the track): at least the given span, as far as the track goes."""
+        core_s = self._catalogue.core_samples / SAMPLE_RATE_HZ
+        end = self._tracks["num_segments"][track].as_py() - 1
+        first, last = (min(max(0, int(second / core_s)), end) for second in (start_s, end_s))
+        keys = [(front_end, track, index) for index in range(first, last + 1)]
+        if not all(key in self._kept for key in keys):
+            self._read(keys)
+        found = torch.cat([self._kept[key] for key in keys], 1)
+        for key in keys:
+            self._kept.move_to_end(key)
+        while self._bytes > self._max_bytes and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= dropped.nbytes
+        hop = front_end.config.hop_samples
+        return found, -(-first * self._catalogue.core_samples // hop) * hop / SAMPLE_RATE_HZ
+
+    def _read(self, keys: Sequence[tuple[FrontEnd, int, int]]) -> None:
+        """Make sure of the frames of some segments of one track. Raises FileNotFoundError."""
+        track = keys[0][1]
+        track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
+        for index, piece in enumerate(pieces_of_tracks(self._catalogue, [(track_id, files)])):
+            key = (keys[0][0], track, index)
+            if key in keys and key not in self._kept:
+                self._kept[key] = frames_of(at_least_a_window(piece, self._model), key[0])
+                self._bytes += self._kept[key].nbytes
+        if not all(key in self._kept for key in keys):
+            raise FileNotFoundError(
+                f"segments of {track_id} are missing from {files}: was it segmented again meanwhile?"
+            )

@@ -1,0 +1,166 @@
+"""One track after the other against the references: probe, search, align, rerank, verify, score. No Ray here."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asid_core.config import SAMPLE_RATE_HZ, Config
+from asid_core.matching.align import align
+from asid_core.matching.coarse import Hits
+from asid_core.matching.score import kind, probability
+from asid_core.matching.verify import Verified, Verifier
+from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.search.approximate import IndexedReferences
+from pipelines.search.exact import ExactReferences, Queries, References
+from pipelines.search.features import SpanFeatures, TrackFeatures, audio_front_end, features_of
+from pipelines.search.rerank import rerank
+from pipelines.store import detections
+from pipelines.store.audio import Piece
+from pipelines.store.catalogue import Catalogue
+
+SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; held three times meanwhile
+TOGETHER_S = 6 * 3600.0  # of tracks searched with together: their features, 336 MB, wait meanwhile
+PIECE_WINDOWS = 512  # of a track, probed and searched as one
+SPAN_BYTES = 256 * 1024**2  # features of references kept by a worker: half an hour of 40 ms frames is 28 MB
+
+
+@dataclass
+class _Query:
+    """A track on its way: its windows (those that are not silent) and the hits that came so far."""
+
+    features: TrackFeatures
+    centres: Tensor  # float64 [n], in frames
+    hits: list[Hits] = field(default_factory=list)
+    searched: int = 0  # windows
+
+
+class Identifier:
+    """The model, the references and the settings; kept by a worker over its tracks."""
+
+    def __init__(self, catalogue: Catalogue, model: Fingerprinter, config: Config, references: References) -> None:
+        self.model, self._config, self._references = model.for_inference(), config, references
+        self._probes = config.probes.grid
+        self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
+        self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
+        exact = ExactReferences(catalogue, references, config)
+        self._search: ExactReferences | IndexedReferences = exact
+        if len(exact.row_track) >= config.search.exact_below_rows:
+            self._search = IndexedReferences(catalogue, references, config)
+        self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
+
+    def excerpts(self, tracks: Mapping[str, str]) -> None:
+        """Names that pieces may have, and the track_id each is cut from: it is not looked for in that track."""
+        self._own.update({name: self._own[track_id] for name, track_id in tracks.items() if track_id in self._own})
+
+    def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """(track_id, rows of schema.DETECTIONS without sweep_id) of each track, best reference first.
+
+        Tracks are searched together until their vectors fill SEARCH_BYTES, or they are TOGETHER_S long; a long one is
+        searched piece by piece.
+        """
+        waiting: list[_Query] = []
+        together: list[tuple[_Query, int, Tensor]] = []
+        for features in features_of(pieces, self.model, self._config.verify.features):
+            query = _Query(features, self.centres(features))
+            waiting.append(query)
+            for start in range(0, len(query.centres), PIECE_WINDOWS):
+                together.append((query, start, self.vectors(features, query.centres[start : start + PIECE_WINDOWS])))
+                if sum(vectors.nbytes for _, _, vectors in together) >= SEARCH_BYTES:
+                    self._look_up(together)
+                    together = []
+            frames = sum(query.features.model.shape[1] for query in waiting)
+            if frames * self.model.hop_samples >= TOGETHER_S * SAMPLE_RATE_HZ:
+                self._look_up(together)
+                together = []
+            while waiting and waiting[0].searched == len(waiting[0].centres):
+                yield self._finished(waiting.pop(0))
+        self._look_up(together)
+        yield from map(self._finished, waiting)
+
+    def centres(self, features: TrackFeatures) -> Tensor:
+        """Centres float64 [n], in frames, of the windows to search with: one every `probes.query_hop_s`, or all."""
+        front = self.model.config.model.front_end
+        half = front.window_frames / 2
+        hop = self._config.probes.query_hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
+        room = max(features.model.shape[1] - front.window_frames, 0)
+        centres = half + torch.arange(int(room / hop) + 1, dtype=torch.float64) * hop
+        return centres[features.level_db(centres, front.window_frames) >= self._config.search.silence_db]
+
+    def vectors(self, features: TrackFeatures, centres: Tensor) -> Tensor:
+        """Vectors [P, n, dim] of the windows around `centres`, probed; only the frames around them are looked at."""
+        window_frames = self.model.config.model.front_end.window_frames
+        reach = int(window_frames / 2 / min(self._config.probes.tempo_ratios)) + 2
+        start = max(0, int(centres[0]) - reach)
+        return self.model.probe(features.model[:, start : int(centres[-1]) + reach], centres - start, self._probes)
+
+    def _look_up(self, together: Sequence[tuple[_Query, int, Tensor]]) -> None:
+        for search in {self._searching(query) for query, _, _ in together}:
+            some = [item for item in together if self._searching(item[0]) is search]
+            queries = [Queries(vectors, self._own.get(query.features.track_id)) for query, _, vectors in some]
+            for (query, start, vectors), hits in zip(some, search.search(queries), strict=True):
+                query.hits.append(dataclasses.replace(hits, window=hits.window + start))
+                query.searched += vectors.shape[1]
+
+    def _searching(self, query: _Query) -> ExactReferences | IndexedReferences:
+        """Where its hits are sought: everywhere, or for a track that was swept before in those that came since."""
+        fresh = self._references.fresh
+        return self._search if self._fresh is None or query.features.track_id in (fresh or ()) else self._fresh
+
+    def _finished(self, query: _Query) -> tuple[str, list[dict[str, Any]]]:
+        """Align, rerank, verify and score the hits of a track."""
+        if not query.hits:
+            return query.features.track_id, []
+        hits = Hits(*(np.concatenate([getattr(part, f.name) for part in query.hits]) for f in dataclasses.fields(Hits)))
+        search = self._searching(query)
+        rows = (search.row_track, search.row_centre_s)
+        centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
+        candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search)
+        reranked = rerank(
+            self.model, query.features, query.centres, self._spans, rows, candidates, self._config.search.rerank_pairs
+        )
+        verifier = Verifier(query.features.audio, self._reference_features, self._config.verify)
+        # verification moves candidates and finds more of them, but they keep the window pairs they came from
+        by_pairs = {id(candidate.window_pairs): score for candidate, score in zip(candidates, reranked, strict=True)}
+        query_s = query.features.audio.shape[1] * verifier.frame_s
+        found = [
+            self._row(one, by_pairs[id(one.candidate.window_pairs)], query_s) for one in verifier.verify(candidates)
+        ]
+        return query.features.track_id, self._ranked(query, found)
+
+    def _reference_features(self, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        return self._spans.span(audio_front_end(self.model, self._config.verify.features), track, start_s, end_s)
+
+    def _row(self, found: Verified, rerank_score: float | None, query_s: float) -> dict[str, Any]:
+        reference_s = self._references.tracks["duration_s"][found.candidate.reference].as_py()
+        return {
+            "query_start_s": found.query_start_s,
+            "query_end_s": found.query_end_s,
+            "reference": found.candidate.reference,
+            "reference_start_s": found.reference_start_s,
+            "reference_end_s": found.reference_end_s,
+            "score": probability(found, rerank_score, self._config.score),
+            "rerank_score": rerank_score,
+            "coarse_score": found.candidate.coarse_score,
+            "verify_score": found.verify_score,
+            "verify_margin": found.verify_margin,
+            "tempo_ratio": found.tempo_ratio,
+            "pitch_semitones": found.pitch_semitones,
+            "num_windows": found.candidate.num_windows,
+            "kind": kind(found, query_s, reference_s),
+        }
+
+    def _ranked(self, query: _Query, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Rows by falling score, references numbered by their best."""
+        rows = list(found)
+        for row in rows:
+            row["reference_id"] = self._references.tracks["track_id"][row.pop("reference")].as_py()
+            row["query_id"] = query.features.track_id
+            row["model_id"] = self._references.model_id
+        return detections.ranked(rows)

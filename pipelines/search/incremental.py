@@ -1,0 +1,90 @@
+"""What a new sweep may take over from an earlier one: the detections of pairs of tracks that are both unchanged.
+
+New tracks are searched for everywhere and everywhere for new tracks; with the old detections that is a full sweep. How
+strong an old hit is was told against the tracks of its time: `coarse_score` stays as it was then (ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from asid_core.schema import DETECTIONS
+from pipelines.store import detections
+from pipelines.store.catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class Before:
+    """Where an earlier sweep has the detections of an unchanged query: under which id, in which shard's part."""
+
+    track_id: str
+    shard: int
+
+
+@dataclass(frozen=True)
+class Base:
+    """An earlier sweep: what has become of the ids in it. Small: ids that are as they were are in neither."""
+
+    sweep_id: str
+    renamed: dict[str, str]  # its id -> today's
+    dropped: frozenset[str]  # its ids of tracks that are gone or changed
+
+    def today(self, track_id: str) -> str | None:
+        """Today's id of one of its tracks; None where that audio is no longer there."""
+        return self.renamed.get(track_id) or (None if track_id in self.dropped else track_id)
+
+
+def find_base(
+    catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool
+) -> tuple[Base, dict[str, Before | None]] | None:
+    """The newest sweep that ended under the same `settings` and, by today's id, the tracks it knew with the same audio
+    (None where they were no queries of it). None where there is no such sweep.
+
+    renames: whether a track that has another id now is known by its audio.
+    """
+    ended = [head for head in detections.sweeps(catalogue) if head.get("settings") == settings]
+    if not ended:
+        return None
+    sweep_id = ended[-1]["sweep_id"]
+    table = detections.read_tracks(catalogue, sweep_id)
+    then = dict(zip(detections.pairs(table), table["shard"].to_pylist(), strict=True))
+    now = set(detections.pairs(tracks))
+    lost = then.keys() - now
+    gone = {content_hash: track_id for track_id, content_hash in sorted(lost)}
+    was: dict[str, Before | None] = {}
+    renamed: dict[str, str] = {}
+    for track_id, content_hash in sorted(now):
+        old = track_id
+        if (track_id, content_hash) not in then:
+            if not renames or content_hash not in gone:
+                continue
+            old = gone.pop(content_hash)
+            renamed[old] = track_id
+        shard = then[old, content_hash]
+        was[track_id] = None if shard is None else Before(old, shard)
+    dropped = {track_id for track_id, _ in lost} - renamed.keys()
+    return Base(sweep_id, renamed, frozenset(dropped)), was
+
+
+def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows (schema.DETECTIONS, under today's ids) of these queries, by today's id, whose reference is unchanged too."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    by_shard: dict[int, dict[str, str]] = {}
+    for track_id, before in queries:
+        by_shard.setdefault(before.shard, {})[before.track_id] = track_id
+    for shard, wanted in sorted(by_shard.items()):
+        filesystem, path = detections.part(catalogue, base.sweep_id, shard).arrow()
+        with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+            rows = file.read(columns=DETECTIONS.names)
+        for row in rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string()))).to_pylist():
+            reference = base.today(row["reference_id"])
+            if reference is not None:
+                query = wanted[row["query_id"]]
+                found.setdefault(query, []).append(row | {"query_id": query, "reference_id": reference})
+    return found

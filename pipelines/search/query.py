@@ -1,0 +1,45 @@
+"""What do these files sample? The way of a sweep, for recordings that need not be in the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from asid_core.config import Config
+from asid_core.schema import DETECTIONS
+from asid_core.signal.decode import DecodeError
+from pipelines.search.identify import Identifier
+from pipelines.search.sweep import find_references
+from pipelines.store import fingerprints
+from pipelines.store.audio import Piece, pieces_of_file
+from pipelines.store.catalogue import Catalogue
+
+SWEEP_ID = "query"  # of the rows: they are not kept
+
+
+def query(
+    files: Sequence[str], catalogue: Catalogue, config: Config, weights: str, top: int
+) -> tuple[pa.Table, dict[str, str]]:
+    """The best `top` rows (schema.DETECTIONS) of each file at or above the config's threshold; `query_id` is the file.
+
+    Also why files could not be read, by file; of one that is damaged further on, what comes before counts. Raises
+    CatalogueError where there are no fingerprints.
+    """
+    model = fingerprints.load_model(weights, config)
+    _, references = find_references(catalogue, model)
+    identifier = Identifier(catalogue, model, config, references)
+    unreadable: dict[str, str] = {}
+    found = dict(identifier.identify(_pieces(dict.fromkeys(files), catalogue, unreadable)))
+    rows = [row | {"sweep_id": SWEEP_ID} for file in files for row in found.get(file, [])[:top]]
+    table = pa.Table.from_pylist(rows, schema=DETECTIONS)
+    return table.filter(pc.greater_equal(table.column("score"), config.score.threshold)), unreadable
+
+
+def _pieces(files: Iterable[str], catalogue: Catalogue, unreadable: dict[str, str]) -> Iterator[Piece]:
+    for file in files:
+        try:
+            yield from pieces_of_file(file, catalogue)
+        except (DecodeError, OSError) as error:
+            unreadable[file] = str(error)

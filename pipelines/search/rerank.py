@@ -1,0 +1,85 @@
+"""The reranker on the aligned window pairs of candidates: nodes are made for these windows only, each window once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
+from asid_core.matching.align import Candidate
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.signal.probing import probed_patches
+from pipelines.search.features import SpanFeatures, TrackFeatures
+
+PAIRS_PER_CANDIDATE = 4  # a GNN makes the nodes of some 30 windows a second and core
+
+
+@torch.no_grad()
+def rerank(
+    model: Fingerprinter,
+    features: TrackFeatures,
+    centres: Tensor,
+    spans: SpanFeatures,
+    rows: tuple[np.ndarray, np.ndarray],
+    candidates: Sequence[Candidate],
+    max_pairs: int,
+) -> list[float | None]:
+    """Mean probability over each candidate's strongest pairs; None without a reranker, or once `max_pairs` are spent.
+
+    centres [n], in frames, of the query's windows; rows: reference track and centre_s by row of the reference table.
+    """
+    scores: list[float | None] = [None] * len(candidates)
+    if model.reranker is None:
+        return scores
+    chosen: list[tuple[int, tuple[int, float, float], int]] = []  # candidate, query window and probe, row
+    for at, candidate in enumerate(candidates):
+        for window, row in candidate.window_pairs[: min(PAIRS_PER_CANDIDATE, max_pairs - len(chosen))].tolist():
+            chosen.append((at, (window, candidate.pitch_semitones, candidate.tempo_ratio), row))
+    if not chosen:
+        return scores
+    query_keys = list(dict.fromkeys(key for _, key, _ in chosen))
+    row_keys = list(dict.fromkeys(row for _, _, row in chosen))
+    query = _nodes(model, [_query_patch(model, features.model, centres, *key) for key in query_keys])
+    reference = _nodes(model, [_reference_patch(model, spans, rows, row) for row in row_keys])
+    pairs = [(query_keys.index(key), row_keys.index(row)) for _, key, row in chosen]
+    left, right = (torch.tensor(side) for side in zip(*pairs, strict=True))
+    found = model.reranker(query[left], reference[right])
+    for at in {at for at, _, _ in chosen}:
+        scores[at] = float(found[[i for i, (owner, _, _) in enumerate(chosen) if owner == at]].mean())
+    return scores
+
+
+def _nodes(model: Fingerprinter, patches: Sequence[Tensor]) -> Tensor:
+    parts = torch.cat(list(patches)).split(model.windows_per_batch)
+    nodes = [found for part in parts if (found := model.encode_patches(part)[1]) is not None]
+    return torch.cat(nodes).float()
+
+
+def _query_patch(
+    model: Fingerprinter, features: Tensor, centres: Tensor, window: int, semitones: float, tempo_ratio: float
+) -> Tensor:
+    """What the encoder takes [1, bins, frames] of a query window, the candidate's pitch and tempo undone."""
+    front = model.config.model.front_end
+    if isinstance(front, LogFrequencyConfig):
+        reach = int(front.window_frames / 2 / tempo_ratio) + 2
+        start = max(0, int(centres[window]) - reach)
+        around = features[:, start : int(centres[window]) + reach]
+        step = 12 / front.bins_per_octave
+        semitones = round(semitones / step) * step
+        return probed_patches(around, centres[window : window + 1] - start, [semitones], tempo_ratio, front)[0]
+    first = round(float(centres[window]) - front.window_frames / 2)
+    return model.patches(features[None, :, first : first + front.window_frames])
+
+
+def _reference_patch(
+    model: Fingerprinter, spans: SpanFeatures, rows: tuple[np.ndarray, np.ndarray], row: int
+) -> Tensor:
+    track, centre_s = int(rows[0][row]), float(rows[1][row])
+    start_s = centre_s - model.window_s / 2
+    features, origin_s = spans.span(model.front_end, track, start_s, start_s + model.window_s)
+    first = round((start_s - origin_s) * SAMPLE_RATE_HZ / model.hop_samples)
+    window = features[:, first : first + model.config.model.front_end.window_frames]
+    return model.patches(model.windows(window))

@@ -1,0 +1,214 @@
+"""The catalogue: all state of a corpus under one URI (DESIGN section 3), and the commit rule.
+
+Only the driver commits: two `merge_insert` of the same new key at once may both add it.
+`lance` is imported inside functions: it is not fork-safe and must come after `ray.init`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
+from asid_core.schema import REJECTS, TRACKS
+from pipelines.store.location import Location
+
+if TYPE_CHECKING:
+    from lance import LanceDataset
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+WITHDRAWN = "withdrawn"  # the stage of a reject row that takes back the earlier ones of its track
+IDS_PER_FILTER = 1000
+
+
+class CatalogueError(RuntimeError):
+    """The catalogue is missing, of another format, or cut otherwise; the message says what to do."""
+
+
+def new_run_id(verb: str) -> str:
+    """Sorts by time: UTC to the millisecond, the verb, four random digits."""
+    now = time.time()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
+    return f"{stamp}.{int(now * 1000) % 1000:03d}Z-{verb}-{secrets.token_hex(2)}"
+
+
+def quoted(text: str) -> str:
+    """`text` as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def is_one_of(column: str, values: Sequence[str]) -> str:
+    """The SQL filter of rows whose `column` is one of `values`."""
+    return f"{column} IN ({', '.join(map(quoted, values))})"
+
+
+class Catalogue:
+    """An open catalogue.
+
+    create: make it if it is not there. geometry: how its segments are (to be) cut; an existing catalogue that was
+    cut otherwise is refused. Raises CatalogueError.
+    """
+
+    def __init__(self, uri: str, create: bool = False, geometry: SegmentConfig | None = None) -> None:
+        self.location = Location(uri)
+        head = self.location.join("catalogue.json")
+        if not head.exists():
+            if not create:
+                raise CatalogueError(f"no catalogue at {self.location}; make one with `asid segment` or `asid run`")
+            head.write_bytes(json.dumps(self._head(geometry or SegmentConfig()), indent=2).encode())
+        found = json.loads(head.read_bytes())
+        if found.get("format") != FORMAT:
+            raise CatalogueError(
+                f"{head} is of format {found.get('format')}, this asid reads {FORMAT}: make a new catalogue"
+            )
+        self.core_samples: int = found["core_samples"]
+        self.margin_samples: int = found["margin_samples"]
+        if geometry is not None:
+            self.check_geometry(geometry)
+
+    @staticmethod
+    def _head(geometry: SegmentConfig) -> dict[str, int]:
+        return {
+            "format": FORMAT,
+            "sample_rate_hz": SAMPLE_RATE_HZ,
+            "core_samples": round(geometry.core_s * SAMPLE_RATE_HZ),
+            "margin_samples": round(geometry.margin_s * SAMPLE_RATE_HZ),
+        }
+
+    def check_geometry(self, geometry: SegmentConfig) -> None:
+        """Raises CatalogueError where this catalogue's segments were cut with another core or margin."""
+        wanted = self._head(geometry)
+        if (wanted["core_samples"], wanted["margin_samples"]) != (self.core_samples, self.margin_samples):
+            raise CatalogueError(
+                f"{self.location} has segments of {self.core_samples / SAMPLE_RATE_HZ:g} s with margins of "
+                f"{self.margin_samples / SAMPLE_RATE_HZ:g} s, the config asks for {geometry.core_s:g} s and "
+                f"{geometry.margin_s:g} s: use the same segment.core_s and segment.margin_s, or a new catalogue"
+            )
+
+    # Lance tables
+
+    def table(self, name: str) -> LanceDataset | None:
+        """The Lance table `name` (such as `fingerprints-<model_id>`), newest version; None before its first row."""
+        import lance
+
+        uri, options = self.location.join(f"{name}.lance").lance()
+        try:
+            return lance.dataset(uri, storage_options=options)
+        except ValueError as error:  # what pylance raises for a table that is not there
+            if "not found" in str(error).lower():
+                return None
+            raise
+
+    def upsert(self, name: str, rows: pa.Table, on: str) -> None:
+        """Add rows to a Lance table, replacing those of the same key `on`, in one atomic commit. Driver only."""
+        import lance
+
+        if not rows.num_rows:
+            return
+        table = self.table(name)
+        if table is None:
+            uri, options = self.location.join(f"{name}.lance").lance()
+            lance.write_dataset(rows, uri, storage_options=options)
+        else:
+            table.merge_insert(on).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+
+    def delete(self, name: str, column: str, values: Iterable[str]) -> None:
+        """Remove the rows whose `column` is one of `values`. Driver only."""
+        values = list(values)
+        table = self.table(name)
+        if table is None:
+            return
+        for start in range(0, len(values), IDS_PER_FILTER):
+            table.delete(is_one_of(column, values[start : start + IDS_PER_FILTER]))
+
+    # tracks
+
+    def tracks(
+        self, columns: Sequence[str] | None = None, filter: str | None = None, batch_rows: int = 8192
+    ) -> Iterator[pa.RecordBatch]:
+        """The live tracks (schema.TRACKS), streamed; `filter` is SQL, such as `year < 1990`."""
+        table = self.table("tracks")
+        if table is not None:
+            yield from table.to_batches(
+                columns=None if columns is None else list(columns), filter=filter, batch_size=batch_rows
+            )
+
+    def tracks_of(self, track_ids: Sequence[str]) -> pa.Table:
+        """The live tracks among `track_ids`."""
+        batches: list[pa.RecordBatch] = []
+        for start in range(0, len(track_ids), IDS_PER_FILTER):
+            batches += self.tracks(filter=is_one_of("track_id", track_ids[start : start + IDS_PER_FILTER]))
+        return pa.Table.from_batches(batches, schema=TRACKS)
+
+    def live(self) -> dict[str, str]:
+        """track_id -> content_hash of every live track: some 200 bytes each, so 200 MB for a million."""
+        hashes: dict[str, str] = {}
+        for batch in self.tracks(columns=["track_id", "content_hash"]):
+            hashes.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
+        return hashes
+
+    def count_tracks(self) -> int:
+        table = self.table("tracks")
+        return 0 if table is None else int(table.count_rows())
+
+    def commit_tracks(self, rows: pa.Table) -> None:
+        """Make tracks (schema.TRACKS, one row a track_id) visible, replacing earlier ones. Driver only."""
+        self.upsert("tracks", rows.cast(TRACKS), on="track_id")
+
+    def delete_tracks(self, track_ids: Iterable[str]) -> None:
+        """Take tracks out of the catalogue. Their segments become garbage. Driver only."""
+        self.delete("tracks", "track_id", track_ids)
+
+    # rejects
+
+    def write_rejects(self, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
+        """Record files that could not be used (schema.REJECTS)."""
+        if not rows:
+            return
+        part = self.location.join("rejects", run_id, f"part-{time.time_ns()}-{secrets.token_hex(2)}.parquet")
+        with part.writing() as stream:
+            pq.write_table(pa.Table.from_pylist(list(rows), schema=REJECTS), stream)
+
+    def withdraw_rejects(self, run_id: str, track_ids: Iterable[str]) -> None:
+        """Forget the rejects of these tracks: they were accepted since, or are no longer in the corpus."""
+        empty = {"uri": "", "stage": WITHDRAWN, "error_type": "", "error": ""}
+        self.write_rejects(run_id, [{"track_id": track_id, **empty} for track_id in track_ids])
+
+    def rejects(self) -> pa.Table:
+        """The rejects that stand (schema.REJECTS): the latest of each track, none for tracks that are live."""
+        folder = self.location.join("rejects")
+        names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".parquet"))
+        latest: dict[str, dict[str, Any]] = {}
+        for name in names:  # run ids and part names sort by time
+            for row in self._read_rejects(folder.join(name)).to_pylist():
+                latest[row["track_id"]] = row
+        accepted = set(self.tracks_of(list(latest)).column("track_id").to_pylist()) if latest else set()
+        rows = [row for key, row in latest.items() if row["stage"] != WITHDRAWN and key not in accepted]
+        return pa.Table.from_pylist(rows, schema=REJECTS)
+
+    @staticmethod
+    def _read_rejects(part: Location) -> pa.Table:
+        filesystem, path = part.arrow()
+        return pq.ParquetFile(filesystem.open_input_file(path)).read()
+
+    # runs
+
+    def record_run(self, run_id: str, record: dict[str, Any]) -> None:
+        """Write runs/<run_id>.json: what ran, with which config, and how it ended."""
+        text = json.dumps({"run_id": run_id, **record}, indent=2, ensure_ascii=False)
+        self.location.join("runs", f"{run_id}.json").write_bytes(text.encode())
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every recorded run, oldest first."""
+        folder = self.location.join("runs")
+        names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
+        return [json.loads(folder.join(name).read_bytes()) for name in names]

@@ -1,0 +1,110 @@
+"""What is in a catalogue and what is left to do, found by looking at what is committed. Needs no Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.store import detections, lease
+from pipelines.store.catalogue import Catalogue
+
+FINGERPRINTS = "fingerprints-"
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """Fingerprints of one model: rows, live tracks that have them, live tracks that have none, tracks out of date."""
+
+    model_id: str
+    fingerprints: int
+    tracks: int
+    to_do: int
+    stale: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """Counts of a catalogue. `last_run`: the newest record of runs/.
+
+    sweeps: each sweep.json, oldest first. unfinished: sweeps under way or killed, with their parts so far.
+    found: detections of the newest sweep from its threshold on, by kind. unswept: live tracks that it did not know.
+    at_work: the lease of a run that holds the catalogue now.
+    """
+
+    tracks: int
+    audio_s: float
+    segments: int
+    rejects: int
+    models: list[ModelStatus]
+    sweeps: list[dict[str, Any]]
+    unfinished: dict[str, int]
+    found: dict[str, int]
+    unswept: int
+    last_run: dict[str, Any] | None
+    at_work: dict[str, Any] | None
+
+
+def status(catalogue: Catalogue) -> Status:
+    """Reads ids and hashes, never audio or vectors."""
+    audio_s, segments = 0.0, 0
+    for batch in catalogue.tracks(columns=["duration_s", "num_segments"]):
+        audio_s += pc.sum(batch.column(0)).as_py() or 0.0
+        segments += pc.sum(batch.column(1)).as_py() or 0
+    live = catalogue.live()
+    tables = [name for name in catalogue.location.folders() if name.startswith(FINGERPRINTS)]
+    runs = catalogue.runs()
+    begun, sweeps = detections.ids(catalogue), detections.sweeps(catalogue)
+    ended = {head["sweep_id"] for head in sweeps}
+    return Status(
+        tracks=len(live),
+        audio_s=audio_s,
+        segments=segments,
+        rejects=catalogue.rejects().num_rows,
+        models=[_model(catalogue, name.removesuffix(".lance"), live) for name in tables],
+        sweeps=sweeps,
+        unfinished={name: len(detections.parts(catalogue, name)) for name in begun if name not in ended},
+        found=_found(catalogue, sweeps[-1]) if sweeps else {},
+        unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else len(live),
+        last_run=runs[-1] if runs else None,
+        at_work=lease.holder(catalogue),
+    )
+
+
+def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus:
+    table = catalogue.table(name)
+    found: set[tuple[str, str]] = set()
+    rows = 0
+    if table is not None:
+        for batch in table.to_batches(columns=["track_id", "content_hash"]):
+            rows += batch.num_rows
+            pairs = pa.Table.from_batches([batch]).group_by(["track_id", "content_hash"]).aggregate([])
+            found.update(zip(pairs.column(0).to_pylist(), pairs.column(1).to_pylist(), strict=True))
+    current = found & set(live.items())
+    return ModelStatus(
+        name.removeprefix(FINGERPRINTS), rows, len(current), len(live) - len(current), len(found) - len(current)
+    )
+
+
+def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
+    """Detections of a sweep by kind, of what it reports."""
+    least = detections.threshold(head)
+    counts: dict[str, int] = {}
+    for part in detections.parts(catalogue, head["sweep_id"]):
+        filesystem, path = part.arrow()
+        rows = pq.read_table(path, filesystem=filesystem, columns=["kind", "score"], partitioning=None)
+        for value in pc.value_counts(rows.filter(pc.field("score") >= least).column("kind")).to_pylist():
+            counts[value["values"]] = counts.get(value["values"], 0) + value["counts"]
+    return counts
+
+
+def _unswept(catalogue: Catalogue, sweep_id: str, live: dict[str, str]) -> int:
+    """Live tracks that a sweep did not know, or knew with other audio."""
+    try:
+        known = detections.read_tracks(catalogue, sweep_id)
+    except FileNotFoundError:
+        return 0
+    return len(set(live.items()) - set(detections.pairs(known)))

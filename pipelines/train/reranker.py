@@ -1,0 +1,22 @@
+"""stems and a trained encoder -> its reranker, the encoder frozen, negatives the hardest of the batch."""
+
+from __future__ import annotations
+
+from asid_core.config import Config
+from asid_core.plain_values import to_dict
+from pipelines.runtime import Progress
+from pipelines.train.training import Trained, TrainingError, train
+from pipelines.train.worker import Job
+
+
+def train_reranker(
+    stems_uri: str, output_uri: str, config: Config, weights: str, workers: int = 1, progress: Progress | None = None
+) -> Trained:
+    """Train the reranker of `config` on top of the encoder of `weights`; needs a running Ray. Raises TrainingError."""
+    if not config.model.reranker.heads:
+        raise TrainingError("the config has no reranker: set model.reranker.heads=4")
+    training = config.training
+    job = Job(
+        "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights
+    )
+    return train(job, stems_uri, config, workers, progress)

@@ -1,0 +1,216 @@
+"""What each worker of a training runs: its shard of the spans, the loop, validation and checkpoints.
+
+The same for encoder and reranker; a worker that starts again goes on from the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from asid_core.config import Config, GnnConfig
+from asid_core.learning.baseline import encoder_task
+from asid_core.learning.growth import from_discriminant, has_graph_blocks, open_blocks, with_graph_blocks
+from asid_core.learning.loop import Loop, NotANumber, validation_pairs
+from asid_core.learning.pairs import Batch, Pairs
+from asid_core.learning.span_cache import SpanCache
+from asid_core.learning.spans import to_batch
+from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.linear import LinearEncoder
+from asid_core.plain_values import from_dict
+from pipelines.store.location import Location
+from pipelines.train.record import Record, load_weights
+from pipelines.train.stem_files import SPAN_SAMPLES
+
+log = logging.getLogger(__name__)
+
+VALIDATION_BATCH, VALIDATION_PAIRS = 64, 512
+SPANS_PER_STEP = 32  # read and prepared before each step, until all are: 3 s of a core
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker is given; plain values, so that it travels."""
+
+    what: str  # encoder or reranker
+    config: dict[str, Any]
+    output: str
+    steps: int
+    learning_rate: float
+    start: str | None  # weights to start from: a directory or URI as `--weights` takes it
+    validation: pa.Table | None = None  # schema.stems; the driver fills it in
+
+
+class Feed:
+    """Batches of `rows` rows, for ever: random cuts of the spans of this worker's shard, read once into memory.
+
+    With `again`, what does not fit there is read again and again, and takes the place of the oldest; workers of which
+    one has done so and another not would wait for each other for ever. The first batches are of the spans that there
+    are by then: a step need not wait for all of them.
+    """
+
+    def __init__(self, shard: Any, rows: int, memory: SpanCache, seed: int, again: bool) -> None:
+        self.shard, self.rows, self.memory, self.again = shard, rows, memory, again
+        self.generator = np.random.default_rng(seed)
+
+    def __iter__(self) -> Iterator[Batch]:
+        memory = self.memory
+        while (memory.full and self.again) or not len(memory):
+            for table in self.shard.iter_batches(
+                batch_size=SPANS_PER_STEP,
+                batch_format="pyarrow",
+                prefetch_batches=1,
+                local_shuffle_buffer_size=4 * SPANS_PER_STEP,
+                local_shuffle_seed=int(self.generator.integers(2**31)),
+            ):
+                memory.add(to_batch(table, SPAN_SAMPLES, self.generator))
+                if 2 * len(memory) >= self.rows:
+                    yield memory.draw(self.rows, self.generator)
+            if not len(memory):
+                raise RuntimeError("a worker got no spans at all: use fewer workers or more music")
+        while True:
+            yield memory.draw(self.rows, self.generator)
+
+
+def work(values: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import ray.train
+    import ray.train.torch
+
+    job: Job = values["job"]
+    config = from_dict(Config, job.config)
+    context = ray.train.get_context()
+    rank = context.get_world_rank()
+    torch.manual_seed(1000 * config.training.seed + rank)
+    device = ray.train.torch.get_device()
+    stages = _Stages(job, config, device)
+    state = _last_checkpoint()
+    loop = stages.loop(state)
+    shard = ray.train.get_dataset_shard("train")
+    seed = 1000 * config.training.seed + rank + 17 * loop.step
+    memory = SpanCache(loop.spectra, config.training.augmentation)
+    batches = iter(Feed(shard, config.training.batch_pairs, memory, seed, again=context.get_world_size() == 1))
+    record = Record(Location(job.output), rank, job.what)
+    held_out = _held_out(job, loop)
+    if loop.step == 0:
+        log.info("first step after %.0f s", time.time() - values["started"])
+        if job.what == "encoder" and job.start is not None:
+            _check(loop, held_out, record)  # the line to beat
+    try:
+        while loop.step < job.steps:
+            until = min(job.steps, (loop.step // config.training.check_every + 1) * config.training.check_every)
+            for measured in loop.run(batches, min(until, stages.end(loop))):
+                record.step(measured)
+            if stages.is_closed(loop) and loop.step >= stages.opening:
+                loop = stages.opened(loop, held_out.references)
+            _check(loop, held_out, record)
+    except NotANumber as error:
+        record.not_a_number(error)  # every worker is here: the run ends, and the driver says why
+    record.close()
+
+
+class _Stages:
+    """The encoder may train without its graph blocks first (training.graph_blocks_start); then they are opened."""
+
+    def __init__(self, job: Job, config: Config, device: torch.device) -> None:
+        self.job, self.config, self.device = job, config, device
+        wanted = isinstance(config.model.encoder, GnnConfig) and config.model.encoder.graph_blocks
+        fresh = job.what == "encoder" and job.start is None
+        self.opening = round(config.training.graph_blocks_start * job.steps) if wanted and fresh else 0
+
+    def loop(self, state: dict[str, Any] | None) -> Loop:
+        """The loop where it was left, or at its start."""
+        torch.manual_seed(self.config.training.seed)  # the same first weights on every worker
+        closed = (not state["graph_blocks"]) if state else self.opening > 0
+        if self.job.start is not None:
+            model = load_weights(self.job.start)
+            if self.job.what == "reranker":
+                model = _with_reranker(model, self.config)
+            elif isinstance(model.encoder, LinearEncoder):
+                model = from_discriminant(self.config, model)
+        else:
+            model = Fingerprinter(with_graph_blocks(self.config, False) if closed else self.config)
+        loop = self._around(model)
+        if state:
+            loop.restore(state)
+        return loop
+
+    def end(self, loop: Loop) -> int:
+        """The step at which this loop's model is done with."""
+        return self.opening if self.is_closed(loop) else self.job.steps
+
+    def is_closed(self, loop: Loop) -> bool:
+        """Whether this loop's model is yet to get its graph blocks."""
+        return self.opening > 0 and not has_graph_blocks(loop.task.model)
+
+    def opened(self, loop: Loop, patches: torch.Tensor) -> Loop:
+        """The same model with graph blocks, its optimiser fresh."""
+        after = self._around(open_blocks(loop.task.model.eval(), patches))
+        after.step = loop.step
+        return after
+
+    def _around(self, model: Fingerprinter) -> Loop:
+        model = model.to(self.device)
+        encoder = self.job.what == "encoder"
+        task: Task = encoder_task(model, self.config.training) if encoder else RerankerTask(model)
+        return Loop(task, self.config.training, self.job.steps, self.job.learning_rate)
+
+
+def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
+    """The encoder of `model` with a fresh reranker as `config` wants it."""
+    wanted = replace(model.config, model=replace(model.config.model, reranker=config.model.reranker))
+    fresh = Fingerprinter(wanted)
+    fresh.encoder.load_state_dict(model.encoder.state_dict())
+    assert fresh.reranker is not None
+    attend_to_likeness(fresh.reranker)
+    return fresh.eval()
+
+
+def _held_out(job: Job, loop: Loop) -> Pairs:
+    """Validation pairs, made once: the same rows, cuts and transforms in every run of this job.
+
+    Where there are few spans, several cuts of each: with 80 pairs a hit was worth more than what a run brings.
+    """
+    assert job.validation is not None
+    generator = np.random.default_rng(0)
+    memory = SpanCache(loop.spectra, loop.training.augmentation)
+    memory.add(to_batch(job.validation, SPAN_SAMPLES, generator))
+    size = min(VALIDATION_BATCH, len(memory))
+    return validation_pairs([memory.draw(size, generator) for _ in range(-(-VALIDATION_PAIRS // size))], loop)
+
+
+def _last_checkpoint() -> dict[str, Any] | None:
+    import ray.train
+
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is None:
+        return None
+    with checkpoint.as_directory() as directory:
+        state: dict[str, Any] = torch.load(Path(directory) / "state.pt", map_location="cpu", weights_only=True)
+    return state
+
+
+def _check(loop: Loop, held_out: Pairs, record: Record) -> None:
+    """Validate, keep the weights, report to Ray; every worker takes part, the first does the work."""
+    import ray.train
+
+    if record.rank:
+        ray.train.report({"step": loop.step})
+        return
+    figures = loop.task.validate(held_out)
+    record.check(loop, figures)
+    with tempfile.TemporaryDirectory(prefix="asid-") as directory:
+        state = loop.state() | {"graph_blocks": has_graph_blocks(loop.task.model)}
+        torch.save(state, Path(directory) / "state.pt")
+        metrics = {"step": loop.step, **figures}
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))

@@ -1,0 +1,44 @@
+"""Scores that mean what they say, and scores that do not."""
+
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss as sklearn_log_loss
+
+from benchmarks.lib.calibration import expected_calibration_error, log_loss, reliability, to_markdown, wilson
+
+
+def test_scores_that_mean_what_they_say_have_no_error() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.random(50_000)
+    bins = reliability(scores, rng.random(50_000) < scores)
+    assert sum(one.pairs for one in bins) == 50_000
+    assert expected_calibration_error(bins) < 0.01
+    assert all(one.interval[0] <= one.right <= one.interval[1] for one in bins)
+
+
+def test_scores_that_are_too_sure_have() -> None:
+    bins = reliability(np.full(10, 0.99), np.arange(10) < 6)
+    assert len(bins) == 1 and bins[0].right == 0.6
+    assert expected_calibration_error(bins) == pytest.approx(0.39)
+    assert "| 0.95 to 1 | 10 | 0.990 | 0.600 [" in to_markdown(bins)
+
+
+def test_the_ends_belong_to_the_outer_bins() -> None:
+    bins = reliability(np.array([0.0, 1.0]), np.array([False, True]))
+    assert [(one.low, one.pairs, one.right) for one in bins] == [(0.0, 1, 0.0), (0.95, 1, 1.0)]
+
+
+def test_log_loss_is_that_of_scikit_learn_and_finite_for_what_is_sure_and_wrong() -> None:
+    rng = np.random.default_rng(1)
+    scores, right = rng.random(200), rng.random(200) < 0.5
+    assert log_loss(scores, right) == pytest.approx(sklearn_log_loss(right, scores))
+    assert np.isfinite(log_loss(np.array([1.0]), np.array([False])))
+
+
+def test_wilsons_interval_solves_its_equation() -> None:
+    """Its ends are the shares p from which 0.3 of 50 lies 1.96 standard errors away."""
+    z = NormalDist().inv_cdf(0.975)
+    for end in wilson(0.3, 50, z):
+        assert abs(0.3 - end) == pytest.approx(z * np.sqrt(end * (1 - end) / 50))

@@ -1,0 +1,109 @@
+"""Noise tracks taken away and added, and the chart of it."""
+
+import itertools
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from asid_core import schema
+from asid_core.config import Config, ScoreConfig, SearchConfig
+from asid_core.evaluation.truth import Query, Relation, Truth
+from benchmarks import distractors
+from benchmarks.lib.curve import Series, curve
+from benchmarks.lib.distractors import fit_tails
+from benchmarks.lib.growth import Growth, Measured, pairs_of
+
+CONFIG = Config(search=SearchConfig(verify_tracks=5), score=ScoreConfig(intercept=-6.0, coarse=1.0, verify=0.0))
+NOISE, REFERENCES, QUERIES = 40, 6, 20
+
+
+def truth() -> Truth:
+    """Twenty queries of a minute; all but every fifth sample a reference."""
+    queries = tuple(Query(f"q{i}", 60.0, {"tier": "none" if i % 5 == 4 else "hard"}) for i in range(QUERIES))
+    relations = tuple(Relation(q.name, f"r{i % REFERENCES}") for i, q in enumerate(queries) if i % 5 != 4)
+    return Truth(queries, tuple(f"r{i}" for i in range(REFERENCES)), relations)
+
+
+def detections(true_coarse: float, rng: np.random.Generator) -> pa.Table:
+    """Right pairs of one coarse score; wrong ones of exponential scores; the final score is the coarse one's."""
+    fill = {"query_start_s": 0.0, "query_end_s": 5.0, "reference_start_s": 0.0, "reference_end_s": 5.0, "rank": 1,
+            "tempo_ratio": 1.0, "num_windows": 1, "kind": "sample", "sweep_id": "s", "model_id": "m"}  # fmt: skip
+    relevant = truth().relevant()
+    rows = []
+    for query, right in relevant.items():
+        for name in [*(f"r{i}" for i in range(REFERENCES)), *(f"noise_{i}" for i in range(NOISE))]:
+            coarse = true_coarse if name in right else 2 + float(rng.exponential(0.5))
+            score = 1 / (1 + np.exp(6 - coarse))
+            rows.append({"query_id": query, "reference_id": name, "coarse_score": coarse, "score": score, **fill})
+    return pa.Table.from_pylist(rows, schema=schema.DETECTIONS)
+
+
+def growth(true_coarse: float) -> Growth:
+    pairs = pairs_of(detections(true_coarse, np.random.default_rng(0)), truth(), "noise_")
+    return Growth(truth(), pairs, [f"noise_{i}" for i in range(NOISE)], CONFIG)
+
+
+def tails(scale: float = 0.5) -> dict:
+    rng = np.random.default_rng(1)
+    fitted = fit_tails([2 + rng.exponential(scale, 200) for _ in range(QUERIES)], 200)
+    return {f"q{i}": tail for i, tail in enumerate(fitted)}
+
+
+def test_synthetic_noise_of_the_same_statistics_costs_what_real_noise_does() -> None:
+    made = growth(4.5)
+    assert made.num_noise == NOISE
+    for size in (10, 40):
+        real, synthetic = made.with_real(size), made.with_synthetic(size, tails())
+        assert synthetic.map_all == pytest.approx(real.map_all, abs=0.12)
+        assert synthetic.auroc == pytest.approx(real.auroc, abs=0.25)  # of 16 against 4
+        assert np.mean(made.best_synthetic(size, tails())) == pytest.approx(np.mean(made.best_real(size)), abs=0.3)
+
+
+def test_more_noise_never_helps_and_pushes_the_weak_out_of_the_verified() -> None:
+    found = [growth(5.0).with_synthetic(size, tails()) for size in (0, 100, 10_000, 1_000_000)]
+    assert found[0].map_all == found[0].recall == 1.0
+    assert all(b.map_all <= a.map_all + 0.02 and b.recall <= a.recall + 0.02 for a, b in itertools.pairwise(found))
+    assert found[-1].recall < 0.2 and found[-1].auroc < 0.8  # chance, of 16 against 4
+    assert found[-1].false_alarms_per_hour > found[1].false_alarms_per_hour
+    strong = growth(30.0).with_synthetic(1_000_000, tails())
+    assert strong.map_all == strong.recall == strong.auroc == 1.0
+
+
+def test_scores_that_are_too_low_are_brought_to_the_real_ones() -> None:
+    made = growth(4.5)
+    low = {name: tail.moved(-0.5, 0.6) for name, tail in tails().items()}
+    moved, shift, scale = made.calibrated(low)
+    assert scale == pytest.approx(1 / 0.6, rel=0.3) and shift == pytest.approx(0.5 / 0.6, abs=0.6)
+    for size in (10, 20, 40):
+        assert np.mean(made.best_synthetic(size, moved)) == pytest.approx(np.mean(made.best_real(size)), abs=0.25)
+        assert np.mean(made.best_synthetic(size, low)) < np.mean(made.best_real(size)) - 1
+
+
+def test_without_noise_real_and_synthetic_are_one() -> None:
+    made = growth(4.0)
+    assert made.with_real(0) == made.with_synthetic(0, tails())
+    assert (
+        Measured.header().count("|")
+        == made.with_real(0).row("real", 0).count("|") + Measured.header().count("---|") + 1
+    )
+
+
+def test_the_chart_is_svg_with_every_point() -> None:
+    text = curve([Series("a & b", [(30, 1.0), (1000, 0.5)], True), Series("c", [(95, 0.0)], False)], "tracks")
+    root = ElementTree.fromstring(text)
+    assert root.tag.endswith("svg") and "a &amp; b" in text
+    line = re.search(r'points="([\d.]+),([\d.]+) ([\d.]+),([\d.]+)"', text)
+    assert line is not None
+    x1, y1, x2, y2 = map(float, line.groups())
+    assert x1 < x2 and y1 < y2  # higher values are nearer to the top
+    with pytest.raises(ValueError, match="no point"):
+        curve([], "tracks")
+
+
+def test_it_says_what_to_run_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert distractors.main(["--music", str(tmp_path), "--bench", str(tmp_path / "none")]) == 2
+    assert "make -C benchmarks quality" in capsys.readouterr().err

@@ -1,0 +1,232 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import soundfile
+
+from asid_core.config import Config, SegmentConfig
+from asid_core.schema import SEGMENTS, TRACKS
+from asid_core.signal.decode import decode
+from asid_core.signal.pcm import to_pcm
+from pipelines.ingest.segment import SegmentSummary, read_segments, segment
+from pipelines.store.catalogue import Catalogue, CatalogueError
+from pipelines.store.location import Location
+from tests.conftest import tone, write_audio
+
+pytestmark = pytest.mark.ray
+STUB = "tests.pipelines.stub_decoders:by_name"
+# short segments, small tasks and commits, so that a few seconds of audio go through every branch
+CUT = SegmentConfig(core_s=1.28, margin_s=0.5, files_per_task=3, commit_tracks=4)
+CONFIG = Config(segment=CUT)
+
+
+@pytest.fixture()
+def corpus(tmp_path: Path) -> Path:
+    for number in range(4):
+        write_audio(tmp_path / f"corpus/album {number % 2}/{number}.flac", tone(2.5 + number, seed=number), 16_000)
+    return tmp_path / "corpus"
+
+
+def run(corpus: Path | str, catalogue: Path | str, config: Config = CONFIG, **more: Any) -> SegmentSummary:
+    return segment(str(corpus), Catalogue(str(catalogue), create=True, geometry=config.segment), config, **more)
+
+
+def rows(catalogue: Path | str) -> dict[str, dict[str, Any]]:
+    """Live tracks by id, without what differs from run to run."""
+    found = pa.Table.from_batches(Catalogue(str(catalogue)).tracks(), schema=TRACKS).to_pylist()
+    return {r["track_id"]: {k: v for k, v in r.items() if k not in ("run_id", "segment_files")} for r in found}
+
+
+def rejects(catalogue: Path | str) -> dict[str, tuple[str, str]]:
+    found = Catalogue(str(catalogue)).rejects().to_pylist()
+    return {r["track_id"]: (r["error_type"], r["error"]) for r in found}
+
+
+def segments(catalogue: Path | str) -> dict[str, list[dict[str, Any]]]:
+    """Segments by track, through read_segments."""
+    opened = Catalogue(str(catalogue))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for tracks in opened.tracks(columns=["track_id", "segment_files"]):
+        pairs = [(r["track_id"], r["segment_files"]) for r in tracks.to_pylist()]
+        for batch in read_segments(opened, pairs):
+            assert batch.schema.equals(SEGMENTS) and batch.num_rows <= 16
+            for row in batch.to_pylist():
+                found.setdefault(row["track_id"], []).append(row)
+    return found
+
+
+def snapshot(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+def spoil(corpus: Path) -> dict[str, str]:
+    """Add the broken files of the main issue, and a few more; returns the error type of each."""
+    flac = write_audio(corpus / "cut.flac", tone(10.0), 16_000)
+    flac.write_bytes(flac.read_bytes()[: flac.stat().st_size // 2])
+    (corpus / "text.mp3").write_bytes(b"not music at all\n" * 500)
+    (corpus / "empty.ogg").write_bytes(b"")
+    (corpus / "x.wav").mkdir()
+    write_audio(corpus / "silence.wav", np.zeros((48_000, 2), np.float32), 16_000)
+    soundfile.write(corpus / "nan.wav", np.full((32_000, 1), np.nan, np.float32), 16_000, subtype="FLOAT")
+    write_audio(corpus / "blip.wav", tone(0.2), 16_000)
+    (corpus / "one.wav").symlink_to("nowhere.wav")
+    bad = {"cut.flac": "truncated", "text.mp3": "not_audio", "empty.ogg": "empty", "x.wav": "folder"}
+    bad |= {"silence.wav": "silent", "nan.wav": "not_finite", "blip.wav": "too_short", "one.wav": "unreadable"}
+    if os.geteuid():  # root reads everything
+        write_audio(corpus / "locked.flac", tone(2.0), 16_000).chmod(0)
+        bad["locked.flac"] = "unreadable"
+    return bad
+
+
+def test_good_files_become_tracks_and_bad_ones_rejects_and_again_nothing_changes(
+    ray_session: Any, corpus: Path, tmp_path: Path
+) -> None:
+    bad = spoil(corpus)
+    write_audio(corpus / "really an ogg.wav", tone(2.0, 44_100), 44_100, container="ogg")
+    write_audio(corpus / "夜の歌 🎵.flac", tone(2.0), 16_000)
+    write_audio(corpus / "eight.wav", tone(2.0, channels=8), 16_000)
+    write_audio(corpus / "low.wav", tone(2.0, 8_000), 8_000)
+    write_audio(corpus / "high.wav", tone(2.0, 192_000, 2), 192_000)
+    (corpus / "notes.txt").write_text("ignored")
+    events: list[dict[str, Any]] = []
+    first = run(corpus, tmp_path / "c", progress=events.append)
+    assert (first.tracks, first.rejects, first.ignored) == (9, len(bad), 1)
+    assert first.reject_share == pytest.approx(len(bad) / (9 + len(bad)))
+    assert {k: t for k, (t, _) in rejects(tmp_path / "c").items()} == bad
+    assert all(len(error) > 10 for _, error in rejects(tmp_path / "c").values())
+    assert events[-1]["done"] == events[-1]["total"] == first.listed
+    assert events[-1]["audio_s"] == pytest.approx(first.audio_s)
+    assert {r["outcome"] for r in Catalogue(str(tmp_path / "c")).runs()} == {"done"}
+
+    before = snapshot(tmp_path / "c")
+    again = run(corpus, tmp_path / "c")
+    assert (again.tracks, again.rejects, again.already, again.rejected_before) == (0, 0, 9, len(bad))
+    assert again.reject_share == first.reject_share
+    assert snapshot(tmp_path / "c") == before
+
+
+def test_segments_are_the_track_with_its_neighbours_around(ray_session: Any, corpus: Path, tmp_path: Path) -> None:
+    run(corpus, tmp_path / "c")
+    found, tracks = segments(tmp_path / "c"), rows(tmp_path / "c")
+    assert set(found) == set(tracks) == {f"album {n % 2}/{n}.flac" for n in range(4)}
+    core, margin = 20_480, 8_000
+    for track_id, parts in found.items():
+        whole = to_pcm(np.concatenate(list(decode(str(corpus / track_id)))))
+        assert [p["segment_index"] for p in parts] == list(range(tracks[track_id]["num_segments"]))
+        assert tracks[track_id]["duration_s"] == len(whole) / 16_000
+        assert tracks[track_id]["level_db"] == pytest.approx(20 * np.log10(0.5 / np.sqrt(2)), abs=0.5)
+        for part in parts:
+            pcm, start = np.frombuffer(part["pcm"], "<i2"), round(part["start_s"] * 16_000)
+            assert start == part["segment_index"] * core and part["num_samples"] == len(pcm)
+            assert part["core_samples"] == min(core, len(whole) - start)
+            np.testing.assert_array_equal(pcm, whole[start - part["lead_samples"] : start + core + margin])
+    assert list(read_segments(Catalogue(str(tmp_path / "c")), [])) == []
+
+
+def test_changes_of_the_corpus_are_followed(ray_session: Any, corpus: Path, tmp_path: Path) -> None:
+    (corpus / "later.wav").write_bytes(b"")
+    run(corpus, tmp_path / "c")
+    before = rows(tmp_path / "c")
+    same, other, broken = (corpus / "album 0/0.flac", corpus / "album 1/1.flac", corpus / "album 0/2.flac")
+    os.utime(same, ns=(1, 1))
+    write_audio(other, tone(4.0, seed=9), 16_000)
+    broken.write_bytes(b"")
+    write_audio(corpus / "later.wav", tone(2.0, seed=8), 16_000)
+    summary = run(corpus, tmp_path / "c")
+    assert (summary.refreshed, summary.tracks, summary.rejects, summary.already) == (1, 2, 1, 1)
+    after = rows(tmp_path / "c")
+    assert after["album 0/0.flac"] == before["album 0/0.flac"] | {"version": "1"}
+    assert after["album 1/1.flac"]["content_hash"] != before["album 1/1.flac"]["content_hash"]
+    assert set(after) == set(before) - {"album 0/2.flac"} | {"later.wav"}
+    assert {k: t for k, (t, _) in rejects(tmp_path / "c").items()} == {"album 0/2.flac": "empty"}
+    assert len(segments(tmp_path / "c")["album 1/1.flac"]) == 4
+    shutil.move(corpus / "later.wav", tmp_path)  # what is gone stays: removing is reindex's work
+    assert run(corpus, tmp_path / "c").tracks == 0
+    Catalogue(str(tmp_path / "c")).delete_tracks(["later.wav"])
+    assert "later.wav" not in rejects(tmp_path / "c")  # its old reject does not come back
+
+
+def test_a_decoder_that_crashes_or_hangs_costs_only_its_file(ray_session: Any, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    for name in ("crash.wav", "hang.wav", "long.wav", "memory.wav"):
+        write_audio(corpus / name, tone(0.1), 16_000)
+    write_audio(corpus / "ordinary.wav", tone(2.0), 16_000)
+    config = Config(segment=replace(CUT, decode_timeout_s=1.5, max_track_s=3600.0))
+    summary = run(corpus, tmp_path / "c", config, reader=STUB)
+    assert (summary.tracks, summary.rejects) == (1, 4)
+    assert {k: t for k, (t, _) in rejects(tmp_path / "c").items()} == {
+        "crash.wav": "decoder_crashed",
+        "hang.wav": "decoder_hung",
+        "long.wav": "too_long",
+        "memory.wav": "decoder_memory",
+    }
+    assert set(segments(tmp_path / "c")) == {"ordinary.wav"}
+
+
+def test_a_ray_worker_that_keeps_dying_ends_the_job(ray_session: Any, tmp_path: Path) -> None:
+    write_audio(tmp_path / "corpus/worker.wav", tone(1.0), 16_000)
+    with pytest.raises(Exception, match="(?i)worker"):
+        run(tmp_path / "corpus", tmp_path / "c", reader=STUB)
+    assert rows(tmp_path / "c") == {} and rejects(tmp_path / "c") == {}
+
+
+KILLED = """
+import os, signal, sys
+import ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+from pipelines.store.catalogue import Catalogue
+from tests.pipelines.ingest.test_segment import run
+from asid_core.config import Config, SegmentConfig
+def progress(event):
+    if Catalogue(sys.argv[3]).count_tracks() >= 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+one = Config(segment=SegmentConfig(core_s=1.28, margin_s=0.5, files_per_task=1, commit_tracks=2))
+run(sys.argv[2], sys.argv[3], one, progress=progress)
+"""
+
+
+def test_a_killed_driver_is_started_again_and_ends_the_same(ray_session: Any, corpus: Path, tmp_path: Path) -> None:
+    (corpus / "bad.mp3").write_bytes(b"no music\n" * 99)
+    for number in range(4, 8):
+        write_audio(corpus / f"{number}.ogg", tone(2.0, seed=number), 16_000)
+    address = ray_session.get_runtime_context().gcs_address
+    command = [sys.executable, "-c", KILLED, address, str(corpus), str(tmp_path / "killed")]
+    root = Path(__file__).parents[3]
+    killed = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert 2 <= len(rows(tmp_path / "killed")) < 8
+    summary = run(corpus, tmp_path / "killed")
+    assert summary.already >= 2 and summary.tracks == 8 - summary.already
+    run(corpus, tmp_path / "clean")
+    assert rows(tmp_path / "killed") == rows(tmp_path / "clean")
+    assert segments(tmp_path / "killed") == segments(tmp_path / "clean")
+    assert rejects(tmp_path / "killed") == rejects(tmp_path / "clean")
+
+
+def test_manifest_and_catalogue_on_s3(ray_session: Any, s3_bucket: str, audio: Callable[..., Path]) -> None:
+    bucket = Location(s3_bucket)
+    bucket.join("in/a.ogg").write_bytes(audio("a.ogg", 2.0).read_bytes())
+    bucket.join("in/list.csv").write_bytes(b"uri,track_id,title,artist,year\na.ogg,one,T,A,1999\ngone.ogg,two,,,\n")
+    summary = run(s3_bucket + "/in/list.csv", s3_bucket + "/c")
+    assert (summary.tracks, summary.rejects) == (1, 1)
+    row = rows(s3_bucket + "/c")["one"]
+    assert (row["title"], row["artist"], row["year"]) == ("T", "A", 1999)
+    assert sum(s["core_samples"] for s in segments(s3_bucket + "/c")["one"]) == 32_000
+    assert run(s3_bucket + "/in/list.csv", s3_bucket + "/c").already == 1
+
+
+def test_another_geometry_is_refused(tmp_path: Path, corpus: Path) -> None:
+    opened = Catalogue(str(tmp_path / "c"), create=True, geometry=CUT)
+    with pytest.raises(CatalogueError, match="margin"):
+        segment(str(corpus), opened, Config())

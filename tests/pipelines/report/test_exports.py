@@ -1,0 +1,85 @@
+"""Exports, read back with other people's readers."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import networkx
+import pyarrow.parquet as pq
+import pytest
+
+from asid_core.schema import DETECTIONS
+from pipelines.report import exports as module
+from pipelines.report.findings import Findings, Track, findings
+from pipelines.store.location import Location
+from tests.pipelines import fake_sweep
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    return findings(fake_sweep.make(str(tmp_path_factory.mktemp("exchange") / "cat")), 100)
+
+
+@pytest.fixture(scope="module")
+def exports(found: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("exports")
+    names = module.write_exports(found, Location(str(place)))
+    assert sorted(names) == sorted(path.name for path in place.iterdir())
+    return place
+
+
+def test_panako_csv(exports: Path) -> None:
+    with (exports / "detections.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream, delimiter=";"))
+    assert tuple(rows[0]) == module.PANAKO and len(rows) == 8
+    first = rows[0]
+    assert (first["Query path"], first["Match path"]) == ("b/young.wav", "b/old.wav")
+    assert (first["Query start (s)"], first["Match stop (s)"]) == ("6.000", "6.000")
+    # 25 % faster: it lasts 80 % of the original; two semitones up are 12.2 % more
+    assert (first["Time factor (%)"], first["Frequency factor (%)"]) == ("80.0", "112.2")
+
+
+def test_json_lines_and_parquet_say_the_same(exports: Path, found: Findings) -> None:
+    lines = [json.loads(line) for line in (exports / "detections.jsonl").read_text("utf-8").splitlines()]
+    table = pq.read_table(exports / "detections.parquet")
+    assert table.to_pylist() == lines and table.num_rows == 8
+    assert table.schema.names[: len(DETECTIONS)] == DETECTIONS.names
+    assert (lines[0]["query_artist"], lines[0]["query_year"], lines[0]["reference_year"]) == ("MC Young", 1994, 1971)
+    assert fake_sweep.SCRIPT in table.column("reference_title").to_pylist()
+
+
+def test_graphml(exports: Path, found: Findings) -> None:
+    graph = networkx.read_graphml(exports / "network.graphml")
+    assert graph.is_directed() and graph.number_of_nodes() == len(found.tracks)
+    assert graph.nodes["b/old.wav"] == {"artist": "The Olds", "year": 1971}
+    assert graph.nodes["a/script.wav"]["title"] == fake_sweep.SCRIPT
+    edge = graph.edges["b/other.wav", "b/old.wav"]
+    assert edge == {"kind": "sample", "score": pytest.approx(0.7, abs=1e-3), "detections": 2}
+    assert "a/control��.wav" in graph  # XML cannot hold control characters
+
+
+@pytest.mark.parametrize(("archive", "ending"), [("sonic-visualiser.zip", "csv"), ("audacity-labels.zip", "txt")])
+def test_layers_are_one_file_a_track_and_role(exports: Path, found: Findings, archive: str, ending: str) -> None:
+    with zipfile.ZipFile(exports / archive) as opened:
+        names = opened.namelist()
+        other = module.file_name(found.tracks["b/old.wav"]) + ".sampled_by." + ending
+        text = opened.read(other).decode()
+    assert len(names) == len(set(names)) and all("/" not in name and ".." not in name for name in names)
+    delimiter = "," if ending == "csv" else "\t"
+    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
+    starts = [float(row[0]) for row in rows]
+    assert starts == sorted(starts) and len(rows) == 3
+    if ending == "csv":
+        assert rows[0] == ["2.000000", "0.9500", "4.000000", "sampled by MC Young - young.wav (0.95)"]
+    else:
+        assert rows[0] == ["2.000000", "6.000000", "sampled by MC Young - young.wav (0.95)"]
+
+
+@pytest.mark.parametrize("track_id", ["../../etc/passwd", "a/..", "C:\\x\\con?.wav", "/", "x" * 500, "\u202egpj.wav"])
+def test_file_names_are_safe(track_id: str) -> None:
+    name = module.file_name(Track(track_id))
+    assert not set('/\\:?*<>|"\u202e') & set(name) and name not in ("", ".", "..") and len(name) < 100

@@ -1,0 +1,156 @@
+"""The report's files: what is shown, what is cut out of the segment tables, what replaces what."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from asid_core.config import Config, Report
+from jobs import cli
+from pipelines.report.findings import Track, findings, newest_sweep, shorten, without_mirrored
+from pipelines.report.page import report, snippets
+from pipelines.store.catalogue import Catalogue, CatalogueError
+from pipelines.store.location import Location
+from tests.pipelines import fake_sweep
+from tests.pipelines.fake_sweep import add_sweep, detection
+
+
+def calls(place: Location, name: str) -> list[Any]:
+    """What a data script hands to the page."""
+    text = place.join(name).read_bytes().decode("ascii")
+    return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
+
+
+def files_of(output: Location) -> Location:
+    text = output.join("index.html").read_bytes().decode()
+    return output.join(text.split('src="')[1].rsplit("/core.js")[0])
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path) if request.param == "local" else str(request.getfixturevalue("s3_bucket"))
+
+
+def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
+    catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
+    events: list[dict[str, Any]] = []
+    made = report(catalogue, output, Config(), progress=events.append)
+    assert (made.samples, made.duplicates, made.found, made.snippets) == (7, 1, 8, 14)
+    assert events[-1]["done"] == 14
+    files = files_of(output)
+    head = calls(files, "data/head.js")[0]
+    assert head["shown"] == {"sample": 7, "duplicate": 1} and head["tracks"] == 10
+    page = calls(files, head["pages"][0]["file"])[0]
+    assert page["score"] == sorted(page["score"], reverse=True)
+    assert page["heard"] == [3, 3, 3, 3, 3, 3, 0]  # nothing is left of gone.wav, so nothing can be laid beside it
+    assert page["tracks"][page["q"][0]][0] == "b/young.wav" and page["tempo"][0] == 1.25  # the older is the reference
+    audio, rate = soundfile.read(io.BytesIO(files.join("media/0-query.mp3").read_bytes()))
+    assert rate == 16_000 and len(audio) == pytest.approx(5.0 * rate, abs=2000)  # 4 s, and 0.5 s more on both sides
+    assert files.join("vendor", "cytoscape.LICENSE").exists()
+
+
+def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path) -> None:
+    catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
+    report(catalogue, output, Config())
+    first = files_of(output)
+    (tmp_path / "out" / "files" / "mine.txt").write_text("keep")
+    (tmp_path / "out" / "notes.txt").write_text("keep")
+    add_sweep(catalogue, [detection("b/plain.wav", "b/copy.wav")], sweep_id="20260202T000000.000Z-sweep-0000")
+    assert report(catalogue, output, Config()).samples == 1
+    assert files_of(output) != first and not first.join("core.js").exists()
+    assert (tmp_path / "out" / "files" / "mine.txt").exists() and (tmp_path / "out" / "notes.txt").exists()
+
+
+def test_only_the_best_are_shown_and_heard(tmp_path: Path) -> None:
+    catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
+    made = report(catalogue, output, Config(report=Report(detections=3, snippets=1, snippet_s=2.0)))
+    assert (made.samples, made.duplicates, made.found, made.snippets) == (3, 1, 8, 4)
+    page = calls(files_of(output), "data/sample-0000.js")[0]
+    assert page["heard"] == [3, 0, 0]
+    side = calls(files_of(output), "media/0-reference.js")[2]
+    assert side["seconds"] <= 2.0
+
+
+def test_a_snippet_is_the_tracks_own_audio_across_segments(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "cat"), create=True, geometry=fake_sweep.GEOMETRY)
+    wave = fake_sweep.wave(3, 14.0)
+    fake_sweep.add_tracks(catalogue, {"a": wave, "b": wave})
+    add_sweep(catalogue, [detection("a", "b", query_start_s=1.0, query_end_s=13.5, reference_start_s=1.0)])
+    wanted = snippets.wanted(findings(catalogue, 10), 10, 11.0)  # from 0.5 to 11.5 s, over three cores of 5.12 s
+    cut = list(snippets.cut_snippets(catalogue, wanted))
+    assert [(s.side, s.start_s, len(s.pcm)) for s in cut] == [("query", 0.5, 176_000), ("reference", 0.5, 176_000)]
+    assert np.abs(cut[0].pcm / 32768 - wave[8000:184_000]).max() < 1e-4
+    shown = snippets.picture(cut[0])
+    mel = np.frombuffer(base64.b64decode(shown["mel"]), np.uint8).reshape(shown["bins"], shown["frames"])
+    assert mel.max() == 255 and mel.mean() < 200
+
+
+@pytest.mark.parametrize("tempo_ratio", [0.5, 0.8, 1.0, 1.3, 2.0])
+@pytest.mark.parametrize(("query_s", "reference_s"), [(0.0, 0.0), (0.2, 50.0), (50.0, 0.1), (55.0, 20.0), (20.0, 58.0)])
+def test_both_sides_lie_on_the_line_and_in_their_tracks(tempo_ratio: float, query_s: float, reference_s: float) -> None:
+    row = {
+        "tempo_ratio": tempo_ratio,
+        "query_start_s": query_s,
+        "query_end_s": query_s + 9,
+        "reference_start_s": reference_s,
+    }
+    spans = snippets.spans_to_hear(row, 60.0, 60.0, 8.0)
+    for start_s, length_s in spans.values():
+        assert start_s >= 0 and length_s > 0 and start_s + length_s <= 60.0 + 1e-9 and length_s <= 8.0 + 1e-9
+    assert spans["reference"][1] == pytest.approx(spans["query"][1] * tempo_ratio)
+    assert spans["reference"][0] - reference_s == pytest.approx((spans["query"][0] - query_s) * tempo_ratio)
+
+
+def test_what_was_found_from_both_sides_is_one_finding(tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    back = {"query_start_s": 6.1, "query_end_s": 10.0, "reference_start_s": 2.0, "reference_end_s": 6.2}
+    elsewhere = {"query_start_s": 0.0, "query_end_s": 2.0}
+    rows = [detection("x", "y", 0.9), detection("y", "x", 0.8, **back), detection("x", "y", 0.7, **elsewhere)]
+    add_sweep(catalogue, rows, sweep_id="3")
+    found = findings(catalogue, 100)
+    assert [round(s, 1) for s in found.rows.column("score").to_pylist()] == [0.9, 0.7] and found.found["sample"] == 2
+    assert without_mirrored(found.rows).equals(found.rows)
+
+
+def test_the_newest_sweep_that_ended_is_shown(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "cat"), create=True)
+    with pytest.raises(CatalogueError, match="asid sweep"):
+        newest_sweep(catalogue)
+    add_sweep(catalogue, [], sweep_id="1")
+    add_sweep(catalogue, [], sweep_id="2")
+    (tmp_path / "cat/detections/2/sweep.json").unlink()
+    assert newest_sweep(catalogue)["sweep_id"] == "1"
+    made = report(catalogue, Location(str(tmp_path / "out")), Config())
+    assert (made.samples, made.snippets) == (0, 0)
+
+
+def test_the_sweeps_own_threshold_decides_what_is_shown(tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    rows = [detection("b/plain.wav", "b/copy.wav", score) for score in (0.3, 0.5, 0.8)]
+    rows[0] |= {"query_start_s": 8.0, "query_end_s": 9.0}
+    rows[1] |= {"query_start_s": 0.0, "query_end_s": 1.0}
+    add_sweep(catalogue, rows, sweep_id="3", config={"score": {"threshold": 0.5}})
+    assert findings(catalogue, 100).found["sample"] == 2
+    assert findings(catalogue, 100, min_score=0.0).found["sample"] == 3
+
+
+def test_texts_are_one_short_line() -> None:
+    assert shorten(" a\n\tb\x00\x1bc ") == "a b c" and shorten("  ") is None and shorten(None) is None
+    assert len(shorten("x" * 10_000) or "") == 200
+    assert Track("a/b/c.wav").label == "c.wav" and Track("x", "T", "A").label == "A - T"
+
+
+def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fake_sweep.make(str(tmp_path / "cat"))
+    arguments = ["report", "--catalogue", str(tmp_path / "cat"), "--output", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--set", "report.snippets=1", "-q"]) == 0
+    assert "7 samples and 1 near-duplicates, 4 snippets to play" in capsys.readouterr().out
+    assert (tmp_path / "out" / "index.html").exists()
+    assert cli.main([*arguments[:-3], str(tmp_path / "none"), *arguments[-2:]]) == 1

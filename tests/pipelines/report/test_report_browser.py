@@ -1,0 +1,271 @@
+"""The report in a real browser (skipped where there is none): it sorts, filters, plays; hostile names do nothing."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from asid_core.config import Config
+from pipelines.report.page import report
+from pipelines.store.location import Location
+from tests.pipelines import fake_sweep
+from tests.pipelines.fake_sweep import add_sweep, detection
+from tests.pipelines.report import browser
+from tests.pipelines.report.browser import Browser
+
+pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+ROWS = "[...document.querySelectorAll('#table-body tr')]"
+# every control that can be reached has a name, and every image a text
+NAMELESS = """[...document.querySelectorAll('a, button, input, select, [role=img]')].filter((e) => e.checkVisibility())
+  .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).length"""
+# contrast of every text with what is behind it, as WCAG reckons it
+CONTRAST = """(() => {
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => 0.2126 * linear(r / 255) + 0.7152 * linear(g / 255) + 0.0722 * linear(b / 255);
+  const ground = (e) => {
+    const color = rgb(getComputedStyle(e).backgroundColor);
+    return color[3] === 0 ? ground(e.parentElement) : color;
+  };
+  const isText = (node) => node.nodeType === 3 && node.data.trim();
+  const words = [...document.querySelectorAll('main *, header *')]
+    .filter((e) => e.checkVisibility() && [...e.childNodes].some(isText) && !e.disabled && !e.matches('.off'));
+  return Math.min(...words.map((e) => {
+    const [a, b] = [light(rgb(getComputedStyle(e).color)), light(ground(e))].sort((x, y) => y - x);
+    return (a + 0.05) / (b + 0.05);
+  }));
+})()"""
+# how far what is seen was pushed about while the page came, as Chromium reckons it
+SHIFT = """new Promise((done) => {
+  let sum = 0;
+  const add = (entries) => entries.forEach((entry) => { sum += entry.hadRecentInput ? 0 : entry.value; });
+  const observer = new PerformanceObserver((list) => add(list.getEntries()));
+  observer.observe({ type: 'layout-shift', buffered: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => { add(observer.takeRecords()); done(sum); }));
+})"""
+# every view, and what is true once it is there
+VIEWS = {
+    "samples": "true",
+    "duplicates": "true",
+    "d0": "document.querySelector('canvas')",
+    "network": "asid.networkView.graph()",
+    "exports": "true",
+}
+AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
+LISTEN = """window.heard = []; window.play ||= Audio.prototype.play;
+Audio.prototype.play = function () { heard.push(this); return play.call(this); }; 0"""
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    place = tmp_path_factory.mktemp("report")
+    report(fake_sweep.make(str(place / "cat")), Location(str(place / "out")), Config())
+    return (place / "out" / "index.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser.chromium(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture()
+def opened(chromium: Browser, page: str) -> Iterator[Browser]:
+    """The page, just opened; at the end nothing may have complained or left the folder."""
+    chromium.problems.clear()
+    chromium.requests.clear()
+    chromium.look()
+    chromium.open(page)
+    yield chromium
+    assert chromium.problems == []
+    assert [url for url in chromium.requests if not url.startswith(("file:", "data:", "about:"))] == []
+    assert chromium.run("window.hacked") is None
+
+
+def put(browser: Browser, name: str, value: str) -> None:
+    """Give a control a value as a user does."""
+    browser.run(f"document.getElementById('{name}').value = '{value}'")
+    for event in ("input", "change"):
+        browser.run(f"document.getElementById('{name}').dispatchEvent(new Event('{event}', {{bubbles: true}}))")
+
+
+def go(browser: Browser, view: str, ready: str) -> None:
+    browser.run(f"location.hash = '{view}'")
+    browser.wait(ready)
+
+
+def test_sorts_by_mouse_and_keyboard(opened: Browser) -> None:
+    scores = f"{ROWS}.map((row) => Number(row.cells[0].textContent))"
+    assert opened.run(scores) == [0.95, 0.9, 0.85, 0.8, 0.7, 0.6, 0.5]
+    opened.run("document.querySelector('[data-key=score]').click()")
+    assert opened.run(scores) == [0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95]
+    assert opened.run("document.querySelector('[data-key=score]').closest('th').ariaSort") == "ascending"
+    opened.run("document.querySelector('[data-key=reference]').focus()")
+    opened.key("Enter", 13)
+    names = opened.run(f"{ROWS}.map((row) => row.cells[3].querySelector('.name').textContent)")
+    assert names[-3:] == ["old.wav", "tab and line", fake_sweep.RIGHT_TO_LEFT]
+    assert opened.run("document.activeElement.dataset.key") == "reference"  # focus stays where it was
+
+
+def test_filters(opened: Browser) -> None:
+    put(opened, "filter-text", "olds 1971 young")
+    opened.wait(f"{ROWS}.length === 1")
+    assert opened.run("document.getElementById('list-status').textContent") == "1 of 7 samples"
+    opened.run("document.querySelector('#filters button[type=reset]').click()")
+    opened.wait(f"{ROWS}.length === 7")
+    put(opened, "filter-change", "both")
+    opened.wait(f"{ROWS}.length === 2")
+
+
+def test_hostile_names_are_shown_as_they_are(opened: Browser) -> None:
+    names = opened.run("[...document.querySelectorAll('#table-body .name')].map((e) => e.textContent)")
+    assert fake_sweep.SCRIPT in names and max(map(len, names)) == 200
+    assert opened.run("document.querySelectorAll('#table-body script, #table-body img, #table-body b').length") == 0
+    for view, ready in (("d1", "document.querySelector('.controls')"), ("network", "asid.networkView.graph()")):
+        go(opened, view, ready)
+        assert opened.run("window.hacked") is None
+    opened.look(width=360, height=740, phone=True)
+    for view in ("samples", "d1", "d2", "d3", "network", "exports"):
+        go(opened, view, "true")
+        assert opened.run("document.documentElement.scrollWidth") <= 360, view
+
+
+def test_near_duplicates_are_apart(opened: Browser) -> None:
+    go(opened, "duplicates", f"{ROWS}.length === 1")
+    assert "copy.wav" in opened.run(f"{ROWS}[0].textContent")
+    assert opened.run("document.querySelector('[aria-current]').textContent.trim()") == "Near-duplicates 1"
+
+
+@pytest.mark.parametrize(("button", "voices"), [("Play query", 1), ("In turn", 1), ("Both at once", 2)])
+def test_a_finding_is_heard(opened: Browser, button: str, voices: int) -> None:
+    opened.run(LISTEN)
+    opened.run(f"{ROWS}[0].querySelector('a').click()")
+    opened.wait("document.querySelectorAll('.snippet canvas').length === 2")
+    press = f"[...document.querySelectorAll('.controls button')].find((b) => b.textContent === '{button}')"
+    opened.run(f"{press}.click()")
+    opened.wait(f"heard.length === {voices} && heard.every((a) => a.currentTime > 0.1)")
+    assert opened.run(f"{press}.ariaPressed") == "true"
+    if voices == 2:  # as long as each other, and together
+        assert opened.run("heard.map((a) => a.playbackRate)") == [1, 1.25]
+        assert opened.run("Math.abs(heard[0].duration - heard[1].duration / 1.25)") < 0.1
+        assert opened.run("Math.abs(heard[0].currentTime - heard[1].currentTime / 1.25)") < 0.1
+    if button == "In turn":
+        opened.run("heard[0].currentTime = heard[0].duration - 0.05")
+        opened.wait("heard.length === 2 && heard[0].ended && !heard[1].paused")
+    opened.key("Escape", 27)
+    assert opened.run("heard.every((a) => a.paused)") and opened.run(f"{press}.ariaPressed") == "false"
+
+
+def test_the_pictures_mark_what_matches(opened: Browser) -> None:
+    go(opened, "d0", "document.querySelectorAll('.snippet .mark').length === 2")
+    left = opened.run("[...document.querySelectorAll('.mark')].map((m) => m.offsetLeft / m.parentElement.offsetWidth)")
+    assert left == pytest.approx([0.1, 0.1], abs=0.02)  # 0.5 of 5 s
+    assert opened.run("document.querySelectorAll('.tracks .this .link').length") == 1
+    go(opened, "d4", "document.querySelector('.tracks .other .link')")  # the same two tracks again
+    go(opened, "d6", "document.querySelector('.sound .note')")
+    assert "No sound" in opened.run("document.querySelector('.sound').textContent")
+
+
+def test_the_network(opened: Browser) -> None:
+    go(opened, "network", "asid.networkView.graph()")
+    assert opened.run("asid.networkView.graph().edges().length") == 6
+    before = opened.run("asid.networkView.graph().zoom()")
+    opened.run("document.getElementById('zoom-in').click()")
+    assert opened.run("asid.networkView.graph().zoom()") == pytest.approx(1.4 * before)
+    opened.run(
+        "[...document.querySelectorAll('#network-side li button')].find((b) => b.textContent === 'old.wav').click()"
+    )
+    assert "Sampled by" in opened.run("document.getElementById('network-side').textContent")
+    put(opened, "network-group", "artist")
+    assert opened.run("asid.networkView.graph().nodes().map((n) => n.data('label'))")[:2] == [
+        "MC Young\n1994",
+        "The Olds\n1971",
+    ]
+    put(opened, "network-layout", "year")
+    years = opened.run("asid.networkView.graph().nodes().slice(0, 2).map((n) => n.position('x'))")
+    assert years[0] > years[1]  # the younger to the right
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("view", VIEWS)
+def test_nothing_moves_while_it_loads_and_nothing_is_cut_off(opened: Browser, page: str, view: str, width: int) -> None:
+    opened.look(width=width, height=800)
+    opened.open(f"{page}#{view}")
+    opened.wait(VIEWS[view])
+    assert opened.run(SHIFT) < 0.01  # a tenth of what is still called good
+    assert opened.run("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.skipif(not AXE.exists(), reason="needs axe-core: npm install --no-save axe-core")
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_nothing(opened: Browser, view: str) -> None:
+    for look in ({"dark": False}, {"dark": True}, {"width": 360, "height": 740, "phone": True}):
+        opened.look(**look)  # type: ignore[arg-type]
+        go(opened, view, VIEWS[view])
+        opened.run(AXE.read_text() + "; 0")
+        found = opened.run("axe.run(document, {preload: false}).then((r) => r.violations.map((v) => v.id + v.help))")
+        assert found == [], look
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("view", VIEWS)
+def test_can_be_read_by_all(opened: Browser, view: str, dark: bool) -> None:
+    opened.look(dark=dark)
+    go(opened, view, VIEWS[view])
+    assert opened.run(NAMELESS) == 0
+    assert opened.run(CONTRAST) >= 4.5  # WCAG AA
+    # a new view says where it is
+    assert view == "samples" or opened.run("document.activeElement.tagName") == "H2"
+
+
+def test_many_findings_come_in_pages(chromium: Browser, tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    rows = [detection(f"q{i % 500}", f"r{i}", 1 - i / 10_000) for i in range(5000)]
+    add_sweep(catalogue, rows, sweep_id="3")
+    report(catalogue, Location(str(tmp_path / "out")), Config())
+    chromium.problems.clear()
+    chromium.open((tmp_path / "out" / "index.html").as_uri())
+    assert chromium.run("asid.state.head.pages.length") == 3
+    assert chromium.run("document.getElementById('list-status').textContent") == "5,000 samples"
+    chromium.run("document.getElementById('page-next').click()")
+    assert (
+        chromium.run(f"{ROWS}[0].querySelector('.name').textContent") == "q50" and chromium.run(f"{ROWS}.length") == 50
+    )
+    assert chromium.problems == []
+
+
+def test_served_from_a_bucket_or_server_it_is_the_same(chromium: Browser, page: str) -> None:
+    folder = str(Path(page.removeprefix("file://")).parent)
+    handler = functools.partial(QuietHandler, directory=folder)
+    chromium.problems.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        chromium.open(f"http://127.0.0.1:{server.server_port}/index.html#d0")
+        chromium.wait("document.querySelectorAll('canvas').length === 2")
+        chromium.run("[...document.querySelectorAll('.controls button')][0].click()")
+        chromium.wait("!document.querySelector('.query .playhead').hidden")
+        go(chromium, "network", "asid.networkView.graph()")
+        chromium.call("Page.navigate", url="about:blank")
+        server.shutdown()
+    assert chromium.problems == []
+
+
+def test_a_sweep_that_found_nothing_says_so(chromium: Browser, tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    add_sweep(catalogue, [], sweep_id="3")
+    report(catalogue, Location(str(tmp_path / "out")), Config())
+    chromium.problems.clear()
+    chromium.open((tmp_path / "out" / "index.html").as_uri())
+    assert chromium.run("document.getElementById('list-status').textContent") == "No samples were found."
+    go(chromium, "network", "document.getElementById('network-status').textContent === 'No pairs to show.'")
+    assert chromium.problems == []

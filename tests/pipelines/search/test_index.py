@@ -1,0 +1,150 @@
+"""Compaction, the choice between exact search and an index, and what the index misses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from asid_core import schema
+from asid_core.config import Config, SearchConfig
+from asid_core.matching.coarse import Hits
+from pipelines.search.approximate import IndexedReferences
+from pipelines.search.exact import Blocks, ExactReferences, Queries, References, runs_without
+from pipelines.search.index import index
+from pipelines.store import fingerprints
+from pipelines.store.catalogue import Catalogue
+from tests.pipelines.ingest.test_segment import snapshot
+
+torch = pytest.importorskip("torch")
+TRACKS, WINDOWS, DIM = 30, 200, 16
+INDEXED = Config(search=SearchConfig(exact_below_rows=1000, hits_per_window=5, nprobes=2))
+
+
+def rows(track: int, seed: int) -> pa.RecordBatch:
+    """A walk through the sphere, as windows that overlap are; the fourth is silent."""
+    rng = np.random.default_rng([seed, track])
+    vectors = np.cumsum(rng.standard_normal((WINDOWS, DIM)), 0) * 0.2 + rng.standard_normal(DIM)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    columns = {
+        "fingerprint_id": [f"{track}-{i}" for i in range(WINDOWS)],
+        "track_id": [f"t{track:02d}"] * WINDOWS,
+        "content_hash": [f"h{track}"] * WINDOWS,
+        "window_index": pa.array(range(WINDOWS), pa.int32()),
+        "start_s": np.arange(WINDOWS) * 0.5,
+        "level_db": np.where(np.arange(WINDOWS) == 3, -90.0, -20.0).astype(np.float32),
+        "vector": pa.FixedSizeListArray.from_arrays(pa.array(vectors.astype(np.float32).ravel()), DIM),
+    }
+    return pa.RecordBatch.from_pydict(columns, schema=schema.fingerprints(DIM))
+
+
+@pytest.fixture()
+def catalogue(tmp_path: Path) -> Catalogue:
+    """A table of two fragments a track, and one of rows that count for nothing: another audio of a track."""
+    made = Catalogue(str(tmp_path / "c"), create=True)
+    name = fingerprints.table_name("m")
+    fingerprints.create(made, name, DIM)
+    for track in range(TRACKS):
+        batch = rows(track, 0)
+        for half in (batch.slice(0, 100), batch.slice(100)):
+            fingerprints.append(made, name, fingerprints.write_fragments(made, name, DIM, [half]), [])
+    return made
+
+
+def references(catalogue: Catalogue, hashes: dict[int, str] | None = None) -> References:
+    found = [(hashes or {}).get(track, f"h{track}") for track in range(TRACKS)]
+    ids = [f"t{track:02d}" for track in range(TRACKS)]
+    table = catalogue.table(fingerprints.table_name("m"))
+    assert table is not None
+    return References("m", table.version, pa.table({"track_id": ids, "content_hash": found}), 4.0, 0.5)
+
+
+def test_a_small_table_is_compacted_once_and_searched_exactly(catalogue: Catalogue, tmp_path: Path) -> None:
+    table = catalogue.table(fingerprints.table_name("m"))
+    assert table is not None
+    before = table.to_table()
+    summary = index(catalogue, Config())
+    assert (summary.tables[0].kind, summary.tables[0].compacted) == ("exact", True)
+    assert "exact search" in str(summary)
+    after = catalogue.table(fingerprints.table_name("m"))
+    assert after is not None and len(after.get_fragments()) == 1
+    assert after.to_table() == before  # and in the same order
+    there = snapshot(tmp_path / "c")
+    assert not index(catalogue, Config()).tables[0].compacted
+    assert snapshot(tmp_path / "c") == there
+
+
+def test_a_large_table_gets_an_index_whose_recall_is_told(catalogue: Catalogue) -> None:
+    (made,) = index(catalogue, INDEXED).tables
+    assert (made.kind, made.built, made.rows) == ("IVF_FLAT", True, TRACKS * WINDOWS)
+    assert made.recall is not None and made.recall > 0.9
+    assert f"recall@10 {made.recall:.3f}" in str(made)
+    (again,) = index(catalogue, INDEXED).tables
+    assert not again.built and again.recall == made.recall
+    name = fingerprints.table_name("m")
+    fingerprints.append(catalogue, name, fingerprints.write_fragments(catalogue, name, DIM, [rows(77, 0)]), [])
+    (grown,) = index(catalogue, INDEXED).tables
+    assert grown.built and grown.rows == (TRACKS + 1) * WINDOWS and grown.recall is not None and grown.recall > 0.9
+
+
+def columns(hits: Hits, row_track: np.ndarray, row_centre_s: np.ndarray) -> dict[tuple[int, int, float], float]:
+    """(window, track, centre) -> cosine."""
+    keys = zip(hits.window.tolist(), row_track[hits.row].tolist(), row_centre_s[hits.row].tolist(), strict=True)
+    return dict(zip(keys, hits.cosine.tolist(), strict=True))
+
+
+def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> None:
+    index(catalogue, INDEXED)
+    chosen = references(catalogue, hashes={5: "changed since"})
+    vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(WINDOWS, DIM)[:20:2]
+    probed = torch.stack([vectors.roll(1, 1), vectors])
+    queries = [Queries(probed, own=None), Queries(probed, own=7)]
+    config = replace(INDEXED, search=replace(INDEXED.search, nprobes=100))
+    exact = ExactReferences(catalogue, chosen, config)
+    indexed = IndexedReferences(catalogue, chosen, config)
+    for query, mine, theirs in zip(queries, exact.search(queries), indexed.search(queries), strict=True):
+        found = columns(mine, exact.row_track, exact.row_centre_s)
+        tracks = {track for _, track, _ in found}
+        assert len(found) == 50 and 5 not in tracks and (7 in tracks) == (query.own is None)
+        if query.own is None:
+            # a window finds itself, by the second probe; but not the silent one
+            itself = [(w, 7, 2.0 + w) for w in range(10)]
+            assert [found[key] for key in itself] == pytest.approx([1.0] * 10, abs=1e-4)
+            assert set(mine.probe[mine.cosine > 0.9999].tolist()) == {1}
+        also = columns(theirs, indexed.row_track, indexed.row_centre_s)
+        for window in range(10):  # groups are counted otherwise, so only the best of each window has to be the same
+            best = max((cosine, key) for key, cosine in found.items() if key[0] == window)
+            assert best[0] == pytest.approx(max(c for key, c in also.items() if key[0] == window), abs=1e-4)
+            assert best[1] in also
+        z_score = {key: value for key, value in zip(also, theirs.z_score.tolist(), strict=True)}
+        assert all(z_score[a] >= z_score[b] for a in also for b in also if a[0] == b[0] and also[a] > also[b])
+        assert 5 not in {track for _, track, _ in also} and (7 in {t for _, t, _ in also}) == (query.own is None)
+
+
+def test_what_is_new_is_read_alone_and_found_the_same(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ids in runs of two, with an index on them and without."""
+    vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)[:, :20]
+    queries = [Queries(vectors, own=None)]
+    fresh = replace(references(catalogue), fresh=frozenset({"t03", "t07", "t11", "t19", "t28"}))
+    everything = ExactReferences(catalogue, fresh, INDEXED, fresh_only=True)
+    monkeypatch.setattr("pipelines.search.exact.IDS_PER_FILTER", 2)
+    assert Blocks(catalogue, fresh, -60.0, fresh_only=True).num_rows == TRACKS * WINDOWS  # nothing tells where they are
+    index(catalogue, INDEXED)
+    indexed = replace(references(catalogue), fresh=fresh.fresh)
+    some = ExactReferences(catalogue, indexed, INDEXED, fresh_only=True)
+    (mine,), (theirs,) = everything.search(queries), some.search(queries)
+    assert len(some.row_track) == 5 * WINDOWS
+    assert columns(mine, everything.row_track, everything.row_centre_s) == pytest.approx(
+        columns(theirs, some.row_track, some.row_centre_s), abs=1e-5
+    )
+
+
+def test_runs_of_other_tracks() -> None:
+    tracks = np.array([0, 0, 1, 1, 1, -1, 0], np.int32)
+    assert runs_without(tracks, 1) == [(0, 2), (5, 7)]
+    assert runs_without(tracks, 0) == [(2, 6)]
+    assert runs_without(tracks, None) == [(0, 7)]
+    assert runs_without(tracks[:2], 0) == []

@@ -1,0 +1,196 @@
+"""A sweep finds a passage of one track in another; it goes on where it was killed, and is done once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from asid_core.config import Config, ProbesConfig, ScoreConfig, SearchConfig
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.schema import DETECTIONS
+from asid_core.signal.pcm import from_pcm, to_pcm
+from pipelines.fingerprint.embed import embed
+from pipelines.search.features import SpanFeatures, features_of
+from pipelines.search.query import query
+from pipelines.search.sweep import sweep
+from pipelines.store import detections
+from pipelines.store.audio import pieces_of_tracks
+from pipelines.store.catalogue import Catalogue, CatalogueError
+from tests.conftest import write_audio
+from tests.pipelines.catalogues import GNN, LINEAR, make_catalogue, melody, save_model
+from tests.pipelines.ingest.test_segment import snapshot
+
+pytestmark = pytest.mark.ray
+# a threshold of 0: noise is found as well, so that there is something to compare
+PROBED = replace(
+    LINEAR,
+    probes=ProbesConfig((-1.0, 0.0, 1.0), (1.0,), 0.4),
+    search=SearchConfig(hits_per_window=10, shard_tracks=1),
+    score=ScoreConfig(threshold=0.0),
+)
+
+
+def music() -> dict[str, np.ndarray]:
+    """Six tracks; `user` plays seconds 4 to 10 of `source` from its second 3 on."""
+    waveforms = {f"other {n}": melody(9.0 + n, n) for n in range(4)}
+    waveforms["source"], waveforms["user"] = melody(14.0, 10), melody(12.0, 11)
+    waveforms["user"][48_000:144_000] = 0.2 * waveforms["user"][48_000:144_000] + waveforms["source"][64_000:160_000]
+    return waveforms
+
+
+@pytest.fixture(scope="module")
+def embedded(ray_session: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A catalogue with fingerprints, to be copied, and the weights."""
+    folder = tmp_path_factory.mktemp("embedded")
+    weights = save_model(LINEAR, folder / "w")
+    embed(make_catalogue(str(folder / "c"), music()), LINEAR, weights)
+    return folder / "c", weights
+
+
+@pytest.fixture()
+def catalogue(embedded: tuple[Path, str], tmp_path: Path) -> Catalogue:
+    import shutil
+
+    shutil.copytree(embedded[0], tmp_path / "c")
+    return Catalogue(str(tmp_path / "c"))
+
+
+def rows(catalogue: Catalogue, sweep_id: str) -> list[dict[str, Any]]:
+    found = detections.detections(catalogue, sweep_id).to_pylist()
+    return sorted(
+        ({k: v for k, v in row.items() if k != "sweep_id"} for row in found),
+        key=lambda row: [str(row[k]) for k in ("query_id", "reference_id", "query_start_s", "reference_start_s")],
+    )
+
+
+def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
+    catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path
+) -> None:
+    events: list[dict[str, Any]] = []
+    assert detections.latest_sweep(catalogue) is None
+    summary = sweep(catalogue, PROBED, embedded[1], min_score=0.0, progress=events.append)
+    audio_s = sum(len(wave) for wave in music().values()) / 16_000
+    assert events[-1] == {"stage": "sweep", "done": 6, "total": 6, "audio_s": pytest.approx(audio_s)}
+    assert (summary.queries, summary.references, summary.shards) == (6, 6, 6)
+    assert summary.detections.schema == DETECTIONS
+    found = summary.detections.to_pylist()
+    assert all(row["query_id"] != row["reference_id"] for row in found)
+    best = max((row for row in found if row["query_id"] == "user"), key=lambda row: row["score"])
+    assert (best["reference_id"], best["rank"]) == ("source", 1)
+    assert (best["pitch_semitones"], best["tempo_ratio"]) == (pytest.approx(0, abs=0.3), pytest.approx(1, abs=0.03))
+    spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
+    assert [best[name] for name in spans] == pytest.approx([3, 9, 4, 10], abs=0.5)
+    for name in {row["query_id"] for row in found}:
+        ranked = sorted((row for row in found if row["query_id"] == name), key=lambda row: -row["score"])
+        order = list(dict.fromkeys(row["reference_id"] for row in ranked))
+        assert [row["rank"] for row in ranked] == [order.index(row["reference_id"]) + 1 for row in ranked]
+    assert detections.latest_sweep(catalogue) == summary.sweep_id
+    before = snapshot(tmp_path / "c")
+    again = sweep(catalogue, PROBED, embedded[1], min_score=best["score"] - 1e-6)
+    assert (again.sweep_id, again.shards) == (summary.sweep_id, 0)
+    assert str(again).startswith("nothing new to sweep")
+    assert again.detections.num_rows < len(found)
+    assert min(again.detections["score"].to_pylist()) >= best["score"] - 1e-6
+    assert snapshot(tmp_path / "c") == before
+
+
+def test_globs_choose_queries_and_references(catalogue: Catalogue, embedded: tuple[Path, str]) -> None:
+    summary = sweep(catalogue, PROBED, embedded[1], queries="user", references="[!s]*", min_score=0.0)
+    assert (summary.queries, summary.references, summary.shards) == (1, 5, 1)
+    names = {(row["query_id"], row["reference_id"][:5]) for row in summary.detections.to_pylist()}
+    assert names == {("user", "other")}
+    with pytest.raises(CatalogueError, match="asid embed"):
+        sweep(catalogue, PROBED, save_model(LINEAR, Path(catalogue.location.uri) / "w", seed=5))
+
+
+def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path) -> None:
+    swept = sweep(catalogue, PROBED, embedded[1], queries="user", min_score=0.0).detections.to_pylist()
+    file = str(write_audio(tmp_path / "u.flac", music()["user"][:, None], 16_000))
+    found = query([file], catalogue, PROBED, embedded[1], 50)[0].to_pylist()
+    assert found[0]["query_id"] == file and found[0]["reference_id"] == "user"  # itself: it is in the catalogue
+    best = max((row for row in found if row["reference_id"] == "source"), key=lambda row: row["score"])
+    theirs = next(row for row in swept if row["reference_id"] == "source")
+    for row in (best, theirs):  # not the same scores: the query's own audio is among the references now
+        assert row["reference_start_s"] - row["query_start_s"] == pytest.approx(1.0, abs=0.1)
+    (tmp_path / "text.mp3").write_text("no music")
+    one, unreadable = query([str(tmp_path / "text.mp3"), file], catalogue, PROBED, embedded[1], 1)
+    assert one.num_rows == 1 and "not audio" in unreadable[str(tmp_path / "text.mp3")]
+
+
+KILLED = """
+import os, signal, sys
+import ray
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
+from pipelines.store.catalogue import Catalogue
+from pipelines.search.sweep import sweep
+from tests.pipelines.search.test_sweep import PROBED
+def progress(event):
+    if event["done"] >= 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+sweep(Catalogue(sys.argv[2]), PROBED, sys.argv[3], progress=progress)
+"""
+
+
+def test_a_killed_driver_is_started_again_and_ends_the_same(
+    ray_session: Any, catalogue: Catalogue, embedded: tuple[Path, str]
+) -> None:
+    address = ray_session.get_runtime_context().gcs_address
+    command = [sys.executable, "-c", KILLED, address, catalogue.location.uri, embedded[1]]
+    root = Path(__file__).parents[3]
+    ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, env=os.environ)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert detections.latest_sweep(catalogue) is None
+    (begun,) = {e.name.split("/")[0] for e in detections.folder(catalogue).list()}
+    summary = sweep(catalogue, PROBED, embedded[1])
+    assert summary.sweep_id == begun and 1 <= summary.shards <= 4
+    clean = Catalogue(str(embedded[0]))
+    assert rows(catalogue, begun) == rows(clean, sweep(clean, PROBED, embedded[1]).sweep_id) != []
+
+
+def test_a_model_with_a_reranker(ray_session: Any, tmp_path: Path) -> None:
+    config: Config = replace(GNN, search=SearchConfig(hits_per_window=10, rerank_pairs=6))
+    weights = save_model(config, tmp_path / "w")
+    catalogue = make_catalogue(str(tmp_path / "c"), {k: v for k, v in music().items() if not k.startswith("other")})
+    embed(catalogue, config, weights)
+    found = sweep(catalogue, config, weights, min_score=0.0).detections
+    assert set(found["query_id"].to_pylist()) == {"source", "user"}
+    scores = pa.table(found)["rerank_score"].drop_null().to_pylist()
+    assert scores and all(0 < score < 1 for score in scores)
+
+
+@pytest.mark.parametrize("config", [LINEAR, GNN], ids=["linear", "gnn"])
+def test_features_of_tracks_and_of_spans_are_those_of_the_whole_audio(tmp_path: Path, config: Config) -> None:
+    waveforms = {"long": melody(13.3, 1), "short": melody(0.4, 2), "cut": melody(5.12, 3)}
+    catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
+    tracks = pa.Table.from_batches(catalogue.tracks()).sort_by("track_id")
+    model = Fingerprinter(config).eval()
+    spans = SpanFeatures(catalogue, tracks, model, max_bytes=300_000)
+    pieces = pieces_of_tracks(catalogue, [(row["track_id"], row["segment_files"]) for row in tracks.to_pylist()])
+    for at, features in enumerate(features_of(pieces, model, config.verify.features)):
+        audio = torch.from_numpy(from_pcm(to_pcm(waveforms[features.track_id])))
+        whole = model.features(model.padded(audio, 0)[None])[0]
+        np.testing.assert_allclose(features.model.numpy(), whole.numpy(), atol=1e-3)
+        first = model.window_starts(whole.shape[1])
+        centres = first + model.config.model.front_end.window_frames / 2
+        # the last hop is not whole, and where a short track is padded, the silence counts
+        level = features.level_db(centres, model.config.model.front_end.window_frames)
+        np.testing.assert_allclose(
+            level.numpy(), model.level_db(audio, first).numpy(), atol=7.0 if features.track_id == "short" else 0.1
+        )
+        for start_s, end_s in ((0.0, 0.3), (2.0, 6.1), (11.9, 90.0)):
+            part, origin_s = spans.span(model.front_end, at, start_s, end_s)
+            first_frame = round(origin_s * 16_000 / model.hop_samples)
+            np.testing.assert_allclose(part.numpy(), whole[:, first_frame:][:, : part.shape[1]].numpy(), atol=1e-3)
+            length_s = (whole.shape[1] - 1) * model.hop_samples / 16_000
+            assert origin_s <= min(start_s, length_s)
+            assert first_frame + part.shape[1] >= min(end_s * 16_000 / model.hop_samples, whole.shape[1])

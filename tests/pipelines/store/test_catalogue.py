@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from asid_core.config import SegmentConfig
+from asid_core.schema import TRACKS
+from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
+
+
+def track(track_id: str, content_hash: str = "h", **more: Any) -> dict[str, Any]:
+    row = {"track_id": track_id, "uri": "/m/" + track_id, "content_hash": content_hash, "size_bytes": 1, "version": "1"}
+    row |= {"duration_s": 2.0, "num_segments": 1, "segment_files": ["segments/r/p.parquet"], "run_id": "r"}
+    return row | more
+
+
+def rows(*tracks: dict[str, Any]) -> pa.Table:
+    return pa.Table.from_pylist(list(tracks), schema=TRACKS)
+
+
+def reject(track_id: str, error: str, **more: Any) -> dict[str, Any]:
+    return {"track_id": track_id, "uri": "u", "stage": "segment", "error_type": "t", "error": error} | more
+
+
+@pytest.fixture(params=["local", "s3"])
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
+    where = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_bucket")
+    return Catalogue(where + "/catalogue", create=True)
+
+
+def test_commit_replaces_by_key_and_delete_removes(catalogue: Catalogue) -> None:
+    assert catalogue.live() == {} and list(catalogue.tracks()) == []
+    catalogue.commit_tracks(rows(track("a", "1"), track("it's", "2", year=1990)))
+    catalogue.commit_tracks(rows(track("a", "3"), track("c", "4", title="T")))
+    assert catalogue.live() == {"a": "3", "it's": "2", "c": "4"}
+    assert catalogue.tracks_of(["it's", "nobody"]).column("year").to_pylist() == [1990]
+    found = [b.to_pylist() for b in catalogue.tracks(columns=["title"], filter="track_id = 'c'")]
+    assert found == [[{"title": "T"}]]
+    catalogue.delete_tracks(["it's", "nobody"])
+    assert set(catalogue.live()) == {"a", "c"} and catalogue.count_tracks() == 2
+
+
+def test_rejects_that_stand_are_the_latest_of_tracks_that_are_not_live(catalogue: Catalogue) -> None:
+    assert catalogue.rejects().num_rows == 0
+    catalogue.write_rejects("2026-1", [reject("a", "old"), reject("b", "x"), reject("c", "y"), reject("d", "z")])
+    catalogue.write_rejects("2026-2", [reject("a", "new", size_bytes=3, version="7")])
+    catalogue.commit_tracks(rows(track("b")))
+    catalogue.withdraw_rejects("2026-2", ["c"])
+    standing = {r["track_id"]: (r["error"], r["version"]) for r in catalogue.rejects().to_pylist()}
+    assert standing == {"a": ("new", "7"), "d": ("z", None)}
+
+
+def test_opening_checks_presence_format_and_geometry(tmp_path: Path) -> None:
+    where = str(tmp_path / "c")
+    with pytest.raises(CatalogueError, match="asid segment"):
+        Catalogue(where)
+    assert Catalogue(where, create=True, geometry=SegmentConfig(core_s=10.24)).core_samples == 163_840
+    assert Catalogue(where).margin_samples == 96_000
+    with pytest.raises(CatalogueError, match="10.24 s"):
+        Catalogue(where, create=True, geometry=SegmentConfig())
+    (tmp_path / "c" / "catalogue.json").write_text('{"format": 99}')
+    with pytest.raises(CatalogueError, match="format 99"):
+        Catalogue(where)
+
+
+def test_runs_are_kept_in_order(catalogue: Catalogue) -> None:
+    for number in range(2):
+        catalogue.record_run(f"2026-{number}", {"verb": "segment", "outcome": "done"})
+    assert [r["run_id"] for r in catalogue.runs()] == ["2026-0", "2026-1"]
+    assert new_run_id("segment") < "3" and new_run_id("embed") != new_run_id("embed")
