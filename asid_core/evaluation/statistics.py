@@ -49,10 +49,6 @@ class Paired:
         p = "p < 0.001" if self.p_value < 0.001 else f"p {self.p_value:.3f}"
         return f"{self.difference:+.3f} [{self.low:+.3f}, {self.high:+.3f}], {p}"
 
-    @property
-    def clear_of_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def mean_figure(values: Sequence[float] | Floats, seed: int = 0) -> Figure:
     """Mean with a percentile bootstrap interval; values that are NaN (nothing to measure) are left out."""

@@ -40,12 +40,6 @@ def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
     return heads
 
 
-def latest_sweep(catalogue: Catalogue) -> str | None:
-    """Id of the newest sweep that ended."""
-    ended = sweeps(catalogue)
-    return ended[-1]["sweep_id"] if ended else None
-
-
 def threshold(head: dict[str, Any]) -> float:
     """The score from which on a sweep (its sweep.json) itself reports; its tables hold every verified pair."""
     return float(head.get("config", {}).get("score", {}).get("threshold", 0.0))

@@ -13,6 +13,7 @@ import pytest
 from pipelines.store import detections, fingerprints
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.segments import read_segments
+from tests.pipelines.catalogues import newest_sweep
 
 OF_THE_RUN = ("uri", "version", "run_id", "segment_files")
 SPANS = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
@@ -54,7 +55,7 @@ def contents(uri: str) -> Contents:
         assert len(ids) == len(set(ids))
         flat = rows["vector"].combine_chunks().flatten().to_numpy()
         vectors[name] = dict(zip(ids, flat.reshape(len(ids), -1), strict=True))
-    sweep_id = detections.latest_sweep(catalogue)
+    sweep_id = newest_sweep(catalogue)
     found = detections.detections(catalogue, sweep_id).to_pylist() if sweep_id else []
     return Contents(
         {key: {k: v for k, v in row.items() if k not in OF_THE_RUN} for key, row in tracks.items()},

@@ -22,6 +22,7 @@ from asid_core.config import (
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import TRACKS
 from asid_core.signal.pcm import cut, to_pcm
+from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.segments import SegmentWriter
 
@@ -91,3 +92,8 @@ def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", 
                 )
     catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
     return catalogue
+
+
+def newest_sweep(catalogue: Catalogue) -> str | None:
+    """Id of the newest sweep that ended, or None."""
+    return next((head["sweep_id"] for head in reversed(detections.sweeps(catalogue))), None)

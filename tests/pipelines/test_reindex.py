@@ -23,7 +23,7 @@ from pipelines.store import detections, fingerprints, maintenance
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.lease import Lease, LeaseError
 from tests.conftest import write_audio
-from tests.pipelines.catalogues import LINEAR, melody, save_model
+from tests.pipelines.catalogues import LINEAR, melody, newest_sweep, save_model
 from tests.pipelines.ingest.test_segment import snapshot
 from tests.pipelines.store.test_catalogue import track
 
@@ -124,7 +124,7 @@ def assert_agree(some: dict[tuple[str, str], Any], others: dict[tuple[str, str],
 
 
 def test_what_comes_and_goes_and_its_sweep_equals_a_full_one(case: Case) -> None:
-    first = detections.latest_sweep(case.catalogue)
+    first = newest_sweep(case.catalogue)
     assert first is not None
     before = case.found(first)
     (case.corpus / "other.flac").unlink()

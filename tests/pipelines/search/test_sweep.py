@@ -27,7 +27,7 @@ from pipelines.store import detections
 from pipelines.store.audio import pieces_of_tracks
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from tests.conftest import write_audio
-from tests.pipelines.catalogues import GNN, LINEAR, make_catalogue, melody, save_model
+from tests.pipelines.catalogues import GNN, LINEAR, make_catalogue, melody, newest_sweep, save_model
 from tests.pipelines.ingest.test_segment import snapshot
 
 pytestmark = pytest.mark.ray
@@ -77,7 +77,7 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path
 ) -> None:
     events: list[dict[str, Any]] = []
-    assert detections.latest_sweep(catalogue) is None
+    assert newest_sweep(catalogue) is None
     summary = sweep(catalogue, PROBED, embedded[1], min_score=0.0, progress=events.append)
     audio_s = sum(len(wave) for wave in music().values()) / 16_000
     assert events[-1] == {"stage": "sweep", "done": 6, "total": 6, "audio_s": pytest.approx(audio_s)}
@@ -94,7 +94,7 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
         ranked = sorted((row for row in found if row["query_id"] == name), key=lambda row: -row["score"])
         order = list(dict.fromkeys(row["reference_id"] for row in ranked))
         assert [row["rank"] for row in ranked] == [order.index(row["reference_id"]) + 1 for row in ranked]
-    assert detections.latest_sweep(catalogue) == summary.sweep_id
+    assert newest_sweep(catalogue) == summary.sweep_id
     before = snapshot(tmp_path / "c")
     again = sweep(catalogue, PROBED, embedded[1], min_score=best["score"] - 1e-6)
     assert (again.sweep_id, again.shards) == (summary.sweep_id, 0)
@@ -149,7 +149,7 @@ def test_a_killed_driver_is_started_again_and_ends_the_same(
     root = Path(__file__).parents[3]
     ended = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, env=os.environ)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    assert detections.latest_sweep(catalogue) is None
+    assert newest_sweep(catalogue) is None
     (begun,) = {e.name.split("/")[0] for e in detections.folder(catalogue).list()}
     summary = sweep(catalogue, PROBED, embedded[1])
     assert summary.sweep_id == begun and 1 <= summary.shards <= 4
