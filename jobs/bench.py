@@ -30,7 +30,17 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--backgrounds",
         metavar="DIR",
         nargs="+",
-        help="make: music to lay samples into (default: a third of the corpus)",
+        help="make: music to mix samples into (default: a third of the corpus)",
+    )
+    parser.add_argument(
+        "--distractors", metavar="DIR", nargs="+", default=[], help="make: more references, which no query samples"
+    )
+    parser.add_argument(
+        "--kinds",
+        metavar="NAME",
+        nargs="+",
+        default=["textbook"],
+        help="make: textbook (default), wild, all, or single kinds such as turntable, short, chopped",
     )
     parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: how many (default 100)")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
@@ -61,7 +71,15 @@ def _make(session: Session) -> Outcome:
     remote = [place for place in [*args.corpus, *(args.backgrounds or ()), args.output] if place.startswith("s3://")]
     if remote:
         raise Failure(f"bench make reads and writes folders here, not {remote[0]}: copy the music first")
-    truth = make_bench(args.corpus, args.output, args.seed, args.queries, backgrounds=args.backgrounds)
+    truth = make_bench(
+        args.corpus,
+        args.output,
+        args.seed,
+        args.queries,
+        backgrounds=args.backgrounds,
+        distractors=args.distractors,
+        kinds=args.kinds,
+    )
     counts = f"{len(truth.queries):,} queries, {len(truth.relations):,} of them sample one of"
     return Outcome(session.summary(f"{counts} {len(truth.references):,} references, in {args.output}"))
 
@@ -129,6 +147,7 @@ VERB = Verb(
     "bench",
     "Make a benchmark with exact truth from any music; score a model on it.",
     "asid bench make --corpus ~/Music --output ~/bench\n"
+    "asid bench make --corpus ~/Music --kinds wild --queries 240 --output ~/wild\n"
     "asid bench run --bench ~/bench --output ~/default.json\n"
     "asid bench run --bench ~/bench --weights linear --against ~/default.json",
     options,

@@ -8,7 +8,8 @@ import soundfile
 from asid_core.evaluation import sample100
 from asid_core.evaluation.truth import Truth, read_truth, track_name
 from asid_core.synthetic import bench, effects, synthesis
-from asid_core.synthetic.bench import family, make_bench, recording
+from asid_core.synthetic.bench import make_bench
+from asid_core.synthetic.music_files import family, recording
 
 RATE = bench.WORK_RATE_HZ
 
@@ -39,7 +40,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def made(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
     output = tmp_path_factory.mktemp("bench")
     backgrounds = [corpus / "grey_a.wav", corpus / "white.wav"]
-    return output, make_bench(corpus, output, seed=5, queries=15, backgrounds=backgrounds)
+    return output, make_bench(corpus, output, seed=5, queries_wanted=15, backgrounds=backgrounds)
 
 
 def test_every_fifth_query_samples_nothing_and_every_other_one_reference(made: tuple[Path, Truth]) -> None:
@@ -85,14 +86,14 @@ def test_an_exact_cut_is_found_where_the_truth_says(made: tuple[Path, Truth]) ->
 
 
 def test_same_seed_same_benchmark_and_fewer_queries_are_a_prefix(corpus: Path, tmp_path: Path) -> None:
-    one = make_bench(corpus, tmp_path / "a", seed=1, queries=3)
-    two = make_bench(corpus, tmp_path / "b", seed=1, queries=2)
+    one = make_bench(corpus, tmp_path / "a", seed=1, queries_wanted=3)
+    two = make_bench(corpus, tmp_path / "b", seed=1, queries_wanted=2)
     assert one.queries[:2] == two.queries and one.relations[:2] == two.relations
     for name in ("q0000", "q0001"):
         assert (tmp_path / "a/queries" / f"{name}.flac").read_bytes() == (
             tmp_path / "b/queries" / f"{name}.flac"
         ).read_bytes()
-    other = make_bench(corpus, tmp_path / "c", seed=2, queries=2)
+    other = make_bench(corpus, tmp_path / "c", seed=2, queries_wanted=2)
     assert other.relations != two.relations
 
 
