@@ -29,12 +29,12 @@ def family(path: Path) -> str:
 
 
 def recording(path: Path) -> str:
-    """What versions of one recording share: the name without a content tag, copy number or 'plus'.
+    """What versions of one recording share: the name without a content tag, copy number, 'plus', or other speed.
 
-    `city_1__h66100d`, `city_1 (2)` -> `city_1`; `winning_plusplus` -> `winning`. As references two of them would both
-    be right answers to one query.
+    `city_1__h66100d`, `city_1 (2)` -> `city_1`; `winning_plusplus` -> `winning`; `farm_fast`, `farm_f` -> `farm`. As
+    references two of them would both be right answers to one query.
     """
-    return re.sub(r"(__h[0-9a-f]{4,}|\s*\(\d+\)|[\s_-]*(plus)+)$", "", path.stem.lower())
+    return re.sub(r"(__h[0-9a-f]{4,}|\s*\(\d+\)|[\s_-]*(plus)+|[\s_-](fast|slow|f))$", "", path.stem.lower())
 
 
 def one_of_each(files: list[Path]) -> list[Path]:

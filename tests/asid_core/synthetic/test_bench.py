@@ -124,6 +124,7 @@ def test_names() -> None:
     assert family(Path("city_boss_finale.ogg")) == family(Path("city_1__h66100d.ogg")) == "city"
     assert recording(Path("city_1__h66100d.ogg")) == recording(Path("City_1 (2).mp3")) == "city_1"
     assert recording(Path("winning_plusplus.ogg")) == recording(Path("winning_plus.ogg"))
+    assert recording(Path("farm_fast.ogg")) == recording(Path("farm_f.ogg")) == recording(Path("farm.ogg")) == "farm"
     assert recording(Path("city_1.ogg")) != recording(Path("city_2.ogg"))
     assert track_name("queries/q1.flac") == track_name("q1") == "q1" and track_name("a/Vol. 2") == "Vol. 2"
 
