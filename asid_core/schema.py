@@ -91,6 +91,28 @@ DETECTIONS = pa.schema(
     ]
 )
 
+# One row a pair of tracks: all its detections together (asid_core.matching.relations)
+RELATIONS = pa.schema(
+    [
+        pa.field("query_id", pa.string(), nullable=False),  # the track that samples
+        pa.field("reference_id", pa.string(), nullable=False),  # the track that is sampled
+        pa.field("kind", pa.string(), nullable=False),  # 'sample' | 'duplicate'
+        pa.field("score", pa.float32(), nullable=False),  # of the best place
+        pa.field("places", pa.int32(), nullable=False),  # how many detections
+        pa.field("query_s", pa.float64(), nullable=False),  # seconds of the query that the places cover
+        pa.field("reference_s", pa.float64(), nullable=False),
+        pa.field("decided_by", pa.string(), nullable=False),  # the direction: 'years' | 'audio' | 'unknown'
+        pa.field("direction", pa.float32()),  # probability of the direction; null where nothing is known
+        pa.field("tempo_ratio", pa.float32(), nullable=False),  # of the best place
+        pa.field("pitch_semitones", pa.float32()),
+        pa.field("common_source", pa.int32()),  # number of the group of tracks that share one thing, from 1
+        pa.field("source_id", pa.string()),  # the track that all others of the group sample; null: perhaps not here
+        pa.field("first_place", pa.int32(), nullable=False),  # row of its best detection among all places
+        pa.field("sweep_id", pa.string(), nullable=False),
+        pa.field("model_id", pa.string(), nullable=False),
+    ]
+)
+
 
 def stems(names: Sequence[str]) -> pa.Schema:
     """Rows of training tables: one span of one track, with a column a stem and its level."""
