@@ -199,7 +199,8 @@ class SearchConfig:
     """Coarse search: how many hits a query window keeps, and when LanceDB's index replaces exact blocks."""
 
     hits_per_window: int = 50
-    # references a query track hands on to the later stages, and places in each. 120 made queries, 129 references: 2 to
+    # references a query track hands on to the later stages, and lines in each (strong ones elsewhere in the query come
+    # on top). 120 made queries, 129 references: 2 to
     # 100 give the same recall and mAP (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
     verify_tracks: int = 20
     places_per_track: int = 2

@@ -9,6 +9,7 @@ import numpy as np
 
 from asid_core.config import SearchConfig
 from asid_core.matching.coarse import Hits
+from asid_core.matching.span import Span
 
 TOLERANCE_S = 0.5  # off the line: half a probe's step over half a patch, and two hops
 MAX_RATIO, RATIO_STEP = 2.0, 0.025
@@ -17,6 +18,7 @@ PITCH_ERROR = 1.0  # a sample 1.5 semitones up is found by the probes of 1 and o
 HITS_PER_SCORE = 3
 # what the best of a window's hits has by chance; stands in for hits a short sample cannot have
 CHANCE_Z_SCORE = 2.5
+ANOTHER_PLACE = 4.0  # coarse score of a further place of one pair; a lone hit needs a z-score of 7
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,11 @@ class Candidate:
     tempo_ratio: float
     query_centre_s: float  # of the strongest hit
     reference_centre_s: float
-    query_start_s: float
-    query_end_s: float
-    reference_start_s: float
-    reference_end_s: float
+    span: Span  # of the windows on the line; may reach beyond either track
     coarse_score: float  # mean z_score of its HITS_PER_SCORE best hits
     cosine: float  # of the strongest hit
     window_pairs: np.ndarray  # int64 [m, 2]: query window, reference row; strongest first
+    rerank_score: float | None = None  # where a reranker has looked at it
 
     @property
     def num_windows(self) -> int:
@@ -96,13 +96,22 @@ def align(
 
 
 def _lines(points: _Points, track: int, probed: bool, window_s: float, config: SearchConfig) -> list[Candidate]:
-    """The strongest lines through the hits of one pair; each hit is used once."""
-    found: list[Candidate] = []
-    while len(points.query_s) and len(found) < config.places_per_track:
+    """The strongest lines through the hits of one pair, and every other place in the query; each hit is used once."""
+    lines: list[Candidate] = []
+    while len(points.query_s) and (len(lines) < config.places_per_track or points.z_score[0] >= ANOTHER_PLACE):
         on_line, ratio = _line_through_first(points, probed)
-        found.append(_candidate(points.take(on_line), track, ratio, window_s))
+        line = _candidate(points.take(on_line), track, ratio, window_s)
         points = points.take(~on_line)
-    return sorted(found, key=lambda c: -c.coarse_score)
+        if len(lines) < config.places_per_track or _is_another_place(line, lines):
+            lines.append(line)
+    return sorted(lines, key=lambda c: -c.coarse_score)
+
+
+def _is_another_place(line: Candidate, lines: Sequence[Candidate]) -> bool:
+    """Whether a line is strong and lies where no stronger one of its pair has its windows in the query."""
+    return line.coarse_score >= ANOTHER_PLACE and not any(
+        known.span.query_start_s < line.query_centre_s < known.span.query_end_s for known in lines
+    )
 
 
 def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:
@@ -129,17 +138,16 @@ def _candidate(points: _Points, track: int, ratio: float, window_s: float) -> Ca
     points = points.take(np.sort(first))
     best = np.full(HITS_PER_SCORE, CHANCE_Z_SCORE)
     best[: len(points.z_score)] = points.z_score[:HITS_PER_SCORE]
-    half_query, half_reference = window_s / 2 / ratio, window_s / 2
+    query_s, reference_s = float(points.query_s[0]), float(points.reference_s[0])
+    half_s = window_s / 2 / ratio
+    before_s, after_s = (float(abs(far - query_s)) + half_s for far in (points.query_s.min(), points.query_s.max()))
     return Candidate(
         reference=track,
         pitch_semitones=float(points.pitch[0]),
         tempo_ratio=ratio,
-        query_centre_s=float(points.query_s[0]),
-        reference_centre_s=float(points.reference_s[0]),
-        query_start_s=max(0.0, float(points.query_s.min()) - half_query),
-        query_end_s=float(points.query_s.max()) + half_query,
-        reference_start_s=max(0.0, float(points.reference_s.min()) - half_reference),
-        reference_end_s=float(points.reference_s.max()) + half_reference,
+        query_centre_s=query_s,
+        reference_centre_s=reference_s,
+        span=Span.around(query_s, reference_s, ratio, before_s, after_s),
         coarse_score=float(best.mean()),
         cosine=float(points.cosine[0]),
         window_pairs=np.stack([points.window, points.row], 1),

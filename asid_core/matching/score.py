@@ -12,9 +12,9 @@ DUPLICATE_SHARE = 0.8  # of both tracks; encodings of one master differ by their
 DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
 
 
-def probability(found: Verified, rerank_score: float | None, config: ScoreConfig) -> float:
+def probability(found: Verified, config: ScoreConfig) -> float:
     """Probability that a verified candidate is real: a logistic model of the three stages' evidence."""
-    evidence = config.coarse * found.candidate.coarse_score + config.rerank * (rerank_score or 0.0)
+    evidence = config.coarse * found.candidate.coarse_score + config.rerank * (found.candidate.rerank_score or 0.0)
     heard = config.verify * found.verify_score + config.margin * found.verify_margin
     return 1 / (1 + math.exp(-(config.intercept + evidence + heard)))
 
@@ -23,7 +23,7 @@ def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample
     """`duplicate` where nearly the whole of both tracks, of those durations, matches untransformed."""
     untouched = abs(found.tempo_ratio - 1) <= DUPLICATE_TEMPO and abs(found.pitch_semitones) <= DUPLICATE_SEMITONES
     share = min(
-        (found.query_end_s - found.query_start_s) / max(query_s, 1e-9),
-        (found.reference_end_s - found.reference_start_s) / max(reference_s, 1e-9),
+        (found.span.query_end_s - found.span.query_start_s) / max(query_s, 1e-9),
+        (found.span.reference_end_s - found.span.reference_start_s) / max(reference_s, 1e-9),
     )
     return "duplicate" if untouched and share >= DUPLICATE_SHARE else "sample"

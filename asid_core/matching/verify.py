@@ -9,8 +9,9 @@ correlates around 0 instead of 0.5. On 60 made queries, one excerpt of 4 s: AUC 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,7 @@ from torch import Tensor
 from asid_core.config import SAMPLE_RATE_HZ, VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate, running_correlation
+from asid_core.matching.span import Span
 from asid_core.signal.probing import shifted, stretched
 
 # whitened values have a long tail of onsets; cut at 1 (8.7 dB above their surroundings) no single one decides:
@@ -39,22 +41,39 @@ STRONG_COARSE = 5.0
 WIDE_LAG_FRAMES = 200
 PEAK_FRAMES = 8  # of correlation over lag, on either side; what lies beyond is another place
 
-Features = Callable[[int, float, float], tuple[Tensor, float]]
+
+@dataclass(frozen=True)
+class Recording:
+    """Frames [F, T] of a whole track and its duration, which its last frame may exceed."""
+
+    features: Tensor
+    duration_s: float
+
+
+class References(Protocol):
+    """What a verifier asks about the references, by their index."""
+
+    def duration_s(self, reference: int) -> float:
+        """The length of the track."""
+
+    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        """Features [F, T] of at least that span (less where the track ends) and the time of their first frame."""
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A candidate with what the audio says of it. Spans in seconds of the tracks."""
+    """A candidate with what the audio says of it."""
 
     candidate: Candidate
     verify_score: float  # centred correlation of the best excerpt, -1..1; about 0 for unrelated music
     verify_margin: float  # by how much that exceeds the best at another place within a second
     pitch_semitones: float
-    tempo_ratio: float
-    query_start_s: float
-    query_end_s: float
-    reference_start_s: float
-    reference_end_s: float
+    span: Span  # inside both tracks
+
+    @property
+    def tempo_ratio(self) -> float:
+        """Seconds of the reference per second of the query."""
+        return self.span.tempo_ratio
 
 
 @dataclass(frozen=True)
@@ -71,22 +90,18 @@ class _Peak:
 class Verifier:
     """Verifies the candidates of one query track."""
 
-    def __init__(self, query_features: Tensor, reference_features: Features, config: VerifyConfig) -> None:
-        """query_features [F, T], frames of the whole query.
-
-        `reference_features(reference, start_s, end_s)` gives features [F, T] of at least that span of a reference (less
-        where the track ends) and the time of their first frame.
-        """
-        self.query = query_features.float().clamp(max=CEILING)
-        self.reference_features = reference_features
+    def __init__(self, query: Recording, references: References, config: VerifyConfig) -> None:
+        self.query = query.features.float().clamp(max=CEILING)
+        self.query_s = query.duration_s
+        self.references = references
         self.config = config
         self.frame_s = config.features.hop_samples / SAMPLE_RATE_HZ
 
     def verify(self, candidates: Sequence[Candidate]) -> list[Verified]:
         """All that can be said of the candidates, strongest first, of any number of references.
 
-        A candidate becomes one `Verified`, or several where the query repeats the sample; one that lies within what was
-        found already is dropped.
+        A candidate becomes one `Verified`, or several where the query repeats the sample. It is dropped where it lies
+        within what was found already, and where its line misses one of the tracks.
         """
         found: list[Verified] = []
         for candidate in candidates:
@@ -95,12 +110,21 @@ class Verifier:
             best = self._refined(candidate, self.config.lag_frames)
             if best.verify_score < self.config.min_score and candidate.coarse_score >= STRONG_COARSE:
                 best = max(best, self._refined(candidate, WIDE_LAG_FRAMES), key=lambda one: one.verify_score)
-            if best.verify_score < self.config.min_score:
-                found.append(best)
-            else:
+            if best.verify_score >= self.config.min_score:
                 best = self._sharpened(self._with_span(best))
-                found += [best, *self._repeats(best, found)]
+                found += self._cut([best, *self._repeats(best, found)])
+            else:
+                found += self._cut([best])
         return found
+
+    def _cut(self, found: Sequence[Verified]) -> list[Verified]:
+        """Each with the part of its span that lies inside both tracks; one without such a part is dropped."""
+        cut = []
+        for one in found:
+            span = one.span.within(self.query_s, self.references.duration_s(one.candidate.reference))
+            if span is not None:
+                cut.append(replace(one, span=span))
+        return cut
 
     def _repeats(self, best: Verified, found: Sequence[Verified]) -> list[Verified]:
         """Where else in the query the same excerpt of the reference is heard, at the same pitch and tempo."""
@@ -120,8 +144,8 @@ class Verifier:
         taken = [best, *(known for known in found if known.candidate.reference == best.candidate.reference)]
         repeats: list[Verified] = []
         while len(repeats) < MAX_REPEATS:
-            for span in taken:
-                scores[(centres_s > span.query_start_s - 0.5) & (centres_s < span.query_end_s + 0.5)] = -1.0
+            for one in taken:
+                scores[(centres_s > one.span.query_start_s - 0.5) & (centres_s < one.span.query_end_s + 0.5)] = -1.0
             at = int(scores.argmax())
             if scores[at] < least:
                 break
@@ -133,7 +157,7 @@ class Verifier:
 
     def _reference(self, track: int, start_frame: int, frames: int) -> Tensor:
         """Exactly those frames of a reference, zero outside it: [F, frames]."""
-        features, first_s = self.reference_features(
+        features, first_s = self.references.features(
             track, max(0.0, start_frame * self.frame_s), (start_frame + frames) * self.frame_s
         )
         offset = start_frame - round(first_s / self.frame_s)
@@ -152,24 +176,17 @@ class Verifier:
         pitches = [candidate.pitch_semitones + step for step in config.pitch_steps]
         ratios = [candidate.tempo_ratio * (1 + step) for step in config.tempo_steps]
         peak = self._best(candidate, pitches, ratios, config.excerpt_frames, lag_frames)
-        moved = peak.centre_s - candidate.reference_centre_s
-        return Verified(
-            candidate=replace(candidate, reference_centre_s=peak.centre_s),
-            verify_score=peak.score,
-            verify_margin=peak.margin,
-            pitch_semitones=peak.pitch_semitones,
-            tempo_ratio=peak.tempo_ratio,
-            query_start_s=candidate.query_start_s,
-            query_end_s=candidate.query_end_s,
-            reference_start_s=max(0.0, candidate.reference_start_s + moved),
-            reference_end_s=candidate.reference_end_s + moved,
-        )
+        moved = replace(candidate, reference_centre_s=peak.centre_s)
+        before_s = candidate.query_centre_s - candidate.span.query_start_s
+        after_s = candidate.span.query_end_s - candidate.query_centre_s
+        span = Span.around(candidate.query_centre_s, peak.centre_s, peak.tempo_ratio, before_s, after_s)
+        return Verified(moved, peak.score, peak.margin, peak.pitch_semitones, span)
 
     def _sharpened(self, found: Verified) -> Verified:
         """Tempo and place again, by the whole span (up to SHARP_FRAMES): the longer, the better they are told."""
-        middle_s = (found.query_start_s + found.query_end_s) / 2
+        middle_s = (found.span.query_start_s + found.span.query_end_s) / 2
         along_s = middle_s - found.candidate.query_centre_s
-        width = round((found.reference_end_s - found.reference_start_s) / self.frame_s)
+        width = round((found.span.reference_end_s - found.span.reference_start_s) / self.frame_s)
         candidate = replace(
             found.candidate,
             query_centre_s=middle_s,
@@ -181,7 +198,9 @@ class Verifier:
         if peak.score < 0.8 * found.verify_score:  # the span reaches over something else
             return found
         candidate = replace(candidate, reference_centre_s=peak.centre_s)
-        return self._with_span(replace(found, candidate=candidate, tempo_ratio=peak.tempo_ratio))
+        return self._with_span(
+            replace(found, candidate=candidate, span=replace(found.span, tempo_ratio=peak.tempo_ratio))
+        )
 
     def _best(self, at: Candidate, pitches: list[float], ratios: list[float], width: int, lag: int) -> _Peak:
         """Best of a grid of pitches, ratios and lags."""
@@ -214,20 +233,15 @@ class Verifier:
         reference = self._reference(candidate.reference, middle - reach, 2 * reach)
         profile = running_correlation(query, reference, config.smooth_frames)
         start, end = grown(profile, reach, config.excerpt_frames // 2, config.smooth_frames)
-        before_s, after_s = (start - reach) * self.frame_s, (end - reach) * self.frame_s
-        return replace(
-            found,
-            query_start_s=max(0.0, query_centre_s + before_s / found.tempo_ratio),
-            query_end_s=min(self.query.shape[1] * self.frame_s, query_centre_s + after_s / found.tempo_ratio),
-            reference_start_s=max(0.0, middle * self.frame_s + before_s),
-            reference_end_s=middle * self.frame_s + after_s,
-        )
+        before_s, after_s = (frames * self.frame_s / found.tempo_ratio for frames in (reach - start, end - reach))
+        span = Span.around(query_centre_s, middle * self.frame_s, found.tempo_ratio, before_s, after_s)
+        return replace(found, span=span)
 
     def _reach(self, candidate: Candidate) -> int:
         """How many frames a span may grow either way: `reach_frames` beyond what the coarse search saw, or LONGEST."""
         seen_s = max(
-            candidate.reference_centre_s - candidate.reference_start_s,
-            candidate.reference_end_s - candidate.reference_centre_s,
+            candidate.reference_centre_s - candidate.span.reference_start_s,
+            candidate.span.reference_end_s - candidate.reference_centre_s,
         )
         return min(round(seen_s / self.frame_s) + self.config.reach_frames, LONGEST_REACH_FRAMES)
 
@@ -238,7 +252,7 @@ def _within(candidate: Candidate, known: Verified) -> bool:
     expected_s = known.candidate.reference_centre_s + along * known.tempo_ratio
     return (
         candidate.reference == known.candidate.reference
-        and known.query_start_s <= candidate.query_centre_s <= known.query_end_s
+        and known.span.query_start_s <= candidate.query_centre_s <= known.span.query_end_s
         and abs(candidate.reference_centre_s - expected_s) < 1.0
     )
 

@@ -15,7 +15,7 @@ from asid_core.schema import DETECTIONS
 from pipelines.runtime import Progress
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
-from pipelines.store import fingerprints
+from pipelines.store import detections, fingerprints
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
@@ -77,8 +77,7 @@ def cuts_shard(uri: str, work: Sequence[tuple[dict[str, Any], list[Clip]]], shar
     identifier = Identifier(catalogue, model, config, references)
     identifier.excerpts({cut.name: row["track_id"] for row, cuts in work for cut in cuts})
     pieces = (piece for row, cuts in work for piece in _pieces(catalogue, row, cuts))
-    rows = [row | {"sweep_id": SWEEP_ID} for _, found in identifier.identify(pieces) for row in found]
-    return pa.Table.from_pylist(rows, schema=DETECTIONS)
+    return detections.table((one for _, found in identifier.identify(pieces) for one in found), SWEEP_ID)
 
 
 def _pieces(catalogue: Catalogue, track: dict[str, Any], cuts: Sequence[Clip]) -> Iterator[Piece]:

@@ -28,6 +28,7 @@ class TrackFeatures:
     track_id: str
     model: Tensor  # [F, T], the model's front end
     audio: Tensor  # [bins, T], whitened log-frequency frames of 40 ms: what verification compares
+    duration_s: float  # of its audio, padding left out
     power: Tensor  # float64 [T + 1], running sum of each model frame's mean square
 
     def level_db(self, centre_frames: Tensor, window_frames: int) -> Tensor:
@@ -55,14 +56,16 @@ def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFreque
     own = front_end is model.front_end
     for track_id, some in itertools.groupby(pieces, key=lambda piece: piece.track_id):
         frames, audio, powers = [], [], []
+        duration_s = 0.0
         for piece in some:
+            duration_s += piece.core_samples / SAMPLE_RATE_HZ
             piece = at_least_a_window(piece, model)
             frames.append(frames_of(piece, model.front_end))
             audio.append(frames[-1] if own else frames_of(piece, front_end))
             powers.append(power_of(piece, model.hop_samples))
         joined = torch.cat(frames, 1)
         power = F.pad(torch.cat(powers).cumsum(0), (1, 0))
-        yield TrackFeatures(track_id, joined, joined if own else torch.cat(audio, 1), power)
+        yield TrackFeatures(track_id, joined, joined if own else torch.cat(audio, 1), duration_s, power)
 
 
 def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
@@ -126,3 +129,19 @@ class SpanFeatures:
             raise FileNotFoundError(
                 f"segments of {track_id} are missing from {files}: was it segmented again meanwhile?"
             )
+
+
+class HeardReferences:
+    """The references as verification compares them (matching.verify.References)."""
+
+    def __init__(self, spans: SpanFeatures, tracks: pa.Table, model: Fingerprinter, config: LogFrequencyConfig) -> None:
+        self._spans, self._front_end = spans, audio_front_end(model, config)
+        self._durations_s = tracks["duration_s"].to_numpy()
+
+    def duration_s(self, reference: int) -> float:
+        """The length of the track."""
+        return float(self._durations_s[reference])
+
+    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        """As SpanFeatures.span."""
+        return self._spans.span(self._front_end, reference, start_s, end_s)

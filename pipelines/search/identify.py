@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +13,14 @@ from torch import Tensor
 from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.matching.align import align
 from asid_core.matching.coarse import Hits
+from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.score import kind, probability
-from asid_core.matching.verify import Verified, Verifier
+from asid_core.matching.verify import Recording, Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References
-from pipelines.search.features import SpanFeatures, TrackFeatures, audio_front_end, features_of
+from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
-from pipelines.store import detections
 from pipelines.store.audio import Piece
 from pipelines.store.catalogue import Catalogue
 
@@ -49,6 +48,7 @@ class Identifier:
         self._probes = config.probes.grid
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
+        self._heard = HeardReferences(self._spans, references.tracks, self.model, config.verify.features)
         exact = ExactReferences(catalogue, references, config)
         self._search: ExactReferences | IndexedReferences = exact
         if len(exact.row_track) >= config.search.exact_below_rows:
@@ -59,8 +59,8 @@ class Identifier:
         """Names that pieces may have, and the track_id each is cut from: it is not looked for in that track."""
         self._own.update({name: self._own[track_id] for name, track_id in tracks.items() if track_id in self._own})
 
-    def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-        """(track_id, rows of schema.DETECTIONS without sweep_id) of each track, best reference first.
+    def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[Detection]]]:
+        """(track_id, its detections, best first) of each track.
 
         Tracks are searched together until their vectors fill SEARCH_BYTES, or they are TOGETHER_S long; a long one is
         searched piece by piece.
@@ -113,7 +113,7 @@ class Identifier:
         fresh = self._references.fresh
         return self._search if self._fresh is None or query.features.track_id in (fresh or ()) else self._fresh
 
-    def _finished(self, query: _Query) -> tuple[str, list[dict[str, Any]]]:
+    def _finished(self, query: _Query) -> tuple[str, list[Detection]]:
         """Align, rerank, verify and score the hits of a track."""
         if not query.hits:
             return query.features.track_id, []
@@ -122,45 +122,31 @@ class Identifier:
         rows = (search.row_track, search.row_centre_s)
         centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
         candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search)
-        reranked = rerank(
+        candidates = rerank(
             self.model, query.features, query.centres, self._spans, rows, candidates, self._config.search.rerank_pairs
         )
-        verifier = Verifier(query.features.audio, self._reference_features, self._config.verify)
-        # verification moves candidates and finds more of them, but they keep the window pairs they came from
-        by_pairs = {id(candidate.window_pairs): score for candidate, score in zip(candidates, reranked, strict=True)}
-        query_s = query.features.audio.shape[1] * verifier.frame_s
-        found = [
-            self._row(one, by_pairs[id(one.candidate.window_pairs)], query_s) for one in verifier.verify(candidates)
-        ]
-        return query.features.track_id, self._ranked(query, found)
+        track = query.features
+        verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
+        return track.track_id, ranked([self._detection(one, track) for one in verifier.verify(candidates)])
 
-    def _reference_features(self, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        return self._spans.span(audio_front_end(self.model, self._config.verify.features), track, start_s, end_s)
-
-    def _row(self, found: Verified, rerank_score: float | None, query_s: float) -> dict[str, Any]:
-        reference_s = self._references.tracks["duration_s"][found.candidate.reference].as_py()
-        return {
-            "query_start_s": found.query_start_s,
-            "query_end_s": found.query_end_s,
-            "reference": found.candidate.reference,
-            "reference_start_s": found.reference_start_s,
-            "reference_end_s": found.reference_end_s,
-            "score": probability(found, rerank_score, self._config.score),
-            "rerank_score": rerank_score,
-            "coarse_score": found.candidate.coarse_score,
-            "verify_score": found.verify_score,
-            "verify_margin": found.verify_margin,
-            "tempo_ratio": found.tempo_ratio,
-            "pitch_semitones": found.pitch_semitones,
-            "num_windows": found.candidate.num_windows,
-            "kind": kind(found, query_s, reference_s),
-        }
-
-    def _ranked(self, query: _Query, found: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Rows by falling score, references numbered by their best."""
-        rows = list(found)
-        for row in rows:
-            row["reference_id"] = self._references.tracks["track_id"][row.pop("reference")].as_py()
-            row["query_id"] = query.features.track_id
-            row["model_id"] = self._references.model_id
-        return detections.ranked(rows)
+    def _detection(self, verified: Verified, query: TrackFeatures) -> Detection:
+        candidate, span = verified.candidate, verified.span
+        reference_s = self._heard.duration_s(candidate.reference)
+        return Detection(
+            query_id=query.track_id,
+            query_start_s=span.query_start_s,
+            query_end_s=span.query_end_s,
+            reference_id=self._references.tracks["track_id"][candidate.reference].as_py(),
+            reference_start_s=span.reference_start_s,
+            reference_end_s=span.reference_end_s,
+            score=probability(verified, self._config.score),
+            rerank_score=candidate.rerank_score,
+            coarse_score=candidate.coarse_score,
+            verify_score=verified.verify_score,
+            verify_margin=verified.verify_margin,
+            tempo_ratio=span.tempo_ratio,
+            pitch_semitones=verified.pitch_semitones,
+            num_windows=candidate.num_windows,
+            kind=kind(verified, query.duration_s, reference_s),
+            model_id=self._references.model_id,
+        )

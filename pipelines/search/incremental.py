@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from asid_core.matching.detection import Detection
 from asid_core.schema import DETECTIONS
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
@@ -72,19 +72,19 @@ def find_base(
     return Base(sweep_id, renamed, frozenset(dropped)), was
 
 
-def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[dict[str, Any]]]:
-    """Rows (schema.DETECTIONS, under today's ids) of these queries, by today's id, whose reference is unchanged too."""
-    found: dict[str, list[dict[str, Any]]] = {}
+def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[Detection]]:
+    """Detections (under today's ids) of these queries, by today's id, whose reference is unchanged too."""
+    found: dict[str, list[Detection]] = {}
     by_shard: dict[int, dict[str, str]] = {}
     for track_id, before in queries:
         by_shard.setdefault(before.shard, {})[before.track_id] = track_id
     for shard, wanted in sorted(by_shard.items()):
         filesystem, path = detections.part(catalogue, base.sweep_id, shard).arrow()
         with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
-            rows = file.read(columns=DETECTIONS.names)
+            rows = pa.Table.from_batches(map(detections.in_schema, file.iter_batches()), DETECTIONS)
         for row in rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string()))).to_pylist():
             reference = base.today(row["reference_id"])
             if reference is not None:
                 query = wanted[row["query_id"]]
-                found.setdefault(query, []).append(row | {"query_id": query, "reference_id": reference})
+                found.setdefault(query, []).append(Detection(**row | {"query_id": query, "reference_id": reference}))
     return found

@@ -8,11 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asid_core.config import Config
-from asid_core.schema import DETECTIONS
 from asid_core.signal.decode import DecodeError
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
-from pipelines.store import fingerprints
+from pipelines.store import detections, fingerprints
 from pipelines.store.audio import Piece, pieces_of_file
 from pipelines.store.catalogue import Catalogue
 
@@ -32,8 +31,7 @@ def query(
     identifier = Identifier(catalogue, model, config, references)
     unreadable: dict[str, str] = {}
     found = dict(identifier.identify(_pieces(dict.fromkeys(files), catalogue, unreadable)))
-    rows = [row | {"sweep_id": SWEEP_ID} for file in files for row in found.get(file, [])[:top]]
-    table = pa.Table.from_pylist(rows, schema=DETECTIONS)
+    table = detections.table((one for file in files for one in found.get(file, [])[:top]), SWEEP_ID)
     return table.filter(pc.greater_equal(table.column("score"), config.score.threshold)), unreadable
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -26,30 +28,34 @@ def rerank(
     rows: tuple[np.ndarray, np.ndarray],
     candidates: Sequence[Candidate],
     max_pairs: int,
-) -> list[float | None]:
-    """Mean probability over each candidate's strongest pairs; None without a reranker, or once `max_pairs` are spent.
+) -> list[Candidate]:
+    """The candidates with their `rerank_score`: the mean probability over the strongest pairs of each.
+
+    It stays None without a reranker, and once `max_pairs` are spent.
 
     centres [n], in frames, of the query's windows; rows: reference track and centre_s by row of the reference table.
     """
-    scores: list[float | None] = [None] * len(candidates)
     if model.reranker is None:
-        return scores
+        return list(candidates)
     chosen: list[tuple[int, tuple[int, float, float], int]] = []  # candidate, query window and probe, row
     for at, candidate in enumerate(candidates):
         for window, row in candidate.window_pairs[: min(PAIRS_PER_CANDIDATE, max_pairs - len(chosen))].tolist():
             chosen.append((at, (window, candidate.pitch_semitones, candidate.tempo_ratio), row))
     if not chosen:
-        return scores
+        return list(candidates)
     query_keys = list(dict.fromkeys(key for _, key, _ in chosen))
     row_keys = list(dict.fromkeys(row for _, _, row in chosen))
     query = _nodes(model, [_query_patch(model, features.model, centres, *key) for key in query_keys])
     reference = _nodes(model, [_reference_patch(model, spans, rows, row) for row in row_keys])
     pairs = [(query_keys.index(key), row_keys.index(row)) for _, key, row in chosen]
     left, right = (torch.tensor(side) for side in zip(*pairs, strict=True))
-    found = model.reranker(query[left], reference[right])
-    for at in {at for at, _, _ in chosen}:
-        scores[at] = float(found[[i for i, (owner, _, _) in enumerate(chosen) if owner == at]].mean())
-    return scores
+    probabilities: dict[int, list[float]] = {}
+    for (at, _, _), probability in zip(chosen, model.reranker(query[left], reference[right]).tolist(), strict=True):
+        probabilities.setdefault(at, []).append(probability)
+    return [
+        replace(candidate, rerank_score=fmean(probabilities[at])) if at in probabilities else candidate
+        for at, candidate in enumerate(candidates)
+    ]
 
 
 def _nodes(model: Fingerprinter, patches: Sequence[Tensor]) -> Tensor:

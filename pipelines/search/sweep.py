@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import torch
 
 from asid_core.config import Config
+from asid_core.matching.detection import Detection, ranked
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
-from asid_core.schema import DETECTIONS
 from pipelines.runtime import Progress
 from pipelines.search import incremental
 from pipelines.search.exact import References
@@ -295,7 +295,7 @@ def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str,
     would copy 80 MB for every shard.
     """
     kept = _kept(uri, sweep_id, shared[0])
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Detection]] = {}
     if kept.base is not None:
         known = ((row["track_id"], row["before"]) for row in queries if row["before"] is not None)
         found = incremental.carried(kept.catalogue, kept.base, known)
@@ -303,6 +303,6 @@ def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str,
         pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
         for track_id, some in kept.identifier.identify(pieces):
             found[track_id] = found.get(track_id, []) + some
-    rows = [row | {"sweep_id": sweep_id} for some in found.values() for row in detections.ranked(some)]
+    rows = detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
     with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
-        pq.write_table(pa.Table.from_pylist(rows, schema=DETECTIONS), stream)
+        pq.write_table(rows, stream)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from asid_core.matching.detection import Detection
 from asid_core.schema import DETECTIONS
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
@@ -45,11 +46,9 @@ def threshold(head: dict[str, Any]) -> float:
     return float(head.get("config", {}).get("score", {}).get("threshold", 0.0))
 
 
-def ranked(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of one query by falling score, references numbered by their best."""
-    ranks: dict[str, int] = {}
-    ordered = sorted(rows, key=lambda row: -row["score"])
-    return [row | {"rank": ranks.setdefault(row["reference_id"], len(ranks) + 1)} for row in ordered]
+def table(found: Iterable[Detection], sweep_id: str) -> pa.Table:
+    """Rows (schema.DETECTIONS) of a sweep."""
+    return pa.Table.from_pylist([one.row() | {"sweep_id": sweep_id} for one in found], schema=DETECTIONS)
 
 
 def part(catalogue: Catalogue, sweep_id: str, shard: int) -> Location:

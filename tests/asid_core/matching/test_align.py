@@ -76,7 +76,7 @@ def test_a_line_among_noise_is_found_with_pitch_ratio_and_place(
     best = aligned(planted + noise(10, seed, len(PROBES)), PROBES)[0]
     assert_is(best, planted, track, ratio)
     assert best.pitch_semitones == PROBES[probe][0]
-    assert best.query_start_s < best.query_centre_s < best.query_end_s
+    assert best.span.query_start_s < best.query_centre_s < best.span.query_end_s
     assert best.coarse_score == pytest.approx(5.9)
 
 
@@ -101,7 +101,8 @@ def test_a_loop_is_two_candidates_of_one_pair() -> None:
     assert_is(found[0], first, 1, 1.0)
     assert_is(found[1], second, 1, 1.0)
     assert [c.num_windows for c in found] == [5, 5]
-    assert len(aligned(first + second, PROBES, SearchConfig(places_per_track=1))) == 1
+    lone = second[:1]
+    assert len(aligned(first + lone, PROBES, SearchConfig(places_per_track=1))) == 1
 
 
 def test_hits_of_another_pitch_are_not_of_the_line() -> None:
@@ -121,3 +122,23 @@ def test_a_lone_hit_is_worth_less_than_three_as_strong() -> None:
 def test_only_the_best_references_are_kept() -> None:
     hits = [hit for track in range(TRACKS) for hit in line(range(3, 8), track, 20.0, 1.0, 40, 5.0 + track)]
     assert [c.reference for c in aligned(hits, PROBES, SearchConfig(verify_tracks=2))] == [4, 3]
+
+
+def test_a_second_play_at_another_speed_is_a_place_of_its_own() -> None:
+    """Even where two stronger lines lie across the first play: one long query, one reference."""
+    slow, fast = (PROBES.index((0.0, ratio)) for ratio in sorted(GRID.tempo_ratios)[:2])
+    first = line(range(2, 12), 1, 20.0, PROBES[slow][1], slow, 9.0)
+    a_bar_on = line(range(2, 12), 1, 24.0, PROBES[slow][1], slow, 8.5)
+    second = line(range(20, 32), 1, 20.0, PROBES[fast][1], fast, 6.0)
+    found = aligned(first + a_bar_on + second, PROBES)
+    assert len(found) == 3
+    assert_is(found[2], second, 1, PROBES[fast][1])
+
+
+@settings(deadline=None, max_examples=40)
+@given(seed=st.integers(0, 2**16))
+def test_both_sides_of_a_candidate_are_images_of_each_other(seed: int) -> None:
+    for found in aligned(noise(30, seed, len(PROBES), 1), PROBES):
+        along_s = found.query_centre_s - found.span.query_start_s
+        assert found.span.reference_start_s == pytest.approx(found.reference_centre_s - along_s * found.tempo_ratio)
+        assert found.span.reference_at(found.query_centre_s) == pytest.approx(found.reference_centre_s)

@@ -14,7 +14,8 @@ from torch import Tensor
 from asid_core.config import VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate, running_correlation
-from asid_core.matching.verify import Features, Verified, Verifier, grown
+from asid_core.matching.span import Span
+from asid_core.matching.verify import Recording, Verified, Verifier, grown
 from asid_core.signal.probing import centred
 
 CONFIG = VerifyConfig()
@@ -58,19 +59,29 @@ def drums(seed: int, frames: int = REFERENCE_FRAMES) -> Sounds:
     return Sounds(kinds, rng.uniform(0, frames, count), np.full(count, 4.0), rng.uniform(0.5, 1, count), 15.0)
 
 
-def serving(*references: Tensor) -> Features:
-    def features(track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        first = int(start_s / FRAME_S + 1e-6)
-        return references[track][:, first : int(end_s / FRAME_S) + 1], first * FRAME_S
+@dataclass(frozen=True)
+class Serving:
+    """References whose frames are at hand."""
 
-    return features
+    tracks: tuple[Tensor, ...]
+    durations_s: tuple[float, ...] = ()
+
+    def duration_s(self, reference: int) -> float:
+        return self.durations_s[reference] if self.durations_s else self.tracks[reference].shape[1] * FRAME_S
+
+    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        first = int(start_s / FRAME_S + 1e-6)
+        return self.tracks[reference][:, first : int(end_s / FRAME_S) + 1], first * FRAME_S
+
+
+def verifier_of(query: Tensor, *references: Tensor) -> Verifier:
+    return Verifier(Recording(query, query.shape[1] * FRAME_S), Serving(references), CONFIG)
 
 
 def pointing(query_s: float, reference_s: float, semitones: float = 0.0, ratio: float = 1.0) -> Candidate:
     """A candidate around two centres, as the coarse search would say it."""
-    spans = query_s - 2, query_s + 2, reference_s - 2 * ratio, reference_s + 2 * ratio
-    pairs = np.array([[0, 0]])
-    return Candidate(0, semitones, ratio, query_s, reference_s, *spans, 5.0, 0.6, pairs)
+    span = Span.around(query_s, reference_s, ratio, 2.0, 2.0)
+    return Candidate(0, semitones, ratio, query_s, reference_s, span, 5.0, 0.6, np.array([[0, 0]]))
 
 
 @dataclass(frozen=True)
@@ -99,7 +110,12 @@ class Planted:
     def assert_found(self, found: Verified, at_s: float, within_s: float = 0.3) -> None:
         assert found.pitch_semitones == pytest.approx(self.semitones, abs=0.1)
         assert found.tempo_ratio == pytest.approx(self.ratio, rel=0.01)
-        spans = found.query_start_s, found.query_end_s, found.reference_start_s, found.reference_end_s
+        spans = (
+            found.span.query_start_s,
+            found.span.query_end_s,
+            found.span.reference_start_s,
+            found.span.reference_end_s,
+        )
         from_to = self.from_s, self.from_s + self.ratio * self.length_s
         assert spans == pytest.approx((at_s, at_s + self.length_s, *from_to), abs=within_s)
 
@@ -159,7 +175,7 @@ def test_a_pitched_and_stretched_excerpt_is_refined(
     semitones: float, ratio: float, pitch_off: float, ratio_off: float, off_s: float
 ) -> None:
     planted, sounds = Planted(semitones, ratio), notes(1)
-    verifier = Verifier(planted.query(sounds, 14.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
     (found,) = verifier.verify([planted.near(14.0, pitch_off, ratio_off, off_s)])
     assert found.verify_score > 0.6
     planted.assert_found(found, 14.0)
@@ -167,10 +183,10 @@ def test_a_pitched_and_stretched_excerpt_is_refined(
 
 def test_repeats_are_found_and_what_says_them_again_is_dropped() -> None:
     planted, sounds = Planted(2.0, 1.12, length_s=6.0), notes(1)
-    verifier = Verifier(planted.query(sounds, 3.0, 14.0, 30.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    verifier = verifier_of(planted.query(sounds, 3.0, 14.0, 30.0), sounds.render(REFERENCE_FRAMES))
     found = verifier.verify([planted.near(14.0), planted.near(30.0)])
     assert len(found) == 3
-    for one, at_s in zip(sorted(found, key=lambda v: v.query_start_s), (3.0, 14.0, 30.0), strict=True):
+    for one, at_s in zip(sorted(found, key=lambda v: v.span.query_start_s), (3.0, 14.0, 30.0), strict=True):
         planted.assert_found(one, at_s)
 
 
@@ -178,9 +194,9 @@ def test_unrelated_music_scores_about_nothing() -> None:
     scores = []
     for seed in range(5):
         reference, query = notes(seed).render(REFERENCE_FRAMES), notes(50 + seed).render(QUERY_FRAMES)
-        (found,) = Verifier(query, serving(reference), CONFIG).verify([pointing(20.0, 30.0)])
+        (found,) = verifier_of(query, reference).verify([pointing(20.0, 30.0)])
         scores.append(found.verify_score)
-        assert (found.query_start_s, found.query_end_s) == (18.0, 22.0)  # still the coarse search's
+        assert (found.span.query_start_s, found.span.query_end_s) == (18.0, 22.0)  # still the coarse search's
     assert max(map(abs, scores)) < CONFIG.min_score  # the best of 25 transformations and 51 places, so above 0
 
 
@@ -189,23 +205,25 @@ def test_silence_scores_nothing_and_is_never_nan(silent: str) -> None:
     music, silence = notes(1).render(QUERY_FRAMES), torch.zeros(BINS, QUERY_FRAMES)
     query = silence if silent in ("query", "both") else music
     reference = silence if silent in ("reference", "both") else music
-    (found,) = Verifier(query, serving(reference), CONFIG).verify([pointing(20.0, 20.0)])
+    (found,) = verifier_of(query, reference).verify([pointing(20.0, 20.0)])
     assert found.verify_score == 0.0
-    assert np.isfinite([found.pitch_semitones, found.tempo_ratio, found.query_start_s, found.reference_end_s]).all()
+    assert np.isfinite(
+        [found.pitch_semitones, found.tempo_ratio, found.span.query_start_s, found.span.reference_end_s]
+    ).all()
 
 
 def test_drums_alone_are_found() -> None:
     planted, sounds = Planted(0.0, 1.06), drums(1)
-    verifier = Verifier(planted.query(sounds, 14.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
     found = verifier.verify([planted.near(14.0, ratio_off=0.98, off_s=0.3)])[0]
     assert found.verify_score > 0.5
     assert found.tempo_ratio == pytest.approx(1.06, rel=0.01)
-    assert (found.query_start_s, found.reference_start_s) == pytest.approx((14.0, 20.0), abs=0.4)
+    assert (found.span.query_start_s, found.span.reference_start_s) == pytest.approx((14.0, 20.0), abs=0.4)
 
 
 def test_other_drums_are_not() -> None:
     query, reference = drums(2).render(QUERY_FRAMES), drums(1).render(REFERENCE_FRAMES)
-    found = Verifier(query, serving(reference), CONFIG).verify([pointing(20.0, 30.0)])
+    found = verifier_of(query, reference).verify([pointing(20.0, 30.0)])
     assert found[0].verify_score < 0.4
 
 
@@ -213,29 +231,29 @@ def test_a_sample_without_its_upper_half_is_found() -> None:
     planted, sounds = Planted(-1.0, 0.95), notes(1)
     query = planted.query(sounds, 14.0, background=0.0)
     query[BINS // 2 :] = 0
-    found = Verifier(query, serving(sounds.render(REFERENCE_FRAMES)), CONFIG).verify([planted.near(14.0)])[0]
+    found = verifier_of(query, sounds.render(REFERENCE_FRAMES)).verify([planted.near(14.0)])[0]
     assert found.verify_score > 0.5
     planted.assert_found(found, 14.0)
 
 
 def test_an_excerpt_at_the_very_edges_of_both_is_verified() -> None:
     planted, sounds = Planted(from_s=0.0), notes(1)
-    verifier = Verifier(planted.query(sounds, 0.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    verifier = verifier_of(planted.query(sounds, 0.0), sounds.render(REFERENCE_FRAMES))
     found = verifier.verify([pointing(1.0, 1.2)])[0]
-    assert found.verify_score > 0.5 and max(found.query_start_s, found.reference_start_s) < 0.2
+    assert found.verify_score > 0.5 and max(found.span.query_start_s, found.span.reference_start_s) < 0.2
 
 
 def test_next_to_nothing_matches_nothing() -> None:
     """The same faint tail on both sides is no evidence."""
     faint = 0.1 * notes(1).render(QUERY_FRAMES)
-    (found,) = Verifier(faint, serving(faint), CONFIG).verify([pointing(20.0, 20.0)])
+    (found,) = verifier_of(faint, faint).verify([pointing(20.0, 20.0)])
     assert found.verify_score < 0.1
 
 
 def test_the_margin_tells_music_from_a_beat_that_repeats_within_a_second() -> None:
     sounds, once = notes(1), notes(3, frames=12, a_frame=3).render(12)
-    music = Verifier(sounds.render(QUERY_FRAMES), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
-    beat = Verifier(once.repeat(1, 80), serving(once.repeat(1, 120)), CONFIG)
+    music = verifier_of(sounds.render(QUERY_FRAMES), sounds.render(REFERENCE_FRAMES))
+    beat = verifier_of(once.repeat(1, 80), once.repeat(1, 120))
     heard, beaten = (verifier.verify([pointing(20.0, 20.0)])[0] for verifier in (music, beat))
     assert heard.verify_score > 0.9 and heard.verify_margin > 0.6
     assert beaten.verify_score > 0.9 and beaten.verify_margin < 0.1
@@ -243,8 +261,41 @@ def test_the_margin_tells_music_from_a_beat_that_repeats_within_a_second() -> No
 
 def test_where_the_coarse_search_is_sure_a_bar_off_is_looked_at_too() -> None:
     planted, sounds = Planted(), notes(1)
-    verifier = Verifier(planted.query(sounds, 14.0), serving(sounds.render(REFERENCE_FRAMES)), CONFIG)
+    verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
     off = planted.near(14.0, off_s=4.0)
     sure, unsure = (verifier.verify([replace(off, coarse_score=score)])[0] for score in (6.0, 3.0))
     planted.assert_found(sure, 14.0)
     assert unsure.verify_score < CONFIG.min_score
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    ratio=st.floats(0.8, 1.25),
+    from_s=st.one_of(st.just(0.0), st.floats(0, 20), st.just(None)),
+    at_s=st.one_of(st.just(0.0), st.floats(0, 30), st.just(None)),
+    off_s=st.floats(-0.9, 0.9),
+    reaches_s=st.floats(0.1, 60),
+)
+def test_both_sides_of_a_span_are_images_and_inside_their_tracks(
+    ratio: float, from_s: float | None, at_s: float | None, off_s: float, reaches_s: float
+) -> None:
+    """Wherever the match lies (None: at the very end) and however far the coarse search's span reaches."""
+    query_s, reference_s = QUERY_FRAMES * FRAME_S - 0.013, REFERENCE_FRAMES * FRAME_S - 0.02
+    from_s = reference_s - 8 * ratio if from_s is None else from_s
+    at_s = query_s - 8 if at_s is None else at_s
+    planted, sounds = Planted(0.0, ratio, from_s), notes(1)
+    query = Recording(planted.query(sounds, int(at_s / FRAME_S) * FRAME_S), query_s)
+    references = Serving((sounds.render(REFERENCE_FRAMES),), (reference_s,))
+    near = planted.near(at_s, off_s=off_s)
+    near = replace(near, span=Span.around(near.query_centre_s, near.reference_centre_s, ratio, reaches_s, reaches_s))
+    for found in Verifier(query, references, CONFIG).verify([near]):
+        span = found.span
+        expected_s = span.reference_start_s + span.tempo_ratio * (span.query_end_s - span.query_start_s)
+        assert span.reference_end_s == pytest.approx(expected_s, abs=1e-3)
+        assert -1e-9 <= span.query_start_s < span.query_end_s <= query_s + 1e-9
+        assert -1e-9 <= span.reference_start_s < span.reference_end_s <= reference_s + 1e-9
+
+
+def test_a_line_that_misses_a_track_is_no_detection() -> None:
+    music = notes(1).render(QUERY_FRAMES)
+    assert verifier_of(music, music).verify([pointing(20.0, -100.0)]) == []
