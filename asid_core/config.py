@@ -239,6 +239,7 @@ class ScoreConfig:
     verify: float = 9.47
     margin: float = 12.97
     rerank: float = 0.0
+    tries: float = 0.0  # lost for each e-fold of rows searched x probes: the best of more tries is better by chance
     threshold: float = 0.5  # detections below it are not reported
 
 

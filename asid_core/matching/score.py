@@ -12,11 +12,15 @@ DUPLICATE_SHARE = 0.8  # of both tracks; encodings of one master differ by their
 DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
 
 
-def probability(found: Verified, config: ScoreConfig) -> float:
-    """Probability that a verified candidate is real: a logistic model of the three stages' evidence."""
+def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
+    """Probability that a verified candidate is real: a logistic model of the three stages' evidence.
+
+    `tries`: rows searched x probes. The candidate is the best of so many, so its prior falls with their logarithm.
+    """
+    prior = config.intercept - config.tries * math.log(max(tries, 1))
     evidence = config.coarse * found.candidate.coarse_score + config.rerank * (found.candidate.rerank_score or 0.0)
     heard = config.verify * found.verify_score + config.margin * found.verify_margin
-    return 1 / (1 + math.exp(-(config.intercept + evidence + heard)))
+    return 1 / (1 + math.exp(-(prior + evidence + heard)))
 
 
 def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:

@@ -53,6 +53,8 @@ class Identifier:
         self._search: ExactReferences | IndexedReferences = exact
         if len(exact.row_track) >= config.search.exact_below_rows:
             self._search = IndexedReferences(catalogue, references, config)
+        # of the whole catalogue, even where only its new tracks are searched: a score means the same in every row
+        self._tries = len(exact.row_track) * len(self._probes)
         self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
@@ -139,7 +141,7 @@ class Identifier:
             reference_id=self._references.tracks["track_id"][candidate.reference].as_py(),
             reference_start_s=span.reference_start_s,
             reference_end_s=span.reference_end_s,
-            score=probability(verified, self._config.score),
+            score=probability(verified, self._tries, self._config.score),
             rerank_score=candidate.rerank_score,
             coarse_score=candidate.coarse_score,
             verify_score=verified.verify_score,

@@ -1,0 +1,30 @@
+"""The final score as a function of the evidence and of how many tries it is the best of."""
+
+import math
+
+import numpy as np
+import pytest
+
+from asid_core.config import ScoreConfig
+from asid_core.matching.align import Candidate
+from asid_core.matching.score import probability
+from asid_core.matching.span import Span
+from asid_core.matching.verify import Verified
+
+SPAN = Span(3.0, 7.0, 3.0, 1.0)
+VERIFIED = Verified(Candidate(0, 0.0, 1.0, 5.0, 5.0, SPAN, 5.0, 0.5, np.zeros((1, 2), np.int64)), 0.5, 0.2, 0.0, SPAN)
+
+
+def log_odds(tries: int, config: ScoreConfig) -> float:
+    score = probability(VERIFIED, tries, config)
+    return math.log(score / (1 - score))
+
+
+def test_log_odds_fall_with_the_logarithm_of_the_tries() -> None:
+    config = ScoreConfig(tries=0.7)
+    assert log_odds(1000, config) - log_odds(100_000, config) == pytest.approx(0.7 * math.log(100))
+    assert log_odds(0, config) == log_odds(1, config)  # an empty catalogue is no error
+
+
+def test_tries_do_not_matter_where_the_model_gives_them_no_coefficient() -> None:
+    assert log_odds(10, ScoreConfig(tries=0.0)) == log_odds(10**9, ScoreConfig(tries=0.0))
