@@ -24,9 +24,8 @@ def work(session: Session) -> Outcome:
     catalogue = Catalogue(session.args.catalogue)
     args = session.args
     found = report(catalogue, Location(args.output), session.config, args.min_score, session.progress)
-    shown = found.samples + found.duplicates
-    counts = f"{found.samples:,} samples and {found.duplicates:,} near-duplicates"
-    counts += f" (the best of {found.found:,})" if shown < found.found else ""
+    counts = f"{found.samples:,} pairs with samples and {found.duplicates:,} near-duplicates, {found.places:,} places"
+    counts += f" (the best of {found.found:,})" if found.places < found.found else ""
     return Outcome(session.summary(f"{found.page}: {counts}, {found.snippets:,} snippets to play"))
 
 

@@ -36,6 +36,7 @@ GRAPHML_HEAD = """<?xml version="1.0" encoding="utf-8"?>
 <key id="kind" for="edge" attr.name="kind" attr.type="string"/>
 <key id="score" for="edge" attr.name="score" attr.type="double"/>
 <key id="detections" for="edge" attr.name="detections" attr.type="int"/>
+<key id="direction" for="edge" attr.name="direction" attr.type="string"/>
 <graph edgedefault="directed">
 """
 Region = tuple[float, float, float, str]  # start_s, end_s, score, label
@@ -44,6 +45,9 @@ Region = tuple[float, float, float, str]  # start_s, end_s, score, label
 def write_exports(found: Findings, place: Location) -> list[str]:
     """Write every format below `place`; returns the files' names."""
     writers: dict[str, Callable[[Findings, BinaryIO], None]] = {
+        "relations.csv": write_relations_csv,
+        "relations.jsonl": write_relations_json_lines,
+        "relations.parquet": lambda found, stream: pq.write_table(relations(found), stream, compression="zstd"),
         "detections.csv": write_panako_csv,
         "detections.jsonl": write_json_lines,
         "detections.parquet": write_parquet,
@@ -55,6 +59,34 @@ def write_exports(found: Findings, place: Location) -> list[str]:
         with place.join(name).writing() as stream:
             write(found, stream)
     return list(writers)
+
+
+def relations(found: Findings) -> pa.Table:
+    """schema.RELATIONS with `relation_id` first and each side's title, artist and year; one row a pair."""
+    table = _with_names(found, found.relations)
+    names = ["relation_id", *(n for n in table.column_names if n not in ("relation_id", "first_place"))]
+    return table.select(names)
+
+
+def write_relations_csv(found: Findings, stream: BinaryIO) -> None:
+    """`relations` as CSV: UTF-8, a header, commas."""
+    table = relations(found)
+    text = io.TextIOWrapper(stream, "utf-8", "replace", newline="", write_through=True)
+    writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_rounded(row) for row in table.to_pylist())
+    text.detach()
+
+
+def write_relations_json_lines(found: Findings, stream: BinaryIO) -> None:
+    """`relations`, one object a line."""
+    for row in relations(found).to_pylist():
+        stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Numbers with at most four decimals: 32-bit floats else show digits that mean nothing."""
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def _rows(found: Findings) -> Iterator[dict[str, Any]]:
@@ -90,13 +122,17 @@ def write_json_lines(found: Findings, stream: BinaryIO) -> None:
 
 
 def write_parquet(found: Findings, stream: BinaryIO) -> None:
-    """The schema's columns and each side's title, artist and year."""
-    rows = found.rows
+    """The schema's columns, each side's title, artist and year, and the number of the relation."""
+    pq.write_table(_with_names(found, found.rows), stream, compression="zstd")
+
+
+def _with_names(found: Findings, table: pa.Table) -> pa.Table:
+    """`table` (columns query_id and reference_id) with each side's title, artist and year."""
     for side, key in _joined():
         kind = pa.int32() if key == "year" else pa.string()
-        ids = rows.column(f"{side}_id").to_pylist()
-        rows = rows.append_column(f"{side}_{key}", pa.array([getattr(found.tracks[i], key) for i in ids], kind))
-    pq.write_table(rows, stream, compression="zstd")
+        ids = table.column(f"{side}_id").to_pylist()
+        table = table.append_column(f"{side}_{key}", pa.array([getattr(found.tracks[i], key) for i in ids], kind))
+    return table
 
 
 def _joined() -> list[tuple[str, str]]:
@@ -104,25 +140,16 @@ def _joined() -> list[tuple[str, str]]:
 
 
 def write_graphml(found: Findings, stream: BinaryIO) -> None:
-    """Tracks and who samples whom: an edge a pair and kind, from the query to the reference, with its best score."""
+    """Tracks and who samples whom: an edge a relation, from the query to the reference, with its best score."""
     stream.write(GRAPHML_HEAD.encode())
     for track in found.tracks.values():
         values = {"title": track.title, "artist": track.artist, "year": track.year}
         stream.write(_element("node", {"id": track.track_id}, values))
-    for (query, reference, kind), (score, count) in edges(found).items():
-        edge = {"kind": kind, "score": f"{score:.4f}", "detections": count}
-        stream.write(_element("edge", {"source": query, "target": reference}, edge))
+    for row in found.relations.to_pylist():
+        edge = {"kind": row["kind"], "score": f"{row['score']:.4f}", "detections": row["places"]}
+        edge |= {"direction": row["decided_by"]}
+        stream.write(_element("edge", {"source": row["query_id"], "target": row["reference_id"]}, edge))
     stream.write(b"</graph></graphml>\n")
-
-
-def edges(found: Findings) -> dict[tuple[str, str, str], tuple[float, int]]:
-    """(query_id, reference_id, kind) -> best score and number of detections; best first."""
-    pairs: dict[tuple[str, str, str], tuple[float, int]] = {}
-    for row in _rows(found):
-        key = (row["query_id"], row["reference_id"], row["kind"])
-        score, count = pairs.get(key, (row["score"], 0))
-        pairs[key] = (max(score, row["score"]), count + 1)
-    return pairs
 
 
 def _element(name: str, attributes: Mapping[str, str], values: Mapping[str, object]) -> bytes:

@@ -1,23 +1,23 @@
-"""The detections of a sweep as people read them: the best ones, oriented by year, with titles, artists and years."""
+"""The detections of a sweep as people read them: relations, the best first, with titles, artists and years."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from asid_core.matching.relations import relate
 from asid_core.schema import DETECTIONS
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue, CatalogueError
 
 KINDS = ("sample", "duplicate")
 TEXT_LIMIT = 200  # characters of a title: some are whole lyrics, and a page of 2000 rows must stay small
-SAME_SPAN = 0.5  # of the shorter span: what overlaps more is one finding seen from both sides
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 SIDES = ("query", "reference")
 
@@ -31,6 +31,7 @@ class Track:
     artist: str | None = None
     year: int | None = None
     duration_s: float = 0.0
+    content_hash: str | None = None
 
     @property
     def label(self) -> str:
@@ -41,35 +42,55 @@ class Track:
 
 @dataclass(frozen=True)
 class Findings:
-    """`rows` (schema.DETECTIONS): samples, then duplicates, each by falling score; `found`: all there are of each."""
+    """What a sweep found, as relations.
+
+    `relations` (schema.RELATIONS and `relation_id`): samples, then duplicates, each by falling score. `rows`
+    (schema.DETECTIONS and `relation`, the number of the relation): the places of relation 0, then of relation 1, ...
+    `found`: how many detections of each kind the sweep has, of which `rows` are the best.
+    """
 
     sweep_id: str
     model_id: str
+    relations: pa.Table
     rows: pa.Table
     tracks: Mapping[str, Track]
     found: Mapping[str, int]
 
     def count(self, kind: str) -> int:
-        return int(pc.sum(pc.equal(self.rows.column("kind"), kind)).as_py() or 0)
+        """Relations of a kind."""
+        return int(pc.sum(pc.equal(self.relations.column("kind"), kind)).as_py() or 0)
 
 
 def findings(catalogue: Catalogue, limit: int, min_score: float | None = None) -> Findings:
-    """The best `limit` samples and the best `limit` duplicates of the newest sweep, from `min_score` on (default: the
-    sweep's own threshold).
+    """The relations of the best `limit` samples and the best `limit` duplicates of the newest sweep.
 
-    Where the years of both tracks are known, the older one is the reference; a pair that was found from both sides
-    at the same place is one row. Raises CatalogueError where no sweep has ended.
+    `min_score`: from this score on (default: the sweep's own threshold). Raises CatalogueError where no sweep has
+    ended.
     """
     head = newest_sweep(catalogue)
     least = detections.threshold(head) if min_score is None else min_score
     kept, found = _best(detections.batches(catalogue, head["sweep_id"], least), limit)
-    tracks = _tracks(catalogue, pa.concat_tables(kept.values()))
-    for kind in KINDS:
-        once = without_mirrored(older_is_reference(kept[kind], tracks))
-        found[kind] -= kept[kind].num_rows - once.num_rows
-        kept[kind] = once
-    rows = pa.concat_tables([kept[kind] for kind in KINDS])
-    return Findings(head["sweep_id"], head["model_id"], rows, tracks, found)
+    return findings_of(catalogue, pa.concat_tables(kept.values()), head["sweep_id"], head["model_id"], found)
+
+
+def findings_of(
+    catalogue: Catalogue, rows: pa.Table, sweep_id: str = "", model_id: str = "", found: Mapping[str, int] | None = None
+) -> Findings:
+    """The relations of `rows` (schema.DETECTIONS). A track that is not in the catalogue is only an id."""
+    tracks = _tracks(catalogue, rows)
+    relations = relate(rows, {track_id: track.year for track_id, track in tracks.items()})
+    pairs = zip(*(relations.table.column(f"{side}_id").to_pylist() for side in SIDES), strict=True)
+    ids = [relation_id(tracks[query], tracks[reference]) for query, reference in pairs]
+    table = relations.table.append_column("relation_id", pa.array(ids, pa.string()))
+    numbers = [n for n, places in enumerate(table.column("places").to_pylist()) for _ in range(places)]
+    places = relations.places.append_column("relation", pa.array(numbers, pa.int32()))
+    return Findings(sweep_id, model_id, table, places, tracks, found or {})
+
+
+def relation_id(one: Track, other: Track) -> str:
+    """Twelve hex digits that name a pair of recordings: the same in both directions, under other names and titles."""
+    keys = sorted(track.content_hash or f"gone {track.track_id}" for track in (one, other))
+    return hashlib.blake2b("\n".join(keys).encode("utf-8", "replace"), digest_size=6).hexdigest()
 
 
 def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:
@@ -105,7 +126,7 @@ def _tracks(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:
     chunks = rows.column("query_id").chunks + rows.column("reference_id").chunks
     ids = pc.unique(pa.chunked_array(chunks, pa.string())).to_pylist()
     tracks = {track_id: Track(track_id) for track_id in ids}
-    names = ["track_id", "title", "artist", "year", "duration_s"]
+    names = ["track_id", "title", "artist", "year", "duration_s", "content_hash"]
     for row in catalogue.tracks_of(ids).select(names).to_pylist():
         text = {key: shorten(row[key]) for key in ("title", "artist")}
         tracks[row["track_id"]] = Track(**(row | text))
@@ -116,40 +137,3 @@ def shorten(text: str | None) -> str | None:
     """At most TEXT_LIMIT characters on one line, without control characters; None for nothing but spaces."""
     line = " ".join(CONTROL.sub(" ", (text or "")[: 10 * TEXT_LIMIT]).split())
     return (line if len(line) <= TEXT_LIMIT else line[: TEXT_LIMIT - 1] + "…") or None
-
-
-def older_is_reference(rows: pa.Table, tracks: Mapping[str, Track]) -> pa.Table:
-    """Turn the rows whose query is older than their reference; rows without both years stay."""
-    years = [[tracks[track_id].year for track_id in rows.column(f"{side}_id").to_pylist()] for side in SIDES]
-    turn = pa.array([bool(q and r and q < r) for q, r in zip(*years, strict=True)], pa.bool_())
-    columns = {name: rows.column(name) for name in rows.column_names}
-    for name in ("id", "start_s", "end_s"):
-        query, reference = columns[f"query_{name}"], columns[f"reference_{name}"]
-        columns[f"query_{name}"] = pc.if_else(turn, reference, query)
-        columns[f"reference_{name}"] = pc.if_else(turn, query, reference)
-    ratio, pitch = columns["tempo_ratio"], columns["pitch_semitones"]
-    columns["tempo_ratio"] = pc.if_else(turn, pc.divide(pa.scalar(1.0, pa.float32()), ratio), ratio)
-    columns["pitch_semitones"] = pc.if_else(turn, pc.negate(pitch), pitch)
-    return pa.table(columns).cast(DETECTIONS)
-
-
-def without_mirrored(rows: pa.Table) -> pa.Table:
-    """Of rows that say the same of the same two tracks, in either direction, the one with the best score."""
-    kept: dict[tuple[str, str], list[tuple[Any, ...]]] = {}
-    mask = np.ones(rows.num_rows, bool)
-    names = ("query_id", "reference_id", "query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
-    columns = [rows.column(name).to_pylist() for name in names]
-    for i, (query, reference, *spans) in enumerate(zip(*columns, strict=True)):
-        one, other = (spans[:2], spans[2:]) if query < reference else (spans[2:], spans[:2])
-        others = kept.setdefault((min(query, reference), max(query, reference)), [])
-        if any(_overlap(one, a) > SAME_SPAN and _overlap(other, b) > SAME_SPAN for a, b in others):
-            mask[i] = False
-        else:
-            others.append((one, other))
-    return rows.filter(pa.array(mask))
-
-
-def _overlap(a: Any, b: Any) -> float:
-    """Shared seconds as a share of the shorter span."""
-    shared = min(a[1], b[1]) - max(a[0], b[0])
-    return float(shared / max(min(a[1] - a[0], b[1] - b[0]), 1e-6))

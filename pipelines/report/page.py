@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -26,9 +26,19 @@ log = logging.getLogger(__name__)
 
 STAGE = "report"
 FOLDER = "files"
-PAGE_ROWS = 2000  # some 250 kB: a page of 100,000 detections is 50 of them
+PAGE_RELATIONS = 500  # some 100 kB, and as much for each five places of a relation, read when one of them is opened
 NETWORK_EDGES = 2000  # more cannot be told apart on a screen; network.graphml has all
-NUMBERS = {  # of the page's columns: name there, column, digits
+RELATION_NUMBERS = {  # of the page's columns: name there, column, digits
+    "score": ("score", 3),
+    "places": ("places", 0),
+    "qs": ("query_s", 1),
+    "rs": ("reference_s", 1),
+    "sure": ("direction", 2),
+    "tempo": ("tempo_ratio", 4),
+    "pitch": ("pitch_semitones", 2),
+    "common": ("common_source", 0),
+}
+PLACE_NUMBERS = {
     "qs": ("query_start_s", 2),
     "qe": ("query_end_s", 2),
     "rs": ("reference_start_s", 2),
@@ -41,16 +51,18 @@ NUMBERS = {  # of the page's columns: name there, column, digits
     "pitch": ("pitch_semitones", 2),
     "windows": ("num_windows", 0),
 }
+Columns = dict[str, list[Any]]
 
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What the page shows. `found`: samples and duplicates of the sweep, of which the best are in the page."""
+    """What the page shows: relations of both kinds, their places, and of how many detections those are the best."""
 
     page: str
     sweep_id: str
     samples: int
     duplicates: int
+    places: int
     found: int
     snippets: int
     seconds: float
@@ -84,7 +96,8 @@ def report(
         "tracks": catalogue.count_tracks(),
         "found": dict(found.found),
         "shown": {kind: found.count(kind) for kind in KINDS},
-        "dated": all(track.year for track in found.tracks.values()),  # else who samples whom is not always known
+        "places": found.rows.num_rows,
+        "sounds": {"snippets": len(heard), "seconds": config.report.snippet_s, "most": config.report.snippets},
         "pages": pages,
         "exports": written,
     }
@@ -94,7 +107,7 @@ def report(
     page = output.join("index.html")
     page.write_bytes(template.joinpath("index.html").read_text("utf-8").replace("@FILES@", run).encode())
     _remove_older(output, run.split("/")[1])
-    counts = {"samples": found.count("sample"), "duplicates": found.count("duplicate")}
+    counts = {"samples": found.count("sample"), "duplicates": found.count("duplicate"), "places": found.rows.num_rows}
     seconds = time.monotonic() - started
     return ReportSummary(
         str(page), found.sweep_id, **counts, found=sum(found.found.values()), snippets=len(heard), seconds=seconds
@@ -127,29 +140,53 @@ def _write_snippets(
 
 
 def _write_pages(found: Findings, heard: set[tuple[int, str]], place: Location) -> Iterator[dict[str, Any]]:
-    """Write the rows in pages of one kind, best first; yields what the head says of each. First pages come first."""
+    """Write relations in pages of one kind, best first, each with a file of its places; yields what the head says."""
     first = 0
     for kind in KINDS:
-        rows = found.rows.slice(first, found.count(kind))
-        for start in range(0, rows.num_rows, PAGE_ROWS):
-            name = f"data/{kind}-{start // PAGE_ROWS:04d}.js"
-            page = _page(found, first + start, rows.slice(start, PAGE_ROWS).to_pydict(), heard)
-            _write_script(place.join(name), "page", {"kind": kind, **page})
-            yield {"file": name, "kind": kind, "rows": len(page["q"])}
-        first += rows.num_rows
+        relations = found.relations.slice(first, found.count(kind))
+        for start in range(0, relations.num_rows, PAGE_RELATIONS):
+            columns = relations.slice(start, PAGE_RELATIONS).to_pydict()
+            name = f"data/{kind}-{start // PAGE_RELATIONS:04d}"
+            page = _relations(found, columns, heard)
+            places = f"{name}-places.js"
+            _write_script(place.join(f"{name}.js"), "page", {"kind": kind, "file": places, **page})
+            _write_script(place.join(places), "places", _places(found, columns, heard))
+            yield {"file": f"{name}.js", "kind": kind, "rows": len(page["q"])}
+        first += relations.num_rows
 
 
-def _page(found: Findings, first: int, columns: dict[str, list[Any]], heard: set[tuple[int, str]]) -> dict[str, Any]:
-    """Rows by column; `q` and `r` count in the page's own list of tracks, so that pages load in any order."""
+def _relations(found: Findings, columns: Columns, heard: set[tuple[int, str]]) -> dict[str, Any]:
+    """Relations by column; `q` and `r` count in the page's own list of tracks, so that pages load in any order."""
     numbers: dict[str, int] = {}
     sides = {s: [numbers.setdefault(i, len(numbers)) for i in columns[f"{s}_id"]] for s in ("query", "reference")}
-    page: dict[str, Any] = {"first": first, "tracks": [_track(found, track_id) for track_id in numbers]}
-    page |= {"q": sides["query"], "r": sides["reference"]}
-    for name, (column, digits) in NUMBERS.items():
-        page[name] = [None if value is None else round(value, digits) for value in columns[column]]
-    rows = range(first, first + len(page["q"]))
-    page["heard"] = [int((n, "query") in heard) + 2 * int((n, "reference") in heard) for n in rows]
+    sources = [None if i is None else numbers.setdefault(i, len(numbers)) for i in columns["source_id"]]
+    page: dict[str, Any] = {"tracks": [_track(found, track_id) for track_id in numbers]}
+    page |= {"id": columns["relation_id"], "q": sides["query"], "r": sides["reference"], "source": sources}
+    page |= {"by": columns["decided_by"], **_numbers(columns, RELATION_NUMBERS), "first": columns["first_place"]}
+    page["heard"] = [_heard(heard, first) for first in columns["first_place"]]
     return page
+
+
+def _places(found: Findings, relations: Columns, heard: set[tuple[int, str]]) -> dict[str, Any]:
+    """The places of some relations that follow each other, by column, in order."""
+    first = relations["first_place"][0]
+    count = relations["first_place"][-1] + relations["places"][-1] - first
+    columns = found.rows.slice(first, count).to_pydict()
+    numbers = range(first, first + count)
+    return {"first": first, **_numbers(columns, PLACE_NUMBERS), "heard": [_heard(heard, n) for n in numbers]}
+
+
+def _numbers(columns: Columns, names: Mapping[str, tuple[str, int]]) -> Columns:
+    """Columns of numbers under the page's names, rounded."""
+    return {
+        name: [None if value is None else round(value, digits) for value in columns[column]]
+        for name, (column, digits) in names.items()
+    }
+
+
+def _heard(heard: set[tuple[int, str]], number: int) -> int:
+    """Which sides of a place can be played: 1 the query, 2 the reference, 3 both."""
+    return int((number, "query") in heard) + 2 * int((number, "reference") in heard)
 
 
 def _track(found: Findings, track_id: str) -> list[Any]:
@@ -158,16 +195,17 @@ def _track(found: Findings, track_id: str) -> list[Any]:
 
 
 def network(found: Findings) -> dict[str, Any]:
-    """The best pairs: tracks as in pages, edges as [query, reference, kind, best score, detections]."""
-    pairs = exports.edges(found)
+    """The best relations: tracks as in pages, edges as [query, reference, kind, score, places, is known, id]."""
     numbers: dict[str, int] = {}
-    shown: list[list[float]] = []
-    for (query, reference, kind), (score, count) in pairs.items():
-        if len(shown) == NETWORK_EDGES:
-            break
-        ends = [numbers.setdefault(track_id, len(numbers)) for track_id in (query, reference)]
-        shown.append([*ends, KINDS.index(kind), round(score, 3), count])
-    return {"pairs": len(pairs), "tracks": [_track(found, track_id) for track_id in numbers], "edges": shown}
+    edges: list[list[Any]] = []
+    for row in found.relations.sort_by([("score", "descending")]).slice(0, NETWORK_EDGES).to_pylist():
+        ends = [numbers.setdefault(row[f"{side}_id"], len(numbers)) for side in ("query", "reference")]
+        known = int(row["decided_by"] != "unknown")
+        edges.append(
+            [*ends, KINDS.index(row["kind"]), round(row["score"], 3), row["places"], known, row["relation_id"]]
+        )
+    tracks = [_track(found, track_id) for track_id in numbers]
+    return {"pairs": found.relations.num_rows, "tracks": tracks, "edges": edges}
 
 
 def _copy_assets(folder: Traversable, place: Location) -> None:

@@ -57,13 +57,13 @@ class Snippet:
 
 
 def wanted(found: Findings, snippets: int, snippet_s: float) -> list[Snippet]:
-    """Empty snippets of the first `snippets` detections of each kind whose tracks are there."""
+    """Empty snippets of `snippets` places of each kind: of every relation its best place, then its second best, ...
+
+    Tracks that are no longer there have none.
+    """
     made: list[Snippet] = []
-    counts: dict[str, int] = {}
-    for number, row in enumerate(found.rows.to_pylist()):
-        counts[row["kind"]] = counts.get(row["kind"], 0) + 1
-        if counts[row["kind"]] > snippets:
-            continue
+    for number in _places_to_hear(found, snippets):
+        row = found.rows.slice(number, 1).to_pylist()[0]
         tracks = {side: found.tracks[row[f"{side}_id"]] for side in ("query", "reference")}
         spans = spans_to_hear(row, tracks["query"].duration_s, tracks["reference"].duration_s, snippet_s)
         for side, (start_s, seconds) in spans.items():
@@ -72,6 +72,15 @@ def wanted(found: Findings, snippets: int, snippet_s: float) -> list[Snippet]:
                 empty = np.zeros(samples, "<i2")
                 made.append(Snippet(number, side, tracks[side].track_id, round(start_s * SAMPLE_RATE_HZ), empty))
     return made
+
+
+def _places_to_hear(found: Findings, limit: int) -> list[int]:
+    """Numbers of `limit` places of each kind, in order of rows."""
+    columns = [found.relations.column(name).to_pylist() for name in ("kind", "first_place", "places")]
+    by_kind: dict[str, list[tuple[int, int]]] = {}
+    for kind, first, places in zip(*columns, strict=True):
+        by_kind.setdefault(kind, []).extend((rank, first + rank) for rank in range(places))
+    return sorted(number for ranked in by_kind.values() for _, number in sorted(ranked)[:limit])
 
 
 def spans_to_hear(

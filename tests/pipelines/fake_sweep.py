@@ -46,7 +46,13 @@ def add_tracks(catalogue: Catalogue, tracks: Mapping[str, np.ndarray], **known: 
             segments = list(cut([to_pcm(samples)], catalogue.core_samples, catalogue.margin_samples))
             for segment in segments:
                 writer.add(track_id, segment)
-            row = {"track_id": track_id, "uri": "/music/x.wav", "content_hash": "h", "size_bytes": 1, "run_id": "r"}
+            row = {
+                "track_id": track_id,
+                "uri": "/music/x.wav",
+                "content_hash": f"hash of {track_id!r}",
+                "size_bytes": 1,
+                "run_id": "r",
+            }
             row |= {"duration_s": len(samples) / SAMPLE_RATE_HZ, "num_segments": len(segments), "segment_files": [name]}
             rows.append(row | {key: values.get(track_id) for key, values in known.items()})
     catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))

@@ -4,7 +4,7 @@
 var asid = (() => {
   const base = document.currentScript.src.replace(/[^/]*$/, "");
   const KINDS = ["sample", "duplicate"];
-  const state = { head: null, rows: { sample: [], duplicate: [] }, byNumber: new Map(), tracks: new Map(), pictures: new Map() };
+  const state = { head: null, rows: { sample: [], duplicate: [] }, byId: new Map(), byFirst: new Map(), tracks: new Map(), pictures: new Map() };
   const loading = new Map();
 
   // A browser does not let a page opened as file:// fetch its data: they are scripts that call asid.page(...) and so on.
@@ -32,12 +32,23 @@ var asid = (() => {
   function page(data) {
     const tracks = data.tracks.map(track);
     data.q.forEach((q, i) => {
-      const row = { number: data.first + i, kind: data.kind, query: tracks[q], reference: tracks[data.r[i]] };
-      for (const name of ["qs", "qe", "rs", "re", "score", "rerank", "coarse", "verify", "tempo", "pitch", "windows", "heard"]) {
-        row[name] = data[name][i];
-      }
+      const row = { kind: data.kind, file: data.file, query: tracks[q], reference: tracks[data.r[i]], source: data.source[i] === null ? null : tracks[data.source[i]], found: null };
+      for (const name of ["id", "score", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard"]) row[name] = data[name][i];
+      row.number = row.first; // of the best first, samples before duplicates
       state.rows[data.kind].push(row);
-      state.byNumber.set(row.number, row);
+      state.byId.set(row.id, row);
+      state.byFirst.set(row.first, row);
+    });
+  }
+
+  // The places of the relations of one page: each relation knows which is its first.
+  function places(data) {
+    let relation = null;
+    data.qs.forEach((_, i) => {
+      const place = { number: data.first + i };
+      for (const name of ["qs", "qe", "rs", "re", "score", "rerank", "coarse", "verify", "tempo", "pitch", "windows", "heard"]) place[name] = data[name][i];
+      if (state.byFirst.has(place.number)) { relation = state.byFirst.get(place.number); relation.found = []; }
+      relation.found.push(place);
     });
   }
 
@@ -73,7 +84,18 @@ var asid = (() => {
     score: (value) => (value === null ? "–" : value.toFixed(2)),
     tempo: (value) => "× " + value.toFixed(2),
     pitch: (value) => (value === null ? "–" : (value >= 0.05 ? "+" : value <= -0.05 ? "−" : "") + Math.abs(value).toFixed(1)),
+    percent: (value) => Math.round(100 * value) + " %",
     count: (value) => value.toLocaleString("en"),
+  };
+
+  // How it is known who samples whom, in a word and in a sentence.
+  const direction = {
+    word: (row) => (row.kind === "duplicate" ? "–" : { years: "by year", audio: row.sure === null ? "by sound" : format.percent(row.sure), unknown: "unknown" }[row.by]),
+    sentence: (row) => ({
+      years: `Direction by year: ${row.query.year} after ${row.reference.year}.`,
+      audio: `Direction by sound: ${format.percent(row.sure ?? 1)} sure.`,
+      unknown: "Which of the two came first is unknown: the tracks stand in the order that scored better." + (row.sure === null ? "" : ` By sound, ${format.percent(row.sure)} for this order.`),
+    }[row.by]),
   };
 
   const isChanged = {
@@ -82,7 +104,7 @@ var asid = (() => {
   };
 
   return {
-    KINDS, state, load, page, el, titleOf, format, isChanged, base, track,
+    KINDS, state, load, page, places, el, titleOf, format, direction, isChanged, base, track,
     start: (head) => { state.head = head; },
     network: (data) => { state.network = data; },
     picture: (number, side, picture) => { state.pictures.set(number + side, picture); },

@@ -13,26 +13,27 @@ asid.drawing = (() => {
     return element;
   }
 
-  // Both tracks from beginning to end, the spans marked and linked; other findings of the pair are paler.
-  function tracks(row, others) {
+  // Both tracks from beginning to end, all places of the relation marked and linked; the others than `chosen` are paler.
+  function tracks(row, chosen) {
     const W = 1000, H = 150, BAR = 34;
-    const longest = Math.max(row.query.duration, row.reference.duration, row.qe, row.re, 1);
+    const longest = Math.max(row.query.duration, row.reference.duration, ...row.found.flatMap((one) => [one.qe, one.re]), 1);
     const x = (seconds) => (seconds / longest) * W;
     const wide = (from, to) => Math.max(x(to) - x(from), 4);
     const parts = [];
-    for (const [track, top, end] of [[row.query, 0, row.qe], [row.reference, H - BAR, row.re]]) {
+    for (const [track, top, end] of [[row.query, 0, chosen.qe], [row.reference, H - BAR, chosen.re]]) {
       parts.push(svg("rect", { x: 0, y: top, width: x(Math.max(track.duration, end)), height: BAR, rx: 3, class: "whole" }));
     }
-    for (const one of [...others, row]) {
+    const drawn = row.found.slice(0, 500).filter((one) => one !== chosen);
+    for (const one of [...drawn, chosen]) {
       const q = x(one.qs), r = x(one.rs), qw = wide(one.qs, one.qe), rw = wide(one.rs, one.re);
-      const group = svg("g", { class: one === row ? "this" : "other" });
+      const group = svg("g", { class: one === chosen ? "this" : "other" });
       const points = [[q, BAR], [q + qw, BAR], [r + rw, H - BAR], [r, H - BAR]].map((point) => point.map((v) => v.toFixed(1)).join()).join(" ");
       group.append(svg("polygon", { points, class: "link" }));
       group.append(svg("rect", { x: q, y: 0, width: qw, height: BAR, class: "query" }));
       group.append(svg("rect", { x: r, y: H - BAR, width: rw, height: BAR, class: "reference" }));
       parts.push(group);
     }
-    const text = `From ${format.span(row.qs, row.qe)} of the query and ${format.span(row.rs, row.re)} of the reference`;
+    const text = `${row.found.length} places; this one is ${format.span(chosen.qs, chosen.qe)} of the query and ${format.span(chosen.rs, chosen.re)} of the reference`;
     return el("figure", { class: "tracks" },
       el("figcaption", { class: "ends query" }, asid.titleOf(row.query), el("span", {}, format.clock(row.query.duration, 0))),
       svg("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": text }, ...parts),

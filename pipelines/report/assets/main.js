@@ -3,10 +3,14 @@
 
 (() => {
   const { byId, el, format, state } = asid;
-  const VIEWS = ["list", "detection", "network", "exports"];
+  const VIEWS = ["list", "relation", "network", "exports"];
+  const ADDRESS = /^r([0-9a-f]{12})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, and of one of its places
   const EXPORTS = {
-    "detections.csv": "Table with Panako's columns, separated by semicolons",
-    "detections.jsonl": "JSON Lines: every column, with titles, artists and years",
+    "relations.csv": "Who samples whom, a row a pair: for a spreadsheet",
+    "relations.jsonl": "The same, an object a line",
+    "relations.parquet": "The same as Parquet, for DuckDB and pandas",
+    "detections.csv": "Every place, with Panako's columns, separated by semicolons",
+    "detections.jsonl": "JSON Lines: every place and column, with titles, artists and years",
     "detections.parquet": "The same as Parquet, for DuckDB and pandas",
     "network.graphml": "The network, for Gephi, yEd or Cytoscape",
     "sonic-visualiser.zip": "Region layers for Sonic Visualiser, two a track: what it samples, where it is sampled",
@@ -15,15 +19,15 @@
 
   function route() {
     const hash = location.hash.slice(1) || "samples";
-    const number = /^d(\d+)$/.exec(hash);
-    const view = number ? "detection" : { network: "network", exports: "exports" }[hash] || "list";
+    const address = ADDRESS.exec(hash);
+    const view = address ? "relation" : { network: "network", exports: "exports" }[hash] || "list";
     const kind = hash === "duplicates" ? "duplicate" : "sample";
     asid.player.stop();
     for (const name of VIEWS) byId("view-" + name).hidden = name !== view;
-    if (view === "detection") asid.detection.show(Number(number[1]));
+    if (view === "relation") asid.relation.show(address[1], address[2] && Number(address[2]));
     else if (view === "network") asid.networkView.show();
     else if (view === "list") asid.table.show(kind);
-    const current = number ? (state.byNumber.get(Number(number[1])) || { kind }).kind + "s" : { list: kind + "s" }[view] || hash;
+    const current = address ? (state.byId.get(address[1]) || { kind }).kind + "s" : { list: kind + "s" }[view] || hash;
     for (const link of document.querySelectorAll("nav a[data-view]")) {
       if (link.dataset.view === current) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
@@ -35,7 +39,7 @@
     const head = state.head;
     document.title = `Samples in ${head.catalogue}`;
     byId("title").replaceChildren("Samples in ", el("bdi", {}, head.catalogue));
-    byId("subtitle").textContent = `${format.count(head.tracks)} tracks, ${format.count(head.found.sample)} sample${head.found.sample === 1 ? "" : "s"}, ${format.count(head.found.duplicate)} near-duplicate${head.found.duplicate === 1 ? "" : "s"}. Made ${head.made}.`;
+    byId("subtitle").textContent = `${format.count(head.tracks)} tracks, ${format.count(head.shown.sample)} pair${head.shown.sample === 1 ? "" : "s"} with samples, ${format.count(head.shown.duplicate)} near-duplicate${head.shown.duplicate === 1 ? "" : "s"}, ${format.count(head.places)} places. Made ${head.made}.`;
     for (const kind of asid.KINDS) byId("count-" + kind).textContent = format.count(head.shown[kind]);
     byId("exports-list").replaceChildren(...head.exports.flatMap((name) => [
       el("dt", {}, el("a", { href: "exports/" + name, download: name }, name)), el("dd", {}, EXPORTS[name] || "")]));
@@ -53,10 +57,10 @@
   async function begin() {
     await asid.load("data/head.js");
     describe();
-    const isFinding = /^#d\d+$/.test(location.hash);
-    if (!isFinding) route();
+    const isRelation = ADDRESS.test(location.hash.slice(1));
+    if (!isRelation) route();
     await asid.table.begin();
-    if (isFinding) route(); // its row has come by now
+    if (isRelation) route(); // its row has come by now
     addEventListener("hashchange", () => { if (location.hash !== "#main") moved(); });
     document.documentElement.dataset.ready = "yes";
   }

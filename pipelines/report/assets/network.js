@@ -5,6 +5,7 @@ asid.networkView = (() => {
   const { el, byId, format, state } = asid;
   const LIST = 30; // of the most sampled
   const ROOM = 30; // names
+  const LABELLED = 200; // edges: of more, their numbers would cover the graph
   let graph = null, shown = null;
 
   // Nodes and edges that the form asks for: tracks or artists, the best pairs.
@@ -23,12 +24,13 @@ asid.networkView = (() => {
       return found;
     };
     const wanted = state.network.edges.filter((edge) => withDuplicates || edge[2] === 0).sort((a, b) => b[3] - a[3]);
-    for (const [q, r, kind, score, count] of wanted.slice(0, limit)) {
+    for (const [q, r, kind, score, count, known, id] of wanted.slice(0, limit)) {
       const from = node(tracks[q]), to = node(tracks[r]), key = from.id + to.id + kind;
-      const edge = edges.get(key) || { from, to, kind, score: 0, count: 0, query: tracks[q], reference: tracks[r] };
+      const edge = edges.get(key) || { from, to, kind, score: 0, count: 0, known: false, id };
       if (!edges.has(key)) { edges.set(key, edge); from.out.push(edge); to.in.push(edge); }
       edge.score = Math.max(edge.score, score);
       edge.count += count;
+      edge.known = edge.known || Boolean(known);
     }
     return { nodes: [...nodes.values()], edges: [...edges.values()], wanted: wanted.length };
   }
@@ -50,7 +52,7 @@ asid.networkView = (() => {
       id: node.id, label: short(node.name, 26) + (node.year ? `\n${node.year}` : ""), size: sizeOf(node), font: 11,
       color: `hsl(${hue((node.track && node.track.artist) || node.name)}, 55%, ${dark ? 62 : 48}%)`,
     } }));
-    const edges = shown.edges.map((edge, i) => ({ data: { id: "e" + i, source: edge.from.id, target: edge.to.id, width: 1 + 3 * edge.score, line: edge.kind ? "dashed" : "solid" } }));
+    const edges = shown.edges.map((edge, i) => ({ data: { id: "e" + i, source: edge.from.id, target: edge.to.id, width: 1 + 3 * edge.score, line: edge.kind ? "dashed" : "solid", head: edge.known && !edge.kind ? "triangle" : "none", label: edge.count > 1 && shown.edges.length <= LABELLED ? "× " + edge.count : "" } }));
     return [...nodes, ...edges];
   }
 
@@ -62,7 +64,9 @@ asid.networkView = (() => {
         color: color("--text"), "text-outline-color": color("--ground"), "text-outline-width": 2, "font-family": "system-ui, sans-serif" } },
       { selector: "edge", style: {
         width: "data(width)", "line-style": "data(line)", "line-color": color("--line-strong"), "target-arrow-color": color("--line-strong"),
-        "target-arrow-shape": "triangle", "curve-style": "bezier", "arrow-scale": 0.9, opacity: 0.8 } },
+        "target-arrow-shape": "data(head)", "curve-style": "unbundled-bezier", "control-point-distances": 24, "control-point-weights": 0.5, "arrow-scale": 0.9, opacity: 0.8,
+        label: "data(label)", "font-size": 10, "min-zoomed-font-size": 8, color: color("--text"), "text-background-color": color("--ground"), "text-background-opacity": 0.9,
+        "text-background-padding": 2, "text-background-shape": "roundrectangle", "font-family": "system-ui, sans-serif" } },
       { selector: ".faded", style: { opacity: 0.12 } },
       { selector: "node.chosen", style: { "border-width": 4, "border-color": color("--accent") } },
     ];
@@ -131,11 +135,9 @@ asid.networkView = (() => {
     return el("li", {}, el("button", { type: "button", class: "plain", onclick: () => { choose(node); bring(node); } }, el("bdi", {}, short(node.name, 80))), ...after);
   }
 
-  // The best finding of a pair, where it has been loaded.
   function finding(edge) {
-    const row = state.rows[asid.KINDS[edge.kind]].find((one) => one.query === edge.query && one.reference === edge.reference);
     const score = format.score(edge.score);
-    return row ? el("a", { href: "#d" + row.number, "aria-label": `Open the finding, score ${score}` }, score) : score;
+    return state.byId.has(edge.id) ? el("a", { href: "#r" + edge.id, "aria-label": `Open the finding, score ${score}` }, score) : score;
   }
 
   function bring(node) {

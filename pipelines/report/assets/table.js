@@ -1,11 +1,10 @@
-// The list of findings: sorted, filtered and paged over whatever has been loaded so far.
+// The list of relations: sorted, filtered and paged over whatever has been loaded so far.
 "use strict";
 
 asid.table = (() => {
   const { el, byId, format, state } = asid;
   const PAGE = 50;
-  const AUTOMATIC = 60; // data files (of 2000 rows) that load by themselves
-  const NO_YEARS = "Where a track has no year, which of the two came first is not known: the pair stands the way round that scored better. ";
+  const AUTOMATIC = 60; // data files (of 500 relations) that load by themselves
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const view = { kind: "sample", sort: "score", down: true, page: 0, found: [] };
   const loaded = { sample: 0, duplicate: 0 };
@@ -14,11 +13,12 @@ asid.table = (() => {
   const columns = [
     { key: "score", title: "Score", down: true, value: (row) => row.score, cell: score },
     { key: "query", title: "Track", other: "Track A", text: true, cell: (row) => asid.titleOf(row.query) },
-    { key: "qs", title: "At", number: true, value: (row) => row.qs, cell: (row) => format.span(row.qs, row.qe) },
     { key: "reference", title: "Samples", other: "Track B", text: true, cell: (row) => asid.titleOf(row.reference) },
-    { key: "rs", title: "From", number: true, value: (row) => row.rs, cell: (row) => format.span(row.rs, row.re) },
+    { key: "places", title: "Places", number: true, down: true, value: (row) => row.places, cell: (row) => format.count(row.places) },
+    { key: "qs", title: "In all", number: true, down: true, value: (row) => row.qs, cell: (row) => format.clock(row.qs, 0) },
     { key: "tempo", title: "Tempo", number: true, value: (row) => row.tempo, cell: (row) => format.tempo(row.tempo) },
     { key: "pitch", title: "Pitch", number: true, value: (row) => row.pitch ?? 0, cell: (row) => format.pitch(row.pitch) },
+    { key: "by", title: "Direction", down: true, value: (row) => (row.by === "years" ? 2 : row.by === "audio" ? 1 + (row.sure ?? 0) / 2 : row.sure ?? 0), cell: asid.direction.word },
   ];
   const titleOf = (column) => (view.kind === "duplicate" && column.other) || column.title;
 
@@ -49,18 +49,23 @@ asid.table = (() => {
     byId("table-head").querySelector(`[data-key="${column.key}"]`).focus();
   }
 
+  // What to type to see all relations that share one source.
+  const commonWord = (row) => (row.common === null ? null : "source:" + row.common);
+
   function filtered() {
     const words = byId("filter-text").value.toLowerCase().split(/\s+/).filter(Boolean);
     const least = Number(byId("filter-score").value) || 0;
     const change = byId("filter-change").value;
     const heard = byId("filter-heard").checked;
+    const direction = byId("filter-direction").value;
     return state.rows[view.kind].filter((row) => {
       if (row.score < least || (heard && !row.heard)) return false;
+      if (direction && (direction === "unknown") !== (row.by === "unknown")) return false;
       if (change) {
         const tempo = asid.isChanged.tempo(row), pitch = asid.isChanged.pitch(row);
         if (!{ none: !tempo && !pitch, tempo, pitch, both: tempo && pitch }[change]) return false;
       }
-      return words.every((word) => row.query.text.includes(word) || row.reference.text.includes(word));
+      return words.every((word) => row.query.text.includes(word) || row.reference.text.includes(word) || word === commonWord(row));
     });
   }
 
@@ -98,16 +103,16 @@ asid.table = (() => {
     const cells = columns.map((column) =>
       el("td", { role: "cell", "data-title": titleOf(column), class: [column.key, column.number ? "number" : ""].join(" ").trim() }, column.cell(row)));
     const what = `${row.heard ? "Listen" : "Open"}: ${row.query.name.slice(0, 80)}, ${row.reference.name.slice(0, 80)}`;
-    const link = el("a", { href: "#d" + row.number, "aria-label": what, class: "open" }, row.heard ? "Listen" : "Open");
-    const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "d" + row.number; };
+    const link = el("a", { href: "#r" + row.id, "aria-label": what, class: "open" }, row.heard ? "Listen" : "Open");
+    const open = (event) => { if (!event.target.closest("a") && !String(getSelection())) location.hash = "r" + row.id; };
     return el("tr", { role: "row", onclick: open }, ...cells, el("td", { role: "cell", class: "open" }, link));
   }
 
   function say() {
     const here = state.rows[view.kind].length, all = state.head.shown[view.kind];
-    const one = view.kind === "sample" ? "sample" : "near-duplicate";
+    const [one, many] = view.kind === "sample" ? ["pair with samples", "pairs with samples"] : ["near-duplicate", "near-duplicates"];
     const some = view.found.length === here ? "" : `${format.count(view.found.length)} of `;
-    const text = all === 0 ? `No ${one}s were found.` : `${some}${format.count(here)} ${one}${here === 1 ? "" : "s"}`;
+    const text = all === 0 ? `No ${view.kind === "sample" ? "samples" : many} were found.` : `${some}${format.count(here)} ${here === 1 ? one : many}`;
     byId("list-status").textContent = text + (here < all ? `, the best of ${format.count(all)}; others are not loaded yet` : "");
     byId("load-more").hidden = here >= all || loaded.sample + loaded.duplicate < allowed;
   }
@@ -130,9 +135,8 @@ asid.table = (() => {
     const isNew = view.kind !== kind;
     if (isNew) Object.assign(view, { kind, sort: "score", down: true, page: 0 });
     byId("list-heading").textContent = kind === "sample" ? "Samples" : "Near-duplicates";
-    const cut = state.head.found[kind] - state.head.shown[kind];
-    byId("list-note").textContent = (kind === "sample" ? (state.head.dated ? "" : NO_YEARS) : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
-      + (cut > 0 ? `The page has the best ${format.count(state.head.shown[kind])} of ${format.count(state.head.found[kind])}; sort and filter work on these.` : "");
+    byId("list-note").textContent = (kind === "sample" ? "" : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
+      + (state.head.found.sample + state.head.found.duplicate > state.head.places ? `The page has the pairs of the best ${format.count(state.head.places)} places of ${format.count(state.head.found.sample + state.head.found.duplicate)}, before mirrored ones were joined.` : "");
     byId("list-note").hidden = !byId("list-note").textContent;
     drawHead();
     update();
@@ -143,8 +147,8 @@ asid.table = (() => {
     byId("filter-text").value = text;
   }
 
-  function next(number, step) { // the finding before or after, in the order of the table
-    const i = view.found.findIndex((row) => row.number === number);
+  function next(id, step) { // the relation before or after, in the order of the table
+    const i = view.found.findIndex((row) => row.id === id);
     return i < 0 ? null : view.found[i + step] || null;
   }
 
@@ -162,5 +166,5 @@ asid.table = (() => {
     return loadAll();
   }
 
-  return { begin, show, filterBy, next, view };
+  return { begin, show, filterBy, next, view, commonWord };
 })();

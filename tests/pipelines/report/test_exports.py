@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import networkx
+import pandas
 import pyarrow.parquet as pq
 import pytest
 
@@ -46,10 +47,24 @@ def test_panako_csv(exports: Path) -> None:
 def test_json_lines_and_parquet_say_the_same(exports: Path, found: Findings) -> None:
     lines = [json.loads(line) for line in (exports / "detections.jsonl").read_text("utf-8").splitlines()]
     table = pq.read_table(exports / "detections.parquet")
-    assert table.to_pylist() == lines and table.num_rows == 8
+    assert table.to_pylist() == lines and table.num_rows == 8 and table["relation"].to_pylist()[4:6] == [4, 4]
     assert table.schema.names[: len(DETECTIONS)] == DETECTIONS.names
     assert (lines[0]["query_artist"], lines[0]["query_year"], lines[0]["reference_year"]) == ("MC Young", 1994, 1971)
     assert fake_sweep.SCRIPT in table.column("reference_title").to_pylist()
+
+
+def test_relations_are_one_row_a_pair_in_every_format(exports: Path) -> None:
+    rows = pq.read_table(exports / "relations.parquet").to_pylist()
+    assert rows == [json.loads(line) for line in (exports / "relations.jsonl").read_text("utf-8").splitlines()]
+    table = pandas.read_csv(exports / "relations.csv")
+    assert len(table) == len(rows) == 7 and list(table.columns) == list(rows[0])
+    assert len(set(table.relation_id)) == 7 and table.places.tolist() == [1, 1, 1, 1, 2, 1, 1]
+    first = table.iloc[0]
+    assert (first.query_id, first.reference_id, first.decided_by) == ("b/young.wav", "b/old.wav", "years")
+    assert (first.query_artist, first.reference_year) == ("MC Young", 1971)
+    duckdb = pytest.importorskip("duckdb")
+    query = f"select count(*), sum(places) from '{exports / 'relations.csv'}' where kind = 'sample'"
+    assert duckdb.sql(query).fetchall() == [(6, 7)]
 
 
 def test_graphml(exports: Path, found: Findings) -> None:
@@ -58,7 +73,7 @@ def test_graphml(exports: Path, found: Findings) -> None:
     assert graph.nodes["b/old.wav"] == {"artist": "The Olds", "year": 1971}
     assert graph.nodes["a/script.wav"]["title"] == fake_sweep.SCRIPT
     edge = graph.edges["b/other.wav", "b/old.wav"]
-    assert edge == {"kind": "sample", "score": pytest.approx(0.7, abs=1e-3), "detections": 2}
+    assert edge == {"kind": "sample", "score": pytest.approx(0.7, abs=1e-3), "detections": 2, "direction": "years"}
     assert "a/control��.wav" in graph  # XML cannot hold control characters
 
 

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
 from asid_core.config import Config, Report
+from asid_core.schema import TRACKS
 from jobs import cli
-from pipelines.report.findings import Track, findings, newest_sweep, shorten, without_mirrored
+from pipelines.report.findings import Track, findings, newest_sweep, shorten
 from pipelines.report.page import report, snippets
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.location import Location
@@ -42,15 +44,25 @@ def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
     events: list[dict[str, Any]] = []
     made = report(catalogue, output, Config(), progress=events.append)
-    assert (made.samples, made.duplicates, made.found, made.snippets) == (7, 1, 8, 14)
+    assert (made.samples, made.duplicates, made.places, made.found, made.snippets) == (6, 1, 8, 8, 14)
     assert events[-1]["done"] == 14
     files = files_of(output)
     head = calls(files, "data/head.js")[0]
-    assert head["shown"] == {"sample": 7, "duplicate": 1} and head["tracks"] == 10
+    assert head["shown"] == {"sample": 6, "duplicate": 1} and head["tracks"] == 10 and head["places"] == 8
     page = calls(files, head["pages"][0]["file"])[0]
     assert page["score"] == sorted(page["score"], reverse=True)
-    assert page["heard"] == [3, 3, 3, 3, 3, 3, 0]  # nothing is left of gone.wav, so nothing can be laid beside it
+    assert page["heard"] == [3, 3, 3, 3, 3, 0] and page["places"] == [
+        1,
+        1,
+        1,
+        1,
+        2,
+        1,
+    ]  # nothing is left of gone.wav, so nothing can be laid beside it
     assert page["tracks"][page["q"][0]][0] == "b/young.wav" and page["tempo"][0] == 1.25  # the older is the reference
+    assert page["by"] == ["years", "unknown", "unknown", "unknown", "years", "unknown"]
+    places = calls(files, page["file"])[0]
+    assert places["first"] == 0 and places["qs"] == [6.0, 0.0, 2.0, 2.0, 2.0, 8.0, 2.0] and page["first"][-1] == 6
     audio, rate = soundfile.read(io.BytesIO(files.join("media/0-query.mp3").read_bytes()))
     assert rate == 16_000 and len(audio) == pytest.approx(5.0 * rate, abs=2000)  # 4 s, and 0.5 s more on both sides
     assert files.join("vendor", "cytoscape.LICENSE").exists()
@@ -71,7 +83,7 @@ def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path
 def test_only_the_best_are_shown_and_heard(tmp_path: Path) -> None:
     catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
     made = report(catalogue, output, Config(report=Report(detections=3, snippets=1, snippet_s=2.0)))
-    assert (made.samples, made.duplicates, made.found, made.snippets) == (3, 1, 8, 4)
+    assert (made.samples, made.duplicates, made.places, made.found, made.snippets) == (3, 1, 4, 8, 4)
     page = calls(files_of(output), "data/sample-0000.js")[0]
     assert page["heard"] == [3, 0, 0]
     side = calls(files_of(output), "media/0-reference.js")[2]
@@ -115,8 +127,33 @@ def test_what_was_found_from_both_sides_is_one_finding(tmp_path: Path) -> None:
     rows = [detection("x", "y", 0.9), detection("y", "x", 0.8, **back), detection("x", "y", 0.7, **elsewhere)]
     add_sweep(catalogue, rows, sweep_id="3")
     found = findings(catalogue, 100)
-    assert [round(s, 1) for s in found.rows.column("score").to_pylist()] == [0.9, 0.7] and found.found["sample"] == 2
-    assert without_mirrored(found.rows).equals(found.rows)
+    assert [round(s, 1) for s in found.rows.column("score").to_pylist()] == [0.9, 0.7]
+    assert found.relations.column("places").to_pylist() == [2] and found.found["sample"] == 3
+
+
+def test_a_relation_keeps_its_id_when_tracks_are_renamed_and_swept_again(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "cat"), create=True, geometry=fake_sweep.GEOMETRY)
+    fake_sweep.add_tracks(catalogue, {name: fake_sweep.wave(1, 12.0) for name in ("a", "b", "c")})
+    rows = catalogue.tracks_of(["a", "b", "c"]).to_pylist()
+    ids = []
+    for names in ("abc", "xyz"):
+        renamed = [row | {"track_id": name} for row, name in zip(rows, names, strict=True)]
+        catalogue.commit_tracks(pa.Table.from_pylist(renamed, schema=TRACKS))
+        add_sweep(catalogue, [detection(names[1], names[0]), detection(names[0], names[2])], sweep_id=names)
+        ids.append(sorted(findings(catalogue, 10).relations.column("relation_id").to_pylist()))
+    assert ids[0] == ids[1] and len(set(ids[0])) == 2
+
+
+def test_the_best_place_of_every_pair_is_heard_first(tmp_path: Path) -> None:
+    catalogue = fake_sweep.make(str(tmp_path / "cat"))
+    rows = [
+        detection("b/plain.wav", "b/copy.wav", 0.9 - i / 100, query_start_s=i * 2.0, query_end_s=i * 2.0 + 1.0)
+        for i in range(4)
+    ]
+    add_sweep(catalogue, [*rows, detection("b/plain.wav", "b/old.wav", 0.5)], sweep_id="3")
+    found = findings(catalogue, 100)
+    assert {s.number for s in snippets.wanted(found, 2, 8.0)} == {0, 4}
+    assert {s.number for s in snippets.wanted(found, 3, 8.0)} == {0, 1, 4}
 
 
 def test_the_newest_sweep_that_ended_is_shown(tmp_path: Path) -> None:
@@ -151,6 +188,6 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake_sweep.make(str(tmp_path / "cat"))
     arguments = ["report", "--catalogue", str(tmp_path / "cat"), "--output", str(tmp_path / "out")]
     assert cli.main([*arguments, "--set", "report.snippets=1", "-q"]) == 0
-    assert "7 samples and 1 near-duplicates, 4 snippets to play" in capsys.readouterr().out
+    assert "6 pairs with samples and 1 near-duplicates, 8 places, 4 snippets to play" in capsys.readouterr().out
     assert (tmp_path / "out" / "index.html").exists()
     assert cli.main([*arguments[:-3], str(tmp_path / "none"), *arguments[-2:]]) == 1

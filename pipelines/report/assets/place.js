@@ -1,10 +1,9 @@
-// One finding: where it lies in both tracks, what it looks like, and what it sounds like.
+// One place of a relation: what it looks like, and what it sounds like.
 "use strict";
 
-asid.detection = (() => {
-  const { el, byId, format, state, drawing, player } = asid;
+asid.place = (() => {
+  const { el, format, state, drawing, player } = asid;
   const SIDES = ["query", "reference"];
-  let shown = 0;
 
   function change(row) {
     const percent = Math.round(Math.abs(row.tempo - 1) * 100);
@@ -26,22 +25,6 @@ asid.detection = (() => {
       ["Evidence", `${format.count(row.windows)} windows; ` + parts.map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")],
     ];
     return el("dl", { class: "facts" }, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
-  }
-
-  function heading(row) {
-    const verb = row.kind === "sample" ? "samples" : "shares most of its audio with";
-    return el("h2", { id: "detection-heading", tabindex: "-1" },
-      asid.titleOf(row.query, true), el("span", { class: "verb" }, " " + verb + " "), asid.titleOf(row.reference, true));
-  }
-
-  function steps(row) {
-    const link = (text, other) => other
-      ? el("a", { class: "button", href: "#d" + other.number }, text)
-      : el("span", { class: "button off", "aria-disabled": "true" }, text);
-    const list = row.kind === "sample" ? "samples" : "duplicates";
-    return el("nav", { class: "steps", "aria-label": "Findings" },
-      el("a", { class: "button", href: "#" + list }, row.kind === "sample" ? "All samples" : "All near-duplicates"),
-      link("Previous", asid.table.next(row.number, -1)), link("Next", asid.table.next(row.number, 1)));
   }
 
   function voice(row, side, head) {
@@ -84,7 +67,7 @@ asid.detection = (() => {
   async function sound(row, place) {
     const sides = SIDES.filter((_, i) => row.heard & (1 << i));
     if (!sides.length) {
-      place.append(el("p", { class: "note" }, "No sound is kept for this finding: only the best have it (asid report --set report.snippets=N makes more)."));
+      place.append(el("p", { class: "note" }, `No sound is kept for this place. This page has sound for ${format.count(state.head.sounds.most)} places of each kind, the best of each pair first; asid report --set report.snippets=N makes more.`));
       return;
     }
     await Promise.all(sides.map((side) => asid.load(`media/${row.number}-${side}.js`)));
@@ -101,26 +84,5 @@ asid.detection = (() => {
     place.replaceChildren(controls(row, voices), stack);
   }
 
-  function show(number) {
-    player.stop();
-    const place = byId("view-detection"), row = state.byNumber.get(number);
-    shown += 1;
-    const mine = shown;
-    if (!row) {
-      place.replaceChildren(el("h2", { id: "detection-heading", tabindex: "-1" }, "No such finding"), el("p", {}, el("a", { href: "#samples" }, "All samples")));
-      return null;
-    }
-    const others = state.rows[row.kind].filter((one) => one !== row && one.query === row.query && one.reference === row.reference).slice(0, 200);
-    const parts = el("div", { class: "sound" });
-    place.replaceChildren(steps(row), heading(row), parts, drawing.tracks(row, others), facts(row));
-    if (others.length) {
-      const list = others.slice(0, 20).map((one) => el("li", {}, el("a", { href: "#d" + one.number }, `${format.span(one.qs, one.qe)} from ${format.span(one.rs, one.re)}`), ` (${format.score(one.score)})`));
-      place.append(el("h3", {}, "Other places in the same two tracks"), el("ul", {}, ...list));
-    }
-    return sound(row, parts).catch((error) => {
-      if (mine === shown) parts.replaceChildren(el("p", { class: "note", role: "alert" }, error.message));
-    });
-  }
-
-  return { show };
+  return { sound, facts };
 })();
