@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from asid_core.config import NO_FIRST_PASS, FirstPass
+from asid_core.matching.eight_bits import quantised, restored, step
 from asid_core.precision import first_pass_type
 
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
 _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
-_QUANTISED = 4096  # rows at once, 2 MB: a third of the time that torch.quantize_per_tensor takes for a block
 # groups scored at once: 4 MB of rows, or what 8192 query vectors hold; what leaves the cache takes 3 times as long
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
 MIN_BACKGROUND_GROUPS, MAX_BACKGROUND_GROUPS, BACKGROUND_QUANTILE = 64, 512, 0.95  # of a block
@@ -55,16 +55,14 @@ class ExactSearch:
         self.device = queries.device
         self.type = first_pass_type(self.device) if first_pass.stride else torch.float32
         self.eight_bits = self.type == torch.int8
-        # of a unit vector's value, the same for all of them, so that it does not matter what is searched with or in
-        # together; what is larger than six times the usual value counts as that
-        self.step = min(1.0, 6 / self.dim**0.5) / 127
+        self.step = step(self.dim)
         # of the first pass's scores, which are whole numbers in eight bits
         self._score_type = torch.int32 if self.eight_bits else self.type
         self._unit: float = self.step**2 if self.eight_bits else 1.0
         # windows outermost, so that a tile holds whole windows and its maximum over probes is local
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
-        step = min(first_pass.probes, self.probes)
-        chosen = queries[step // 2 :: step, :, : self.first_pass_dims]
+        apart = min(first_pass.probes, self.probes)
+        chosen = queries[apart // 2 :: apart, :, : self.first_pass_dims]
         every = chosen.shape == queries.shape
         self.first_pass_probes, self.sees_all = len(chosen), self.stride == 1 and every
         self._whole = self._numbers(self._flat)
@@ -77,7 +75,10 @@ class ExactSearch:
         self._squares = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
 
     def add(self, references: Tensor, first_row: int, windows: slice | None = None) -> None:
-        """Search a block of rows [m, dim], which are rows first_row.. of the reference table, for some windows."""
+        """Search a block of rows [m, dim], which are rows first_row.. of the reference table, for some windows.
+
+        The rows are unit vectors in float32, or in eight bits as `eight_bits.quantised` makes them.
+        """
         if len(references) == 0:
             return
         references = references.to(self.device)
@@ -101,14 +102,12 @@ class ExactSearch:
             self._refine(part, references, pairs, first_row)
 
     def _numbers(self, vectors: Tensor) -> Tensor:
-        """Vectors [n, dim] as they are multiplied: in eight bits, where they only choose and that is fast."""
-        if not self.eight_bits:
+        """Vectors [n, d] as they are multiplied: in eight bits, where they only choose and that is fast."""
+        if vectors.dtype == torch.int8 and not self.eight_bits:
+            vectors = vectors.float() * self.step
+        if vectors.dtype == torch.int8 or not self.eight_bits:
             return vectors.to(self.type).contiguous()
-        numbers = torch.empty(vectors.shape, dtype=torch.int8)
-        for start in range(0, len(vectors), _QUANTISED):
-            part = slice(start, start + _QUANTISED)
-            numbers[part] = (vectors[part] / self.step).round_().clamp_(-127, 127)
-        return numbers
+        return quantised(vectors, self.step)
 
     def _best_in_groups(self, rows: Tensor, queries: Tensor, probes: int, group: int, memory: Tensor) -> Tensor:
         """Best score of each window (so many neighbours among `queries`) in each `group` rows: [groups, n].
@@ -208,7 +207,7 @@ def _spread(references: Tensor) -> Tensor:
     MIN_BACKGROUND_GROUPS.
     """
     groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
-    counts = torch.linalg.vector_norm(groups, dim=2).amax(1).nonzero()[:, 0]  # rows that do not count tell nothing
+    counts = groups.ne(0).flatten(1).any(1).nonzero()[:, 0]  # rows that do not count tell nothing
     if not len(counts):
         return references
     step = max(1, len(counts) // max(MIN_BACKGROUND_GROUPS, len(counts) // 32))
@@ -233,7 +232,7 @@ def _best_of(queries: Tensor, groups: Tensor, pairs: Tensor, rows: int) -> tuple
     """
     # index_select copies whole groups; an index would take value after value
     window, group = pairs.T.contiguous()
-    scores = torch.bmm(groups.index_select(0, group), queries.index_select(0, window).mT)  # [p, GROUP, P]
+    scores = torch.bmm(restored(groups.index_select(0, group)), queries.index_select(0, window).mT)  # [p, GROUP, P]
     at = group[:, None] * GROUP + torch.arange(GROUP, device=group.device)
     cosine, probe = scores.max(2)
     cosine, place = cosine.masked_fill(at >= rows, -1.0).max(1, keepdim=True)

@@ -17,6 +17,7 @@ from asid_core.matching.coarse import (
     Hits,
     _upper_quantile,
 )
+from asid_core.matching.eight_bits import quantised, restored, step
 
 
 def unit(*shape: int, seed: int = 0) -> Tensor:
@@ -210,3 +211,25 @@ def test_the_level_is_a_quantile_of_what_is_heard(groups: int, heard: list[int])
     some = [row[:count].numpy() for row, count in zip(best, counts.tolist(), strict=True)]
     wanted = [np.quantile(values, BACKGROUND_QUANTILE) if len(values) else 0.0 for values in some]
     np.testing.assert_allclose(_upper_quantile(best, counts), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("first_pass", [NO_FIRST_PASS, FirstPass(2, dims=32, probes=1)])
+@pytest.mark.parametrize("number", [torch.int8, torch.float32])
+def test_rows_in_eight_bits_are_found_as_their_floats_are(
+    first_pass: FirstPass, number: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asid_core.matching.coarse.first_pass_type", lambda _: number)
+    queries, rows = unit(2, 6, 64, seed=1), unit(900, 64, seed=2)
+    rows[::7] = 0  # silence
+    codes = quantised(rows, step(64))
+    stored, floats = (search(queries, list(some.split(320)), 8, first_pass=first_pass) for some in (codes, rows))
+    same = {(w, r) for w, r in zip(stored.window, stored.row, strict=True)}
+    assert len(same & {(w, r) for w, r in zip(floats.window, floats.row, strict=True)}) >= 0.9 * len(same)
+    best = {w: c for w, c in zip(stored.window[::-1], stored.cosine[::-1], strict=True)}
+    assert all(abs(best[w] - floats.cosine[floats.window == w].max()) < 0.01 for w in best)
+    assert not np.isin(stored.row, np.arange(0, 900, 7)).any()
+
+
+def test_eight_bits_keep_a_unit_vector_to_half_a_unit() -> None:
+    vectors = unit(50, 512, seed=4)
+    assert (restored(quantised(vectors, step(512))) - vectors).abs().max() <= step(512) / 2 + 1e-7
