@@ -120,11 +120,11 @@ class SpanFeatures:
         """Make sure of the frames of some segments of one track. Raises FileNotFoundError."""
         track = keys[0][1]
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
-        for index, piece in enumerate(pieces_of_tracks(self._catalogue, [(track_id, files)])):
-            key = (keys[0][0], track, index)
-            if key in keys and key not in self._kept:
-                self._kept[key] = frames_of(at_least_a_window(piece, self._model), key[0])
-                self._bytes += self._kept[key].nbytes
+        missing = {key[2] for key in keys if key not in self._kept}
+        for piece in pieces_of_tracks(self._catalogue, [(track_id, files)], missing):
+            key = (keys[0][0], track, piece.start_samples // self._catalogue.core_samples)
+            self._kept[key] = frames_of(at_least_a_window(piece, self._model), key[0])
+            self._bytes += self._kept[key].nbytes
         if not all(key in self._kept for key in keys):
             raise FileNotFoundError(
                 f"segments of {track_id} are missing from {files}: was it segmented again meanwhile?"

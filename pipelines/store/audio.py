@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,10 +33,15 @@ class Piece:
         return self.lead_samples + self.core_samples >= len(self.waveform)
 
 
-def pieces_of_tracks(catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]]) -> Iterator[Piece]:
-    """Pieces of (track_id, segment_files), track by track and in order; holds 16 segments (22 MB) at a time."""
+def pieces_of_tracks(
+    catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]], segments: Collection[int] | None = None
+) -> Iterator[Piece]:
+    """Pieces of (track_id, segment_files), track by track and in order; holds at most 16 segments (22 MB) at a time.
+
+    `segments`: which pieces of each, by index; None: all.
+    """
     for track in tracks:
-        for batch in read_segments(catalogue, [track]):
+        for batch in read_segments(catalogue, [track], segments):
             for row in batch.to_pylist():
                 start = round(row["start_s"] * SAMPLE_RATE_HZ)
                 waveform = torch.from_numpy(from_pcm(row["pcm"]))

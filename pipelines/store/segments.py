@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +17,8 @@ from asid_core.signal.pcm import Segment
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
 
-ROWS_PER_GROUP = 16  # of 1.4 MB each: a reader holds one group, 22 MB
+ROWS_PER_WRITE = 16  # of 1.4 MB each
+ROWS_PER_GROUP = 1  # so that a reader can take one segment; older files have 16 a group
 
 
 class SegmentWriter:
@@ -45,7 +46,7 @@ class SegmentWriter:
                 "pcm": segment.pcm.astype("<i2", copy=False).tobytes(),
             }
         )
-        if len(self._rows) >= ROWS_PER_GROUP:
+        if len(self._rows) >= ROWS_PER_WRITE:
             self._flush()
 
     def forget(self, track_id: str) -> None:
@@ -82,11 +83,14 @@ class SegmentWriter:
                 self._writer.close()
 
 
-def read_segments(catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]]) -> Iterator[pa.RecordBatch]:
+def read_segments(
+    catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]], segments: Collection[int] | None = None
+) -> Iterator[pa.RecordBatch]:
     """The segments of `tracks`, pairs of (track_id, segment_files as `tracks.lance` names them), streamed.
 
-    Yields batches of schema.SEGMENTS of at most 16 rows (22 MB); the segments of a track come in order and tracks file
-    by file. Raises FileNotFoundError where a file that a track names is gone.
+    `segments`: which of them, by index; None: all. Yields batches of schema.SEGMENTS of at most 16 rows (22 MB); the
+    segments of a track come in order and tracks file by file. Only row groups that may hold a wanted segment are read.
+    Raises FileNotFoundError where a file that a track names is gone.
     """
     wanted: dict[str, set[str]] = {}
     for track_id, files in tracks:
@@ -94,9 +98,31 @@ def read_segments(catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str
             wanted.setdefault(name, set()).add(track_id)
     for name, track_ids in wanted.items():
         filesystem, path = catalogue.location.join(name).arrow()
-        values = pa.array(sorted(track_ids), pa.string())
         with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as part:
             for group in range(part.num_row_groups):
-                mask = pc.is_in(part.read_row_group(group, columns=["track_id"]).column(0), value_set=values)
-                if pc.any(mask).as_py():
-                    yield from part.read_row_group(group).filter(mask).combine_chunks().to_batches()
+                ranges = _ranges(part.metadata.row_group(group))
+                if not _overlaps(ranges.get("track_id"), track_ids):
+                    continue
+                if segments is not None and not _overlaps(ranges.get("segment_index"), segments):
+                    continue
+                rows = part.read_row_group(group)
+                mask = pc.is_in(rows["track_id"], value_set=pa.array(sorted(track_ids), pa.string()))
+                if segments is not None:
+                    indices = pa.array(sorted(segments), pa.int32())
+                    mask = pc.and_(mask, pc.is_in(rows["segment_index"], value_set=indices))
+                yield from rows.filter(mask).combine_chunks().to_batches()
+
+
+def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
+    """The smallest and largest value of each column of a row group, where the file says so."""
+    columns = (group.column(at) for at in range(group.num_columns))
+    return {
+        column.path_in_schema: (column.statistics.min, column.statistics.max)
+        for column in columns
+        if column.statistics is not None and column.statistics.has_min_max
+    }
+
+
+def _overlaps(span: tuple[Any, Any] | None, values: Collection[Any]) -> bool:
+    """Whether one of `values` may lie in a span; without a span any may."""
+    return span is None or any(span[0] <= value <= span[1] for value in values)
