@@ -42,6 +42,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=["textbook"],
         help="make: textbook (default), wild, all, or single kinds such as turntable, short, chopped",
     )
+    parser.add_argument("--midi", metavar="DIR", help="make: scores that kind none_alike renders with two sound fonts")
+    parser.add_argument("--loops", metavar="DIR", help="make: loop libraries, by the first word of their file names")
     parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: how many (default 100)")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
     parser.add_argument("--bench", metavar="DIR", help="run, fit: a folder that `asid bench make` made")
@@ -66,20 +68,18 @@ def work(session: Session) -> Outcome:
 
 def _make(session: Session) -> Outcome:
     from asid_core.synthetic.bench import make_bench
+    from asid_core.synthetic.studio import NotInstalled
 
     args = session.args
     remote = [place for place in [*args.corpus, *(args.backgrounds or ()), args.output] if place.startswith("s3://")]
     if remote:
         raise Failure(f"bench make reads and writes folders here, not {remote[0]}: copy the music first")
-    truth = make_bench(
-        args.corpus,
-        args.output,
-        args.seed,
-        args.queries,
-        backgrounds=args.backgrounds,
-        distractors=args.distractors,
-        kinds=args.kinds,
-    )
+    names = ("backgrounds", "distractors", "kinds", "midi", "loops")
+    try:
+        places = {name: getattr(args, name) for name in names}
+        truth = make_bench(args.corpus, args.output, args.seed, args.queries, **places)
+    except NotInstalled as error:
+        raise Failure(str(error)) from error
     counts = f"{len(truth.queries):,} queries, {len(truth.relations):,} of them sample one of"
     return Outcome(session.summary(f"{counts} {len(truth.references):,} references, in {args.output}"))
 
@@ -118,8 +118,8 @@ def compared(report: Report, other: Location, name: str) -> str:
 
 
 def _fit(session: Session) -> Outcome:
-    from asid_core.evaluation.fitting import fit_score
-    from pipelines.evaluate import sweep_bench
+    from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR, fit_score
+    from pipelines.evaluate import sweep_bench, tries_of_bench
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
     from pipelines.store.lease import Lease
@@ -129,10 +129,13 @@ def _fit(session: Session) -> Outcome:
     start_ray(args.ray_address)
     with Lease(catalogue, "bench fit"):
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
-    fit = fit_score(swept.detections, truth, config.score.threshold)
+    tries = tries_of_bench(catalogue, config, session.weights())
+    fit = fit_score(swept.detections, truth, config.score.threshold, tries)
     values = {name: float(f"{value:.3g}") for name, value in asdict(fit.score).items()}
     print(yaml.safe_dump({"score": values}, sort_keys=False))
     counts = f"fitted to {fit.pairs:,} pairs, {fit.right:,} of them right; log loss {fit.log_loss:.4f}"
+    if fit.lowered:
+        counts += f"; {fit.lowered:.2f} below the likeliest intercept, for {MAX_ALARMS_PER_HOUR:g} false alarms an hour"
     return Outcome(session.summary(counts))
 
 

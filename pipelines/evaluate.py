@@ -26,8 +26,9 @@ from pipelines.ingest.segment import segment
 from pipelines.runtime import Progress
 from pipelines.search.clips import identify_clips
 from pipelines.search.index import index
-from pipelines.search.sweep import SweepSummary, sweep
+from pipelines.search.sweep import SweepSummary, find_references, sweep
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.fingerprints import load_model
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +78,12 @@ def sweep_bench(
     embed(catalogue, config, weights, progress)
     index(catalogue, config, progress)
     return truth, sweep(catalogue, config, weights, QUERIES, REFERENCES, min_score=0.0, progress=progress)
+
+
+def tries_of_bench(catalogue: Catalogue, config: Config, weights: str) -> int:
+    """Rows searched x probes for each query window of a swept benchmark."""
+    _, references = find_references(catalogue, load_model(weights, config), REFERENCES)
+    return references.num_rows * len(config.probes.grid)
 
 
 def evaluate_bench(

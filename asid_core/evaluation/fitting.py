@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,23 +19,33 @@ EVIDENCE = ("coarse_score", "verify_score", "verify_margin", "rerank_score")
 # Of the standardised coefficients: a benchmark whose right and wrong pairs do not overlap would have infinite ones
 RIDGE = 1.0
 STEPS, ENOUGH = 100, 1e-9
+# The prior of a candidate that is the best of n tries is 1 / n: each further track adds wrong pairs, not right ones
+PER_TRY = 1.0
+MAX_ALARMS_PER_HOUR = 0.5  # of query audio, at the threshold
+TAIL_PAIRS = 30  # wrong pairs, best first, that tell how their log-odds go on
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted section, the (query, reference) pairs behind it, and its mean negative log likelihood on them."""
+    """The fitted section, the (query, reference) pairs behind it, and its mean negative log likelihood on them.
+
+    `lowered`: log-odds taken from the likeliest intercept to keep false alarms below MAX_ALARMS_PER_HOUR.
+    """
 
     score: ScoreConfig
     pairs: int
     right: int
     log_loss: float
+    lowered: float
 
 
-def fit_score(detections: pa.Table, truth: Truth, threshold: float) -> Fit:
+def fit_score(detections: pa.Table, truth: Truth, threshold: float, tries: int) -> Fit:
     """Fit to the best row of each (query, reference) pair of `detections` (schema.DETECTIONS, low scores included).
 
-    Evidence that no row has (a model without reranker) gets the coefficient 0; `threshold` is passed on. Raises
-    ValueError where all pairs are right or all are wrong.
+    `tries`: rows searched x probes. Evidence that no row has (a model without reranker) gets the coefficient 0;
+    `threshold` is passed on. Queries of a benchmark sample far more often than tracks of a catalogue do, so the
+    intercept is lowered where the likeliest one would give too many false alarms. Raises ValueError where all pairs are
+    right or all are wrong, or a query's duration is not known.
     """
     evidence, right = best_rows(detections, truth)
     if not 0 < right.sum() < len(right):
@@ -43,10 +54,34 @@ def fit_score(detections: pa.Table, truth: Truth, threshold: float) -> Fit:
             "give a larger benchmark"
         )
     coefficients = logistic(evidence, right)
+    log_odds = evidence @ coefficients[:-1] + coefficients[-1]
+    lowered = max(0.0, alarm_level(log_odds[~right], _hours(truth)) - math.log(threshold / (1 - threshold)))
     coarse, verify, margin, rerank, intercept = (float(c) for c in coefficients)
-    logits = evidence @ coefficients[:-1] + coefficients[-1]
-    loss = float(np.mean(np.logaddexp(0, np.where(right, -logits, logits))))
-    return Fit(ScoreConfig(intercept, coarse, verify, margin, rerank, threshold), len(right), int(right.sum()), loss)
+    prior = intercept - lowered + PER_TRY * math.log(tries)
+    score = ScoreConfig(prior, coarse, verify, margin, rerank, tries=PER_TRY, threshold=threshold)
+    loss = float(np.mean(np.logaddexp(0, np.where(right, -1, 1) * (log_odds - lowered))))
+    return Fit(score, len(right), int(right.sum()), loss, lowered)
+
+
+def alarm_level(wrong: Floats, hours: float) -> float:
+    """The log-odds that MAX_ALARMS_PER_HOUR wrong pairs exceed, of the log-odds of those in `hours` of query audio.
+
+    A few hours hold too few such pairs to count: beyond the best TAIL_PAIRS they are taken to fall off exponentially.
+    """
+    falling = np.sort(wrong)[::-1]
+    count = min(TAIL_PAIRS, len(falling) - 1)
+    allowed = MAX_ALARMS_PER_HOUR * hours
+    if count < 1 or allowed >= count:
+        return float(falling[min(int(allowed), len(falling) - 1)])
+    start = falling[count]
+    return float(start + (falling[:count] - start).mean() * math.log(count / allowed))
+
+
+def _hours(truth: Truth) -> float:
+    seconds = [query.duration_s for query in truth.queries if query.duration_s is not None]
+    if len(seconds) < len(truth.queries):
+        raise ValueError("the benchmark does not say how long its queries are; make it again with `asid bench make`")
+    return sum(seconds) / 3600
 
 
 def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:

@@ -42,6 +42,7 @@ class Relation:
     pitch_semitones: float | None = None
     equivalent_starts_s: tuple[float, ...] = ()
     groups: dict[str, str] = field(default_factory=dict)  # what results are split by: tier, type, interpolation...
+    backwards: bool = False  # the sample is played backwards: its start is the end of the reference's span
 
 
 @dataclass(frozen=True)

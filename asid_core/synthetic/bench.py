@@ -18,7 +18,7 @@ import torch
 import torchaudio.functional as F
 
 from asid_core.evaluation.truth import Query, Relation, Truth
-from asid_core.synthetic import music_files, queries
+from asid_core.synthetic import alike, music_files, queries
 from asid_core.synthetic.annotations import write_annotations
 from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.kinds import WILD
@@ -27,8 +27,7 @@ from asid_core.synthetic.music_files import WORK_RATE_HZ
 log = logging.getLogger(__name__)
 
 OUT_RATE_HZ = 16_000
-MIN_REFERENCE_S, MAX_TRACK_S = 12.0, 180.0
-MIN_BACKGROUND_S = 30.0
+MIN_REFERENCE_S, MIN_BACKGROUND_S = 12.0, 30.0
 # of every five queries: one untouched, one changed a little, two a lot, one that samples nothing
 TEXTBOOK = ("hard", "exact", "hard", "mild", "none")
 NOTHING = ("none", "none_alike")
@@ -44,6 +43,8 @@ def make_bench(
     backgrounds: Sequence[Path | str] | None = None,
     distractors: Sequence[Path | str] = (),
     kinds: Sequence[str] = ("textbook",),
+    midi: Path | str | None = None,
+    loops: Path | str | None = None,
 ) -> Truth:
     """Write `references/`, `queries/` (16 kHz mono FLAC), `truth.json` and Sample100-style annotations to `output_dir`.
 
@@ -52,43 +53,35 @@ def make_bench(
     seed and files give the same benchmark. `kinds` are names of `KINDS`, of `synthetic.kinds.WILD`, or of the textbook
     tiers: `exact` passage of 4 to 9 s, untouched; `mild` pitch or stretch, background at -12 dB; `hard` pitch within 3
     semitones and stretch 0.78 to 1.3, filter, reverb and compression, looped, background at 0 or -6 dB. `none` is
-    background alone; `none_alike` is a passage of a track in the same folder as the references, which is not one.
-    Raises ValueError where there is too little music or for an unknown kind, FileExistsError where `output_dir` holds a
-    benchmark already.
+    background alone; `none_alike` resembles references but samples none: a track of the same folder and, given folders
+    of `midi` files and `loops`, another rendering of the same score and other loops of the same library
+    (`synthetic.alike`). Raises ValueError where there is too little music or for an unknown kind, FileExistsError where
+    `output_dir` holds a benchmark already.
     """
     output = Path(output_dir)
     if (output / "truth.json").exists():
         raise FileExistsError(f"{output} holds a benchmark already; remove it or choose another folder")
     cycle = expanded(kinds)
     rng = np.random.default_rng(seed)
-    files = music_files.audio_files([corpus] if isinstance(corpus, str | Path) else corpus)
-    background_files = (
-        music_files.audio_files(backgrounds) if backgrounds is not None else music_files.held_out(files, rng)
-    )
-    taken = {(p.parent, music_files.family(p)) for p in background_files}
-    kept = [p for p in files if p not in set(background_files) and (p.parent, music_files.family(p)) not in taken]
-    kept = music_files.one_of_each(kept)
-    alike_files: list[Path] = []
-    if "none_alike" in cycle:
-        alike_files = [kept[i] for i in sorted(rng.permutation(len(kept))[: max(1, len(kept) // 8)])]
-        kept = [p for p in kept if p not in set(alike_files)]
-    waves = dict(music_files.read_waves(background_files, MIN_BACKGROUND_S, MAX_TRACK_S))
-    alike = dict(music_files.read_waves(alike_files, MIN_BACKGROUND_S, MAX_TRACK_S))
-    tracks = dict(music_files.read_waves(kept, MIN_REFERENCE_S, MAX_TRACK_S))
-    if references is not None:
-        chosen = set(rng.permutation(len(tracks))[:references].tolist())
-        tracks = {name: wave for i, (name, wave) in enumerate(tracks.items()) if i in chosen}
-    if not tracks or not waves or ("none_alike" in cycle and not alike):
+    places = [corpus] if isinstance(corpus, str | Path) else corpus
+    files = music_files.divided(places, backgrounds, NOTHING[1] in cycle, rng)
+    waves = dict(music_files.read_waves(files.backgrounds, MIN_BACKGROUND_S))
+    resembling = dict(music_files.read_waves(files.alike, MIN_BACKGROUND_S))
+    tracks = _chosen(dict(music_files.read_waves(files.references, MIN_REFERENCE_S)), references, rng)
+    if not tracks or not waves or (files.alike and not resembling):
         raise ValueError(
             f"too little music: {len(tracks)} references of {MIN_REFERENCE_S:.0f} s and {len(waves)} "
             f"backgrounds of {MIN_BACKGROUND_S:.0f} s; give more files, or files to `backgrounds`"
         )
-    for name, wave in tracks.items():
+    pairs = {**alike.from_loops(loops, seed), **alike.from_midi(midi, seed)} if NOTHING[1] in cycle else {}
+    resembling = alike.in_turn(resembling, {name: pair.query for name, pair in pairs.items()})
+    others = {f"alike_{name}": pair.reference for name, pair in pairs.items()}
+    for name, wave in {**tracks, **others}.items():
         _write(output / "references" / f"{name}.flac", wave)
-    for name, wave in music_files.read_waves(music_files.audio_files(distractors), MIN_REFERENCE_S, MAX_TRACK_S):
+    for name, wave in music_files.read_waves(music_files.audio_files(distractors), MIN_REFERENCE_S):
         _write(output / "references" / f"distractor_{name}.flac", wave)
     made: list[tuple[Query, Relation | None]] = []
-    for query, relation, wave in queries.make(tracks, waves, alike, cycle, seed, queries_wanted):
+    for query, relation, wave in queries.make(tracks, waves, resembling, cycle, seed, queries_wanted):
         _write(output / "queries" / f"{query.name}.flac", wave)
         made.append((query, relation))
     truth = Truth(tuple(q for q, _ in made), tuple(tracks), tuple(r for _, r in made if r is not None))
@@ -107,6 +100,13 @@ def expanded(kinds: Sequence[str]) -> tuple[str, ...]:
         names = ", ".join([*KINDS, *sorted(known)])
         raise ValueError(f"no kind of sampling {unknown[0] if unknown else ''!r}; there are {names}")
     return tuple(one for name in kinds for one in KINDS.get(name, (name,)))
+
+
+def _chosen(tracks: dict[str, Wave], count: int | None, rng: np.random.Generator) -> dict[str, Wave]:
+    if count is None:
+        return tracks
+    chosen = set(rng.permutation(len(tracks))[:count].tolist())
+    return {name: wave for i, (name, wave) in enumerate(tracks.items()) if i in chosen}
 
 
 def _write(path: Path, wave: Wave) -> None:

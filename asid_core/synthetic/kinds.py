@@ -38,6 +38,7 @@ class Sampling:
     background_db: float  # of the background, relative to the sample
     repeats: int = 3
     gap_s: float = 0.0  # of background alone after each repeat
+    backwards: bool = False
 
     def laid_out(self, rate_hz: int) -> tuple[Wave, list[Occurrence]]:
         """All repeats as one wave [n], and where each piece sounds in it."""
@@ -160,7 +161,7 @@ def reversed_(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
     """Played backwards."""
     sampling = _plain(track, rate_hz, rng, rng.uniform(4, 9))
     (piece,) = sampling.pieces
-    return replace(sampling, pieces=(replace(piece, wave=piece.wave[::-1].copy()),))
+    return replace(sampling, pieces=(replace(piece, wave=piece.wave[::-1].copy()),), backwards=True)
 
 
 def drift(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
@@ -168,7 +169,9 @@ def drift(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
     sampling = _plain(track, rate_hz, rng, rng.uniform(6, 10))
     (piece,) = sampling.pieces
     wave = studio.wandering(piece.wave, rate_hz, 0.02, float(rng.uniform(3, 6)), float(rng.uniform(0, 2 * math.pi)))
-    return replace(sampling, pieces=(replace(piece, wave=wave),))
+    lasts_s = len(wave) / rate_hz * sampling.tempo_ratio
+    mean_ratio = (piece.reference_end_s - piece.reference_start_s) / lasts_s * sampling.tempo_ratio
+    return replace(sampling, pieces=(replace(piece, wave=wave),), tempo_ratio=mean_ratio)
 
 
 WILD: dict[str, Kind] = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,34 @@ log = logging.getLogger(__name__)
 
 WORK_RATE_HZ = 22_050
 MIN_LEVEL_DB = -50.0
+MAX_TRACK_S = 150.0  # of a recording; the rest of it is not read
+ALIKE_SHARE = 8  # one track in so many is held out to resemble the references
+
+
+@dataclass(frozen=True)
+class Divided:
+    """Files by their part in a benchmark; no recording has two parts."""
+
+    references: list[Path]
+    backgrounds: list[Path]
+    alike: list[Path]
+
+
+def divided(
+    corpus: Sequence[Path | str], backgrounds: Sequence[Path | str] | None, alike: bool, rng: np.random.Generator
+) -> Divided:
+    """Backgrounds, or about a third of the corpus without them; if `alike`, a few tracks; the rest are references.
+
+    No reference is a variant of a background or another version of a reference, as names tell.
+    """
+    files = audio_files(corpus)
+    under = audio_files(backgrounds) if backgrounds is not None else held_out(files, rng)
+    taken = {(p.parent, family(p)) for p in under}
+    kept = one_of_each([p for p in files if p not in set(under) and (p.parent, family(p)) not in taken])
+    if not alike:
+        return Divided(kept, under, [])
+    resembling = [kept[i] for i in sorted(rng.permutation(len(kept))[: max(1, len(kept) // ALIKE_SHARE)])]
+    return Divided([p for p in kept if p not in set(resembling)], under, resembling)
 
 
 def family(path: Path) -> str:
@@ -61,14 +91,15 @@ def held_out(files: list[Path], rng: np.random.Generator) -> list[Path]:
     return sorted(backgrounds)
 
 
-def read_waves(files: Iterable[Path], min_s: float, max_s: float) -> Iterator[tuple[str, Wave]]:
-    """(name, wave [n] at WORK_RATE_HZ) of each file, its first `max_s` seconds.
+def read_waves(files: Iterable[Path], min_s: float) -> Iterator[tuple[str, Wave]]:
+    """(name, wave [n] at WORK_RATE_HZ) of each file, its first MAX_TRACK_S seconds. No name comes twice.
 
     A file that is too short, silent or unreadable is left out with a warning.
     """
+    names: set[str] = set()
     for path in files:
         try:
-            wave = _read(path, max_s)
+            wave = _read(path)
         except DecodeError as error:
             log.warning("left out %s: %s", path, error)
             continue
@@ -76,17 +107,24 @@ def read_waves(files: Iterable[Path], min_s: float, max_s: float) -> Iterator[tu
         if seconds < min_s or level_db < MIN_LEVEL_DB:
             log.warning("left out %s: %.1f s at %.0f dB", path, seconds, level_db)
             continue
-        yield re.sub(r"[^A-Za-z0-9]+", "_", f"{path.parent.name}_{path.stem}").strip("_"), wave
+        names.add(name := _unlike(names, re.sub(r"[^A-Za-z0-9]+", "_", f"{path.parent.name}_{path.stem}").strip("_")))
+        yield name, wave
 
 
-def _read(path: Path, max_s: float) -> Wave:
+def _unlike(names: set[str], wanted: str) -> str:
+    """`wanted`, or with the first number that makes it a new name: folders `music` of two packages may share names."""
+    numbered = (f"{wanted}_{number}" for number in itertools.count(2))
+    return next(name for name in itertools.chain([wanted], numbered) if name not in names)
+
+
+def _read(path: Path) -> Wave:
     blocks, samples = [], 0
     with open_native(str(path)) as (info, native):
         for block in native:
             blocks.append(block)
             samples += len(block)
-            if samples >= max_s * info.rate_hz:
+            if samples >= MAX_TRACK_S * info.rate_hz:
                 break
-        signal = np.concatenate(blocks)[: int(max_s * info.rate_hz)]
+        signal = np.concatenate(blocks)[: int(MAX_TRACK_S * info.rate_hz)]
         wave: Wave = F.resample(torch.from_numpy(signal), info.rate_hz, WORK_RATE_HZ).numpy()
     return wave

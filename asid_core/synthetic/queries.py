@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -33,22 +34,32 @@ def make(
     """
     order = np.random.default_rng([seed, 1]).permutation(len(tracks))
     background_order = np.random.default_rng([seed, 2]).permutation(len(backgrounds))
-    sampled = 0
+    sampling_kinds = sum(not kind.startswith("none") for kind in kinds)
+    sampled = resembled = 0
     for index in range(count):
         rng = np.random.default_rng([seed, 3, index])
         name, kind = f"q{index:04d}", kinds[index % len(kinds)]
-        background_name = list(backgrounds)[background_order[index % len(backgrounds)]]
+        background_name = list(backgrounds)[background_order[turn(index, len(kinds), len(backgrounds))]]
         if kind.startswith("none"):
             source = backgrounds if kind == "none" else alike
-            heard = background_name if kind == "none" else list(alike)[index % len(alike)]
+            heard = background_name if kind == "none" else list(alike)[resembled % len(alike)]
+            resembled += kind == "none_alike"
             wave = _excerpt(source[heard], rng)
             yield Query(name, len(wave) / WORK_RATE_HZ, {"tier": kind, "background": heard}), None, wave
             continue
         background = _excerpt(backgrounds[background_name], rng)
-        reference = list(tracks)[order[sampled % len(tracks)]]
+        reference = list(tracks)[order[turn(sampled, sampling_kinds, len(tracks))]]
         sampled += 1
         make_one = _wild if kind in WILD else _textbook
         yield make_one(name, kind, reference, tracks[reference], background_name, background, rng)
+
+
+def turn(index: int, kinds: int, count: int) -> int:
+    """Which of `count` things the `index`-th query takes, so that in time each of `kinds` in turn gets all of them.
+
+    Plain turns would give a kind the same few things again and again where both numbers share a factor.
+    """
+    return (index + index // math.lcm(kinds, count)) % count
 
 
 def _excerpt(track: Wave, rng: np.random.Generator) -> Wave:
@@ -104,7 +115,7 @@ def _wild(
     same = synthesis.same_elsewhere(track, first, length, WORK_RATE_HZ)
     moved = tuple(start_of_all + other - first / WORK_RATE_HZ for other in same)
     tempo_ratio, semitones = round(sampling.tempo_ratio, 4), round(sampling.pitch_semitones, 3)
-    relation = Relation(name, reference, placed, tempo_ratio, semitones, moved, groups)
+    relation = Relation(name, reference, placed, tempo_ratio, semitones, moved, groups, sampling.backwards)
     return Query(name, end_s, groups), relation, wave
 
 

@@ -17,17 +17,25 @@ STFT_SIZE, STFT_HOP = 2048, 512
 MEDIAN_CELLS = 31  # Fitzgerald 2010: 17 to 31 frames and bins
 
 
+class NotInstalled(RuntimeError):
+    """A program or package that making a benchmark needs is missing; the message says how to install it."""
+
+
 def _pedalboard() -> Any:
     try:
         import pedalboard
     except ImportError as error:
-        raise RuntimeError("the wild kinds need pedalboard: pip install 'asid[bench]'") from error
+        raise NotInstalled("the wild kinds need pedalboard: pip install 'asid[bench]'") from error
     return pedalboard
 
 
 def stretched(wave: Wave, rate_hz: int, tempo_ratio: float, semitones: float) -> Wave:
-    """Play `wave` `tempo_ratio` times as fast and `semitones` higher; length becomes about n / tempo_ratio."""
-    result = _pedalboard().time_stretch(wave, rate_hz, stretch_factor=tempo_ratio, pitch_shift_in_semitones=semitones)
+    """Play `wave` `tempo_ratio` times as fast and `semitones` higher; length becomes about n / tempo_ratio.
+
+    Formants move with the pitch, as in samplers; keeping them is for voices.
+    """
+    stretch = _pedalboard().time_stretch
+    result = stretch(wave, rate_hz, tempo_ratio, semitones, preserve_formants=False)
     return _of_length(result[0], round(len(wave) / tempo_ratio))
 
 
@@ -39,11 +47,15 @@ def resampled(wave: Wave, rate: float) -> Wave:
 
 
 def wandering(wave: Wave, rate_hz: int, depth: float, period_s: float, phase: float) -> Wave:
-    """Speed 1 + depth * sin(2 pi t / period_s + phase): linear interpolation at the warped times."""
-    times = np.arange(len(wave)) / rate_hz
+    """All of `wave` at speed 1 + depth * sin(2 pi t / period_s + phase): linear interpolation at the warped times.
+
+    The result is as long as that takes, so `len(wave) / len(result)` is the mean speed.
+    """
+    times = np.arange(int(len(wave) / (1 - depth))) / rate_hz
     omega = 2 * math.pi / period_s
-    warped = times + depth / omega * (math.cos(phase) - np.cos(omega * times + phase))
-    return np.interp(warped * rate_hz, np.arange(len(wave)), wave).astype(np.float32)
+    places = (times + depth / omega * (math.cos(phase) - np.cos(omega * times + phase))) * rate_hz
+    inside = places[places <= len(wave) - 1]
+    return np.interp(inside, np.arange(len(wave)), wave).astype(np.float32)
 
 
 def harmonic_percussive(wave: Wave) -> tuple[Wave, Wave]:

@@ -40,6 +40,12 @@ class References:
     fresh: frozenset[str] | None = None
 
     @property
+    def num_rows(self) -> int:
+        """Windows of all the tracks, those that are silent included: what their durations have room for."""
+        rooms_s = (max(seconds - self.window_s, 0.0) for seconds in self.tracks["duration_s"].to_pylist())
+        return sum(int(room_s / self.hop_s) + 1 for room_s in rooms_s)
+
+    @property
     def has_fresh(self) -> bool:
         """Whether anything is to be looked for: a sweep without new tracks only takes over."""
         return self.fresh is None or len(self.fresh) > 0

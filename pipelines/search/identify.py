@@ -54,7 +54,7 @@ class Identifier:
         if len(exact.row_track) >= config.search.exact_below_rows:
             self._search = IndexedReferences(catalogue, references, config)
         # of the whole catalogue, even where only its new tracks are searched: a score means the same in every row
-        self._tries = len(exact.row_track) * len(self._probes)
+        self._tries = references.num_rows * len(self._probes)
         self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:

@@ -7,10 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core import schema
-from asid_core.evaluation.fitting import best_rows, fit_score, logistic
+from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR, alarm_level, best_rows, fit_score, logistic
 from asid_core.evaluation.truth import Query, Relation, Truth
 
-TRUTH = Truth(tuple(Query(f"q{i}") for i in range(40)), ("r0", "r1"), tuple(Relation(f"q{i}", "r0") for i in range(20)))
+TRUTH = Truth(
+    tuple(Query(f"q{i}", 45.0) for i in range(40)), ("r0", "r1"), tuple(Relation(f"q{i}", "r0") for i in range(20))
+)
 
 
 def table(rows: list[tuple[str, str, float, float, float]]) -> pa.Table:
@@ -55,11 +57,11 @@ def test_it_is_the_penalised_logistic_regression_of_scikit_learn(seed: int, gap:
 
 
 def test_what_tells_gets_weight_and_what_does_not_little() -> None:
-    fit = fit_score(overlapping(), TRUTH, threshold=0.6)
+    fit = fit_score(overlapping(), TRUTH, threshold=0.6, tries=1000)
     assert (fit.pairs, fit.right) == (40, 20)
     assert fit.score.coarse > 1 and abs(0.2 * fit.score.verify) < 0.3 * fit.score.coarse  # by their spreads
     assert fit.score.rerank == 0 and fit.score.threshold == 0.6
-    assert 0 < fit.log_loss < np.log(2)
+    assert fit.score.tries == 1
 
 
 def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> None:
@@ -78,4 +80,26 @@ def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> 
 @pytest.mark.parametrize("queries", [["q0", "q1"], ["q30"], []])
 def test_a_fit_needs_right_and_wrong_pairs(queries: list[str]) -> None:
     with pytest.raises(ValueError, match="larger benchmark"):
-        fit_score(table([(q, "r0", 0.5, 1.0, 0.5) for q in queries]), TRUTH, 0.5)
+        fit_score(table([(q, "r0", 0.5, 1.0, 0.5) for q in queries]), TRUTH, 0.5, 10)
+
+
+def test_a_catalogue_of_more_tries_takes_their_logarithm_from_the_intercept() -> None:
+    few, many = (fit_score(overlapping(), TRUTH, 0.5, tries).score for tries in (100, 10_000))
+    assert many.intercept - many.tries * np.log(10_000) == pytest.approx(few.intercept - few.tries * np.log(100))
+
+
+@given(scale=st.floats(0.3, 3), hours=st.floats(0.5, 40), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=20)
+def test_at_the_level_there_are_as_many_false_alarms_as_allowed(scale: float, hours: float, seed: int) -> None:
+    """Exponential log-odds, 100 wrong pairs an hour: the level is where 0.5 are left."""
+    wrong = np.random.default_rng(seed).exponential(scale, max(60, int(100 * hours)))
+    wanted = scale * np.log(len(wrong) / (MAX_ALARMS_PER_HOUR * hours))
+    assert alarm_level(wrong, hours) == pytest.approx(wanted, abs=2.5 * scale)
+
+
+def test_the_intercept_is_lowered_for_false_alarms_and_queries_of_unknown_length_are_refused() -> None:
+    fit = fit_score(overlapping(), TRUTH, 0.5, 10)
+    assert fit.lowered > 0
+    unknown = Truth(tuple(Query(f"q{i}") for i in range(40)), TRUTH.references, TRUTH.relations)
+    with pytest.raises(ValueError, match="how long"):
+        fit_score(overlapping(), unknown, 0.5, 10)

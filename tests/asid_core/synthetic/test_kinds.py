@@ -83,7 +83,8 @@ def test_a_wandering_speed_keeps_its_mean() -> None:
     wandering = studio.wandering(wave, RATE, 0.02, 4.0, 0.5)
     crossings = np.flatnonzero((wandering[:-1] < 0) & (wandering[1:] >= 0)) / RATE
     speed = 1 / (np.diff(crossings) * 200)
-    assert speed.mean() == pytest.approx(1, abs=2e-3) and 0.015 < speed.max() - 1 < 0.025
+    assert len(crossings) / 200 == pytest.approx(12, abs=0.02)  # all of it is played
+    assert speed.mean() == pytest.approx(len(wave) / len(wandering), abs=2e-3) and 0.015 < speed.max() - 1 < 0.025
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +106,7 @@ def test_kinds_come_in_turn_and_distractors_are_references_that_nobody_samples(m
     files = {p.stem for p in (output / "references").iterdir()}
     assert files - set(truth.references) == {"distractor_c_z"}
     alike = {q.groups["background"] for q in truth.queries if q.groups["tier"] == "none_alike"}
+    assert [r.backwards for r in truth.relations] == [False, True] * 2
     assert alike and not alike & set(truth.references) and all(name.startswith("a_") for name in alike)
 
 

@@ -1,0 +1,101 @@
+"""Pairs of recordings that resemble each other though neither samples the other: what a detector must not report.
+
+Other loops of one library share players, instruments and room. One score rendered with two sound fonts shares every
+note, and no recording.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from asid_core.synthetic import effects, music_files
+from asid_core.synthetic.effects import Wave
+from asid_core.synthetic.music_files import WORK_RATE_HZ
+from asid_core.synthetic.studio import NotInstalled
+
+PAIRS = 6  # of each sort
+LENGTH_S = 60.0
+LAYERS = 3  # loops that sound at once
+SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
+RENDER_TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two waves [n] at WORK_RATE_HZ."""
+
+    query: Wave
+    reference: Wave
+
+
+def in_turn(*sources: dict[str, Wave]) -> dict[str, Wave]:
+    """All waves, one of each source after the other, so that the first few are of every sort."""
+    rounds = itertools.zip_longest(*(source.items() for source in sources))
+    return dict(item for items in rounds for item in items if item is not None)
+
+
+def from_loops(folder: Path | str | None, seed: int) -> dict[str, Pair]:
+    """Two pieces layered from different loops of one library, PAIRS times; a library is what file names begin with.
+
+    Nothing where there is no folder, or no library of at least 2 * LAYERS loops.
+    """
+    if folder is None:
+        return {}
+    libraries: dict[str, list[Path]] = {}
+    for path in music_files.audio_files([folder]):
+        libraries.setdefault(music_files.family(path), []).append(path)
+    large = {name: files for name, files in sorted(libraries.items()) if len(files) >= 2 * LAYERS}
+    pairs = {}
+    for number, (name, files) in zip(range(PAIRS), itertools.cycle(large.items()), strict=False):
+        rng = np.random.default_rng([seed, 4, number])
+        chosen = [files[i] for i in rng.permutation(len(files))[: 2 * LAYERS]]
+        pairs[f"loops_{name}_{number}"] = Pair(_layered(chosen[:LAYERS]), _layered(chosen[LAYERS:]))
+    return pairs
+
+
+def _layered(files: list[Path]) -> Wave:
+    """The loops, each repeated for LENGTH_S, all at one level."""
+    total = np.zeros(int(LENGTH_S * WORK_RATE_HZ), np.float32)
+    for _, wave in music_files.read_waves(files, 0.2):
+        total += np.resize(wave, len(total)) * np.float32(10 ** (-effects.level_db(wave) / 20))
+    return total * np.float32(0.9 / max(float(np.abs(total).max()), 1e-6))
+
+
+def from_midi(folder: Path | str | None, seed: int) -> dict[str, Pair]:
+    """PAIRS scores of `folder`, each rendered with both of SOUND_FONTS; nothing where there is no folder.
+
+    Raises NotInstalled where fluidsynth or a sound font is missing.
+    """
+    if folder is None:
+        return {}
+    missing = [font for font in SOUND_FONTS if not Path(font).is_file()]
+    if shutil.which("fluidsynth") is None or missing:
+        raise NotInstalled(
+            "rendering MIDI with two sound fonts needs FluidSynth, FluidR3 and MuseScore General: "
+            "apt-get install fluidsynth fluid-soundfont-gm musescore-general-soundfont"
+        )
+    scores = sorted(Path(folder).rglob("*.mid"))
+    pairs: dict[str, Pair] = {}
+    for index in np.random.default_rng([seed, 5]).permutation(len(scores)):
+        if len(pairs) == PAIRS:
+            break
+        query, reference = (_rendered(scores[index], font) for font in SOUND_FONTS)
+        if min(len(query), len(reference)) >= LENGTH_S * WORK_RATE_HZ:
+            pairs[f"midi_{scores[index].stem}"] = Pair(query, reference)
+    return pairs
+
+
+def _rendered(score: Path, font: str) -> Wave:
+    """At most MAX_TRACK_S of the score; an empty wave where it plays nothing."""
+    with tempfile.TemporaryDirectory(prefix="asid-midi-") as folder:
+        target = Path(folder) / "score.wav"
+        command = ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", str(WORK_RATE_HZ), "-F", str(target), font, str(score)]
+        subprocess.run(command, check=True, capture_output=True, timeout=RENDER_TIMEOUT_S)
+        return next((wave for _, wave in music_files.read_waves([target], 1.0)), np.zeros(0, np.float32))
