@@ -26,6 +26,7 @@ from asid_core.matching.align import Candidate, align
 from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.decode import decode
+from asid_core.signal.windows import padded_to_window, window_starts
 from benchmarks.lib.results import write_section
 from benchmarks.quality import BENCH, is_made
 
@@ -73,7 +74,7 @@ class References:
 def features(model: Fingerprinter, path: Path) -> Tensor:
     """Features [F, T] of a recording, no shorter than a window."""
     waveform = torch.from_numpy(np.concatenate(list(decode(str(path)))))
-    return model.features(model.padded(waveform, 0)[None])[0]
+    return model.features(padded_to_window(model.config.model.front_end, waveform, 0)[None])[0]
 
 
 def reference_windows(model: Fingerprinter, paths: Sequence[Path]) -> References:
@@ -81,7 +82,7 @@ def reference_windows(model: Fingerprinter, paths: Sequence[Path]) -> References
     vectors, tracks, centres = [], [], []
     for index, path in enumerate(paths):
         found = features(model, path)
-        starts = model.window_starts(found.shape[1])
+        starts = window_starts(model.config.model.front_end, found.shape[1])
         vectors.append(model.encode(found, starts)[0])
         tracks.append(np.full(len(starts), index, np.int32))
         centres.append(starts.numpy() * model.hop_samples / SAMPLE_RATE_HZ + model.window_s / 2)

@@ -20,9 +20,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch_geometric.nn import MessagePassing
 
 from asid_core import config as configs
-from asid_core.config import GnnConfig
 from asid_core.model.encoder import GnnEncoder, GraphBlock, folded
-from asid_core.model.fingerprinter import patch_size
+from asid_core.model.factory import encoder_of
 from asid_core.model.graph import edge_index
 from benchmarks.lib.results import write_json, write_section
 
@@ -112,12 +111,9 @@ def gflop_per_window(encoder: nn.Module, windows: Tensor) -> float:
 def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed], dict[str, float]]:
     """Every form, thread count and batch; and what is said of the whole."""
     config = configs.load(CONFIG, ["model.encoder.graph_blocks=true"])
-    encoder_config = config.model.encoder
-    if not isinstance(encoder_config, GnnConfig):
-        raise TypeError(f"{CONFIG} has no gnn")
     torch.manual_seed(0)
-    trained = GnnEncoder(encoder_config).eval()
-    windows = torch.randn(max(batches), *patch_size(config.model))
+    trained = cast(GnnEncoder, encoder_of(config.model).eval())
+    windows = torch.randn(max(batches), *config.model.front_end.patch_size)
     half = folded(trained).to(torch.bfloat16)
     forms = {"plain float32": plain(trained), "ours float32": folded(trained), "ours bfloat16": half}
     error = float((forms["plain float32"](windows[:8])[0] - forms["ours float32"](windows[:8])[0]).abs().max())

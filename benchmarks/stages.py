@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from asid_core import config as configs
-from asid_core.config import Config, FirstPass, GnnConfig
+from asid_core.config import Config, FirstPass
 from asid_core.matching.coarse import NO_FIRST_PASS, ExactSearch
-from asid_core.model.fingerprinter import Fingerprinter, patch_size
+from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks.encode import rate
 from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
 from benchmarks.lib.results import write_json, write_section
@@ -73,13 +73,10 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
 
 def reranked(model: Fingerprinter, pairs: int) -> float:
     """Pairs a second of the reranker on nodes that are there."""
-    encoder = model.config.model.encoder
-    if model.reranker is None or not isinstance(encoder, GnnConfig):
+    if model.reranker is None:
         raise TypeError(f"{model.config.model.name} has no reranker")
     with torch.no_grad():
-        nodes = model.encode_patches(torch.randn(2, *patch_size(model.config.model)))[1]
-        if nodes is None:
-            raise TypeError("no nodes")
+        nodes = model.encoder(torch.randn(2, *model.config.model.front_end.patch_size))[1]
         left, right = nodes[:1].expand(pairs, -1, -1).contiguous(), nodes[1:].expand(pairs, -1, -1).contiguous()
         reranker = model.reranker
         return pairs * rate(lambda: reranker(left, right))

@@ -172,7 +172,7 @@ def resolve_config(verb: Verb, args: argparse.Namespace) -> configs.Config:
         args.weights = _download(args.weights)
     source = args.config or verb.config
     if args.weights and not args.config:
-        from asid_core.model.fingerprinter import weights_directory
+        from asid_core.model.weights import weights_directory
 
         source = str(weights_directory(args.weights) / "config.json")
     return configs.load(source, args.set)

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from asid_core.config import DiscriminantConfig, LinearConfig
 from jobs import command
 from jobs.command import Outcome, Session, Verb
 
@@ -27,12 +26,12 @@ def work(session: Session) -> Outcome:
     args, config = session.args, session.config
     if args.what == "reranker" and not args.weights:
         raise command.Failure("the reranker is trained on top of an encoder: give its --weights")
-    if args.what == "encoder" and isinstance(config.model.encoder, LinearConfig):
+    if args.what == "encoder" and config.model.encoder.trained_by == "principal_components":
         from pipelines.train.encoder import fit_linear
 
         windows = fit_linear(args.stems, args.output, config)
         return Outcome(session.summary(f"projection fitted to {windows:,} windows, in {args.output}/best"))
-    if args.what == "encoder" and isinstance(config.model.encoder, DiscriminantConfig):
+    if args.what == "encoder" and config.model.encoder.trained_by == "discriminant":
         from pipelines.train.encoder import fit_discriminant_encoder
 
         pairs = fit_discriminant_encoder(args.stems, args.output, config)

@@ -72,7 +72,7 @@ def test_arrows_run_one_way(path: Path) -> None:
     [
         ("asid_core/signal/x.py", "asid_core.model.encoder.GnnEncoder"),
         ("asid_core/matching/x.py", "asid_core.learning.losses.nt_xent"),
-        ("asid_core/config.py", "asid_core.signal.decode.decode"),
+        ("asid_core/config/model.py", "asid_core.signal.decode.decode"),
         ("asid_core/model/x.py", "ray.data"),
         ("asid_core/model/x.py", "pipelines.store.location.Location"),
         ("pipelines/x.py", "jobs.command.Verb"),

@@ -8,10 +8,19 @@ import pytest
 import torch
 
 from asid_core import config
-from asid_core.model.fingerprinter import Fingerprinter, weights_directory
+from asid_core.model import weights
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.weights import weights_directory
 from asid_core.plain_values import to_dict
 
-SHIPPED = ["discriminant", "gnn", "gnn-paper", "linear", "resnet-ibn"]
+# fingerprint tables out there are named by these
+SHIPPED = {
+    "discriminant": "bd5d7fbefd35",
+    "gnn": "c2b0cb5ba3aa",
+    "gnn-paper": "7d4a20340955",
+    "linear": "e3d687e1663f",
+    "resnet-ibn": "99663bd4ce01",
+}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -28,3 +37,14 @@ def test_they_fingerprint_noise_and_silence(name: str) -> None:
     assert len(vectors) > 1
     assert torch.allclose(vectors.norm(dim=1), torch.ones(len(vectors)), atol=1e-3)
     assert model.fingerprint(torch.zeros(6 * 16_000)).vectors.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_their_ids_never_change(name: str) -> None:
+    assert Fingerprinter.from_pretrained(name).model_id == SHIPPED[name]
+
+
+def test_the_id_of_loaded_weights_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Fingerprinter.from_pretrained("linear")
+    monkeypatch.setattr(weights, "identify", None)
+    assert model.model_id == model.for_inference().model_id == SHIPPED["linear"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,10 +21,10 @@ class ResnetTask(EncoderTask):
 
     def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
         """Raises ValueError for a model with another encoder."""
-        if not isinstance(model.encoder, ResnetIbnEncoder):
+        if model.config.model.encoder.trained_by != "triplet":
             raise ValueError("a triplet and classification loss is for encoder.kind resnet_ibn")
         self.model, self.training = model, training
-        self.module = _Classified(model.encoder)
+        self.module = _Classified(cast(ResnetIbnEncoder, model.encoder))
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
@@ -74,6 +76,6 @@ def triplet(anchors: Tensor, partners: Tensor, same: Tensor, margin: float) -> T
 
 def encoder_task(model: Fingerprinter, training: TrainingConfig) -> EncoderTask:
     """How the encoder of `model` is trained. Raises ValueError where it is fitted instead."""
-    if isinstance(model.encoder, ResnetIbnEncoder):
+    if model.config.model.encoder.trained_by == "triplet":
         return ResnetTask(model, training)
     return EncoderTask(model, training)

@@ -7,23 +7,21 @@ from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from asid_core.config import CqtConfig
 from asid_core.learning.spectra import Spectra
 from asid_core.signal.cqt import FLOOR, CqtFrontEnd
-from asid_core.signal.framing import FrontEnd
 
 
 class CqtSpectra(Spectra):
     """Waveforms -> powers of the bins, some more above and below -> what the encoder takes."""
 
-    front_end: CqtFrontEnd  # type: ignore[assignment]
-    config: CqtConfig  # type: ignore[assignment]
+    config: CqtConfig
 
     def __init__(self, front_end: CqtFrontEnd, semitones: float) -> None:
         """`semitones`: the furthest that anything is going to be pitched, up or down."""
-        nn.Module.__init__(self)
+        super().__init__()
         config = front_end.config
         self.config = config
         self.spare = math.ceil(semitones * config.bins_per_octave / 12) + 1
@@ -62,10 +60,3 @@ class CqtSpectra(Spectra):
     def patches(self, bands: Tensor) -> Tensor:
         """Powers [B, bins, frames] -> decibels."""
         return 10 * bands.clamp(min=FLOOR).log10()
-
-
-def spectra_of(front_end: FrontEnd, semitones: float) -> Spectra:
-    """The front end taken apart, as its kind needs; `semitones` as in Spectra."""
-    if isinstance(front_end, CqtFrontEnd):
-        return CqtSpectra(front_end, semitones)
-    return Spectra(front_end, semitones)

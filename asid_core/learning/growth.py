@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asid_core.config import Config, GnnConfig
+from asid_core.config import Config
 from asid_core.model.encoder import Downsample, GnnEncoder, GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.model.gain_encoder import GainEncoder
-from asid_core.model.linear import DiscriminantEncoder
 
 
 def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
     """The same config with the blocks on or off. Raises ValueError for an encoder that has none."""
     encoder = config.model.encoder
-    if not isinstance(encoder, GnnConfig):
+    if encoder.kind != "gnn":
         raise ValueError(f"encoder.kind {encoder.kind} has no graph blocks")
     return replace(config, model=replace(config.model, encoder=replace(encoder, graph_blocks=graph_blocks)))
-
-
-def has_graph_blocks(model: Fingerprinter) -> bool:
-    """Whether the model's encoder is a GNN with its blocks on."""
-    encoder = model.config.model.encoder
-    return isinstance(encoder, GnnConfig) and encoder.graph_blocks
 
 
 @torch.no_grad()
@@ -35,11 +28,12 @@ def from_discriminant(config: Config, start: Fingerprinter) -> Fingerprinter:
 
     Raises ValueError where their windows or dimensions do not fit.
     """
-    model = Fingerprinter(config)
-    if not isinstance(model.encoder, GainEncoder) or not isinstance(start.encoder, DiscriminantEncoder):
+    given = start.config.model
+    if not config.model.encoder.starts_from_projection or given.encoder.trained_by != "discriminant":
         raise ValueError("only encoder.head gains starts from a projection, and from that of a discriminant")
-    wanted, found = model.encoder.components.weight, start.encoder.components
-    if config.model.front_end != start.config.model.front_end or len(found) < len(wanted):
+    model = Fingerprinter(config)
+    wanted, found = model.encoder.projection(), start.encoder.projection()
+    if config.model.front_end != given.front_end or len(found) < len(wanted):
         raise ValueError(f"the projection to start from is of other windows, or has less than {len(wanted)} dimensions")
     # the vectors' length means nothing: at a root mean square of 0.1, a step of Adam at 2e-3 is 2 % of an entry
     wanted.copy_(found[: len(wanted)] * (0.1 / found.square().mean().sqrt()))
@@ -58,9 +52,7 @@ def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
     """
     model = Fingerprinter(with_graph_blocks(closed.config, True)).to(closed.device)
     model.load_state_dict(closed.state_dict())
-    encoder = model.encoder
-    assert isinstance(encoder, GnnEncoder)
-    encoder.eval()
+    encoder = cast(GnnEncoder, model.encoder.eval())  # any other has no graph blocks to switch on
     nodes = F.leaky_relu(encoder.stem(encoder.patches(patches)), 0.2)
     lift = (-nodes.amin((0, 1))).clamp(min=0)
     raised = torch.zeros_like(lift)

@@ -11,7 +11,7 @@ from torch import nn
 
 from asid_core.config import TrainingConfig
 from asid_core.learning import distributed, schedule
-from asid_core.learning.cqt_spectra import spectra_of
+from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs, second_references
 from asid_core.learning.tasks import Task
 from asid_core.precision import bfloat16_pays
@@ -43,6 +43,7 @@ class Loop:
     def __init__(self, task: Task, training: TrainingConfig, steps: int, learning_rate: float) -> None:
         self.task, self.training, self.steps = task, training, steps
         self.device = task.model.device
+        task.model.known_id = None  # the weights are about to change
         self.workers = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if self.workers > 1 else 0
         self.spectra = spectra_of(task.model.front_end, training.augmentation.semitones).to(self.device)

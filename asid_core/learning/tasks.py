@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from asid_core.config import TrainingConfig
 from asid_core.learning import losses
 from asid_core.learning.pairs import Pairs, second_references
-from asid_core.model.encoder import GnnEncoder
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 
@@ -48,7 +47,7 @@ class EncoderTask:
 
     def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
         """Raises ValueError for a model whose encoder has nothing to train by gradient."""
-        if not isinstance(model.encoder, GnnEncoder):
+        if model.config.model.encoder.is_fitted:
             raise ValueError("a linear encoder is fitted, not trained")
         self.model, self.training = model, training
         self.module: nn.Module = model.encoder
@@ -89,7 +88,7 @@ class RerankerTask:
 
     def __init__(self, model: Fingerprinter) -> None:
         """Raises ValueError for a model without a reranker."""
-        if model.reranker is None or not isinstance(model.encoder, GnnEncoder):
+        if model.reranker is None:
             raise ValueError("the model has no reranker: set model.reranker.heads to 4")
         self.model = model
         self.reranker = model.reranker

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from asid_core.config import GnnConfig
+from asid_core.model.base import Encoder
 from asid_core.model.graph import MaxRelativeConvolution, dilated_neighbours, drop_edges
 
 
@@ -133,12 +134,14 @@ def num_nodes(config: GnnConfig, bins: int, frames: int) -> int:
     return last
 
 
-class GnnEncoder(nn.Module):
+class GnnEncoder(Encoder):
     """Windows -> vectors and final nodes.
 
     With `graph_blocks` off the blocks (graph and feed-forward) are skipped, which is what the authors' code computes;
     their parameters are then kept, so that published checkpoints load whole, but do not train.
     """
+
+    may_use_bfloat16 = True
 
     def __init__(self, config: GnnConfig) -> None:
         super().__init__()
@@ -177,6 +180,10 @@ class GnnEncoder(nn.Module):
         vectors = F.normalize(self.project(self.pooled(nodes)).float(), dim=1)
         silent = windows.amax((1, 2)) == windows.amin((1, 2))
         return vectors.masked_fill(silent[:, None], 0), nodes.transpose(1, 2)
+
+    def for_inference(self, dtype: torch.dtype) -> Encoder:
+        """A copy with its batch norms folded into the weights, in `dtype`."""
+        return folded(self).to(dtype)
 
 
 def folded(encoder: GnnEncoder) -> GnnEncoder:

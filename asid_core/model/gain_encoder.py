@@ -35,6 +35,10 @@ class GainEncoder(GnnEncoder):
         nn.init.zeros_(self.gains.weight)
         nn.init.zeros_(self.gains.bias)
 
+    def projection(self) -> Tensor:
+        """The matrix [dim, bins * frames] that projects a weighed patch."""
+        return self.components.weight
+
     def weighed(self, windows: Tensor, nodes: Tensor) -> Tensor:
         """Windows [B, F, W] times the gains, 0 to 2, of their nodes [B, N, C]."""
         gains = 2 * self.gains(nodes).sigmoid().float()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from asid_core.model.base import Encoder
 from asid_core.signal.probing import centred
 
 
-class LinearEncoder(nn.Module):
+class LinearEncoder(Encoder):
     """Patches -> L2-normalised principal components. Fit elsewhere by filling `mean` and `components`."""
 
     mean: Tensor
     components: Tensor
+    cpu_windows_per_batch = 512
 
     def __init__(self, dim: int, in_bins: int, in_frames: int) -> None:
         """Raises ValueError where a patch has fewer than `dim` values."""
@@ -24,11 +26,15 @@ class LinearEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("components", torch.eye(dim, size))
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Patches [n, bins, frames], L2-normalised or zero -> [n, dim], L2-normalised; a zero patch stays zero."""
+    def projection(self) -> Tensor:
+        """The matrix [dim, bins * frames] that projects a patch."""
+        return self.components
+
+    def forward(self, patches: Tensor) -> tuple[Tensor, None]:
+        """Patches [n, bins, frames], L2-normalised or zero -> ([n, dim] L2-normalised, no nodes); zero stays zero."""
         flat = patches.flatten(1)
         vectors = F.normalize((flat - self.mean) @ self.components.T, dim=1)
-        return vectors.masked_fill((flat == 0).all(1, keepdim=True), 0)
+        return vectors.masked_fill((flat == 0).all(1, keepdim=True), 0), None
 
 
 def centred_roots(patches: Tensor) -> Tensor:
@@ -49,6 +55,6 @@ def unit_centred(roots: Tensor) -> Tensor:
 class DiscriminantEncoder(LinearEncoder):
     """`centred_roots` of a patch, projected by learning.projection.fit_discriminant."""
 
-    def forward(self, patches: Tensor) -> Tensor:
-        """Patches [n, bins, frames], L2-normalised or zero -> [n, dim], L2-normalised; a zero patch stays zero."""
-        return F.normalize(centred_roots(patches) @ self.components.T, dim=1)
+    def forward(self, patches: Tensor) -> tuple[Tensor, None]:
+        """Patches [n, bins, frames], L2-normalised or zero -> ([n, dim] L2-normalised, no nodes); zero stays zero."""
+        return F.normalize(centred_roots(patches) @ self.components.T, dim=1), None

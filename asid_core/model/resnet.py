@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from asid_core.config import ResnetIbnConfig
+from asid_core.model.base import Encoder
 
 EXPANSION = 4
 
@@ -75,7 +76,7 @@ def standardised(windows: Tensor) -> Tensor:
     return (windows - mean) / torch.where(deviation > 0, deviation, 1)
 
 
-class ResnetIbnEncoder(nn.Module):
+class ResnetIbnEncoder(Encoder):
     """Windows -> vectors. `classifier` serves the training loss alone."""
 
     def __init__(self, config: ResnetIbnConfig) -> None:

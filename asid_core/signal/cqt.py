@@ -6,10 +6,11 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchaudio.transforms import Resample
 
 from asid_core.config import SAMPLE_RATE_HZ, CqtConfig
+from asid_core.signal.front_end import FrontEnd
 
 FLOOR = 1e-10  # of the power: -100 dB, as in the log-mel front end
 FRAMES_PER_PRODUCT = 1024  # 47 MB of overlapping frames for the lowest octave
@@ -39,11 +40,13 @@ def octave_filters(config: CqtConfig) -> list[Tensor]:
     return octaves
 
 
-class CqtFrontEnd(nn.Module):
-    """Waveform -> constant-Q power in dB, one frame every `hop_samples`, frame `f` centred on sample `f * hop_samples`.
+class CqtFrontEnd(FrontEnd):
+    """Waveform -> constant-Q power in decibels.
 
     It works at `rate_hz`, where a hop must be whole as well: 320 samples at 16 kHz are 441 at 22.05 kHz.
     """
+
+    config: CqtConfig
 
     def __init__(self, config: CqtConfig) -> None:
         """Raises ValueError where the hop is not whole at `rate_hz`."""

@@ -6,11 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asid_core.signal.cqt import CqtFrontEnd
-from asid_core.signal.log_frequency import LogFrequencyFrontEnd
-from asid_core.signal.log_mel import LogMelFrontEnd
-
-FrontEnd = LogMelFrontEnd | LogFrequencyFrontEnd | CqtFrontEnd
+from asid_core.signal.front_end import FrontEnd
 
 
 @torch.no_grad()

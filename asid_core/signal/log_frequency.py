@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
+from asid_core.signal.front_end import FrontEnd
+from asid_core.signal.probing import normalised, pooled_bins, probed_patches
 
 # -80 dB re full scale: below it lies what codecs and 16 bits leave behind, which whitening would blow up to music
 FLOOR = 1e-4
@@ -26,9 +30,10 @@ def triangular_filters(config: LogFrequencyConfig) -> Tensor:
     return (weights / weights.sum(1, keepdim=True)).float()
 
 
-class LogFrequencyFrontEnd(nn.Module):
+class LogFrequencyFrontEnd(FrontEnd):
     """Waveform -> whitened features, `config.bins` x frames at `hop_samples`; all values >= 0, silence is 0."""
 
+    config: LogFrequencyConfig
     filters: Tensor
     window: Tensor
 
@@ -59,6 +64,27 @@ class LogFrequencyFrontEnd(nn.Module):
     def whitened(self, level: Tensor) -> Tensor:
         """Log magnitudes [B, bins, T] minus their local mean, the negative part cut to 0."""
         return (level - self._local_mean(level)).clamp(min=0)
+
+    def windows(self, features: Tensor) -> Tensor:
+        """Every window of features [F, T], the time axis pooled: [T - window_frames + 1, F, W]."""
+        front = self.config
+        # a running mean holds the pooled frames of a window wherever it starts
+        pooled = F.avg_pool1d(features, front.pool_frames, stride=1)
+        span = front.window_frames - front.pool_frames + 1
+        return pooled.unfold(1, span, 1)[..., :: front.pool_frames].transpose(0, 1)
+
+    def patches(self, windows: Tensor) -> Tensor:
+        """Windows [n, F, W] -> patches [n, bins, frames]: bins pooled, unit norm; zero where there is too little."""
+        return normalised(pooled_bins(windows, self.config.pool_bins))
+
+    def nearest_probe(self, semitones: float, tempo_ratio: float) -> tuple[float, float]:
+        """Any tempo ratio; the nearest pitch shift that is a whole number of bins."""
+        step = 12 / self.config.bins_per_octave
+        return round(semitones / step) * step, tempo_ratio
+
+    def probe(self, features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float) -> Tensor:
+        """Patches [len(semitones), n, bins, frames] of any probe; zero beyond the ends of features [F, T]."""
+        return probed_patches(features, centre_frames, semitones, tempo_ratio, self.config)
 
     def _local_mean(self, level: Tensor) -> Tensor:
         """Mean over `mean_bins` x `mean_frames` around each point; at the edges, over what is there."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torchaudio.transforms import AmplitudeToDB, MelSpectrogram
 
 from asid_core.config import SAMPLE_RATE_HZ, LogMelConfig
+from asid_core.signal.front_end import FrontEnd
 
 
-class LogMelFrontEnd(nn.Module):
-    """Waveform -> log-mel frames, one every `hop_samples`, frame `f` centred on sample `f * hop_samples`."""
+class LogMelFrontEnd(FrontEnd):
+    """Waveform -> log-mel frames, in decibels."""
+
+    config: LogMelConfig
 
     def __init__(self, config: LogMelConfig) -> None:
         super().__init__()

@@ -20,7 +20,6 @@ from asid_core.learning.pairs import Batch
 from asid_core.learning.spans import track_number
 from asid_core.learning.tasks import RerankerTask
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.model.linear import LinearEncoder
 from asid_core.signal.decode import decode
 
 WINDOWS, BATCH, SEED = 256, 64, 0
@@ -40,7 +39,7 @@ SAYS = (
 
 def is_trained(model: Fingerprinter) -> bool:
     """Whether pairs are what it was trained on; a projection is fitted."""
-    return not isinstance(model.encoder, LinearEncoder)
+    return not model.config.model.encoder.is_fitted
 
 
 def retrieval(weights: str, folders: Sequence[Path]) -> dict[str, float]:

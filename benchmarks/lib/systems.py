@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asid_core.config import Config, GnnConfig, LogFrequencyConfig
+from asid_core.config import Config
 from asid_core.evaluation.report import Report, compare
 from asid_core.model.encoder import GraphBlock
-from asid_core.model.fingerprinter import Fingerprinter, shipped_weights, weights_directory
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.weights import shipped_weights, weights_directory
 from asid_core.plain_values import from_dict
 from benchmarks.lib.calls import run_bench
 
@@ -52,9 +53,9 @@ def systems_of(weights: str, kept: Path) -> Iterator[System]:
     config = from_dict(Config, json.loads((directory / "config.json").read_text()))
     probed = len(config.probes.grid) > 1
     yield System(name, name, weights)
-    if probed and isinstance(config.model.front_end, LogFrequencyConfig):
+    if probed:
         yield System(f"{name}, no probes", f"{name}-no-probes", weights, NO_PROBES)
-    if isinstance(config.model.encoder, GnnConfig) and config.model.encoder.graph_blocks:
+    if config.model.encoder.has_graph_blocks:
         yield System(f"{name}, graph blocks off", f"{name}-blocks-off", str(without_blocks(directory, kept)))
 
 
@@ -82,8 +83,7 @@ def scored(system: System, bench: Path) -> Scored:
 def parameters(model: Fingerprinter) -> int:
     """Numbers that make a fingerprint: weights in use, a projection's included, a training head's not."""
     unused: set[int] = set()
-    encoder = model.config.model.encoder
-    if isinstance(encoder, GnnConfig) and not encoder.graph_blocks:
+    if not model.config.model.encoder.has_graph_blocks:
         blocks = [m for m in model.encoder.modules() if isinstance(m, GraphBlock)]
         unused = {id(p) for block in blocks for p in block.parameters()}
     named = ((name, p) for name, p in model.encoder.named_parameters() if not name.startswith("classifier"))

@@ -11,7 +11,6 @@ import pyarrow as pa
 import torch
 
 from asid_core import schema
-from asid_core.config import GnnConfig
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.store import fingerprints
 from pipelines.store.audio import Piece, pieces_of_tracks
@@ -94,7 +93,8 @@ class Rows:
             if not len(index):
                 continue
             self._waiting.append((piece.track_id, index, level.cpu()))
-            self._patches.append(self.model.patches(self.model.windows(features)[first.to(features.device)]))
+            front_end = self.model.front_end
+            self._patches.append(front_end.patches(front_end.windows(features)[first.to(features.device)]))
             if sum(map(len, self._patches)) >= self.model.windows_per_batch:
                 yield self._flush()
         if self._waiting:
@@ -103,7 +103,7 @@ class Rows:
     @torch.no_grad()
     def _flush(self) -> pa.RecordBatch:
         patches = torch.cat(self._patches)
-        parts = [self.model.encode_patches(part)[0] for part in patches.split(self.model.windows_per_batch)]
+        parts = [self.model.encoder(part)[0] for part in patches.split(self.model.windows_per_batch)]
         vectors = torch.cat(parts).float().cpu()
         finite = vectors.isfinite().all(1)
         vectors[~finite] = 0  # found by nothing, like silence: NaN would spoil every search
@@ -132,7 +132,7 @@ class Rows:
 
 def faster_dtype(model: Fingerprinter) -> torch.dtype:
     """bfloat16 where a trial on this device says that it is worth it, else float32."""
-    if not isinstance(model.config.model.encoder, GnnConfig):
+    if not model.encoder.may_use_bfloat16:
         return torch.float32
     seconds = {dtype: _seconds(model.for_inference(dtype)) for dtype in (torch.float32, torch.bfloat16)}
     faster = seconds[torch.float32] > BF16_MUST_GAIN * seconds[torch.bfloat16]
@@ -143,14 +143,14 @@ def faster_dtype(model: Fingerprinter) -> torch.dtype:
 def _seconds(model: Fingerprinter) -> float:
     """Of the best of some batches, after one to warm up."""
     on_gpu = model.device.type == "cuda"
-    front = model.config.model.front_end
+    front_end = model.front_end
     count = model.windows_per_batch if on_gpu else TRIAL_WINDOWS
-    features = torch.rand(front.bins, front.window_frames + count, device=model.device)
-    patches = model.patches(model.windows(features)[:count])
+    features = torch.rand(front_end.config.bins, front_end.config.window_frames + count, device=model.device)
+    patches = front_end.patches(front_end.windows(features)[:count])
     best = float("inf")
     for _ in range(1 + TRIALS):
         started = time.monotonic()
-        model.encode_patches(patches)
+        model.encoder(patches)
         if on_gpu:
             torch.cuda.synchronize()
         best = min(best, time.monotonic() - started)

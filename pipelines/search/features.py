@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
-from asid_core.model.fingerprinter import LEVEL_FLOOR_DB, Fingerprinter
-from asid_core.signal.framing import FrontEnd, core_frames, core_span
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.signal.framing import core_frames, core_span
+from asid_core.signal.front_end import FrontEnd
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd
+from asid_core.signal.windows import LEVEL_FLOOR_DB, padded_to_window
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
@@ -70,7 +72,7 @@ def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFreque
 
 def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
     """A piece that is a whole track shorter than a window, zero-padded to one; else as it is."""
-    padded = model.padded(piece.waveform, piece.start_samples)
+    padded = padded_to_window(model.config.model.front_end, piece.waveform, piece.start_samples)
     if not piece.is_last or len(padded) == len(piece.waveform):
         return piece
     return replace(piece, waveform=padded, core_samples=len(padded) - piece.lead_samples)

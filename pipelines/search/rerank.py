@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
+from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.matching.align import Candidate
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.signal.probing import probed_patches
 from pipelines.search.features import SpanFeatures, TrackFeatures
 
 PAIRS_PER_CANDIDATE = 4  # a GNN makes the nodes of some 30 windows a second and core
@@ -60,7 +59,7 @@ def rerank(
 
 def _nodes(model: Fingerprinter, patches: Sequence[Tensor]) -> Tensor:
     parts = torch.cat(list(patches)).split(model.windows_per_batch)
-    nodes = [found for part in parts if (found := model.encode_patches(part)[1]) is not None]
+    nodes = [found for part in parts if (found := model.encoder(part)[1]) is not None]
     return torch.cat(nodes).float()
 
 
@@ -68,16 +67,11 @@ def _query_patch(
     model: Fingerprinter, features: Tensor, centres: Tensor, window: int, semitones: float, tempo_ratio: float
 ) -> Tensor:
     """What the encoder takes [1, bins, frames] of a query window, the candidate's pitch and tempo undone."""
-    front = model.config.model.front_end
-    if isinstance(front, LogFrequencyConfig):
-        reach = int(front.window_frames / 2 / tempo_ratio) + 2
-        start = max(0, int(centres[window]) - reach)
-        around = features[:, start : int(centres[window]) + reach]
-        step = 12 / front.bins_per_octave
-        semitones = round(semitones / step) * step
-        return probed_patches(around, centres[window : window + 1] - start, [semitones], tempo_ratio, front)[0]
-    first = round(float(centres[window]) - front.window_frames / 2)
-    return model.patches(features[None, :, first : first + front.window_frames])
+    semitones, tempo_ratio = model.front_end.nearest_probe(semitones, tempo_ratio)
+    reach = int(model.front_end.config.window_frames / 2 / tempo_ratio) + 2
+    start = max(0, int(centres[window]) - reach)
+    around = features[:, start : int(centres[window]) + reach]
+    return model.front_end.probe(around, centres[window : window + 1] - start, [semitones], tempo_ratio)[0]
 
 
 def _reference_patch(
@@ -87,5 +81,5 @@ def _reference_patch(
     start_s = centre_s - model.window_s / 2
     features, origin_s = spans.span(model.front_end, track, start_s, start_s + model.window_s)
     first = round((start_s - origin_s) * SAMPLE_RATE_HZ / model.hop_samples)
-    window = features[:, first : first + model.config.model.front_end.window_frames]
-    return model.patches(model.windows(window))
+    window = features[:, first : first + model.front_end.config.window_frames]
+    return model.front_end.patches(model.front_end.windows(window))

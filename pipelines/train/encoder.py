@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import Config, GnnConfig
-from asid_core.learning.cqt_spectra import spectra_of
+from asid_core.config import Config
+from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.pairs import make_pairs
 from asid_core.learning.projection import fit_discriminant, fit_projection
 from asid_core.learning.span_cache import SpanCache
 from asid_core.learning.spans import to_batch
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
 from asid_core.plain_values import to_dict
+from asid_core.signal.windows import window_starts
 from pipelines.runtime import Progress
 from pipelines.store.location import Location
 from pipelines.train.record import save_weights
@@ -37,8 +37,8 @@ def train_encoder(
 
     The global batch is workers * training.batch_pairs; needs a running Ray. Raises TrainingError.
     """
-    training, encoder = config.training, config.model.encoder
-    if isinstance(encoder, GnnConfig) and encoder.head == "gains" and weights is None:
+    training = config.training
+    if config.model.encoder.starts_from_projection and weights is None:
         raise TrainingError(
             "encoder.head gains starts from a projection: fit one with --config discriminant, then give its --weights"
         )
@@ -57,7 +57,6 @@ def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) ->
     tables, training = StemTables(stems_uri), config.training
     _, tracks = tables.split(training.held_out)
     model = Fingerprinter(config).eval()
-    assert isinstance(model.encoder, DiscriminantEncoder)
     torch.manual_seed(training.seed)
     generator = np.random.default_rng(training.seed)
     spectra = spectra_of(model.front_end, training.augmentation.semitones)
@@ -68,7 +67,7 @@ def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) ->
     batches = -(-PAIRS_TO_FIT // training.batch_pairs)
     drawn = (memory.draw(training.batch_pairs, generator) for _ in range(batches))
     pairs = (make_pairs(batch, spectra, training, difficulty=1.0) for batch in drawn)
-    model.encoder.components.copy_(fit_discriminant(pairs, model.dim))
+    model.encoder.projection().copy_(fit_discriminant(pairs, model.dim))
     save_weights(model, Location(output_uri).join("best"))
     return batches * training.batch_pairs
 
@@ -80,7 +79,6 @@ def fit_linear(stems_uri: str, output_uri: str, config: Config) -> int:
     """
     tables = StemTables(stems_uri)
     model = Fingerprinter(config).eval()
-    assert isinstance(model.encoder, LinearEncoder)
     samples, windows = SPAN_SAMPLES, 0
 
     def patches() -> Iterator[Tensor]:
@@ -91,10 +89,11 @@ def fit_linear(stems_uri: str, output_uri: str, config: Config) -> int:
                 continue
             batch = to_batch(rows, samples, generator)
             for features in model.features(batch.sources + batch.rests):
-                found = model.patches(model.windows(features)[model.window_starts(features.shape[1])])
+                starts = window_starts(config.model.front_end, features.shape[1])
+                found = model.front_end.patches(model.front_end.windows(features)[starts])
                 windows += len(found)
                 yield found
 
-    model.encoder.components.copy_(fit_projection(patches(), model.dim))
+    model.encoder.projection().copy_(fit_projection(patches(), model.dim))
     save_weights(model, Location(output_uri).join("best"))
     return windows

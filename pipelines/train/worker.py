@@ -17,16 +17,15 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from asid_core.config import Config, GnnConfig
+from asid_core.config import Config
 from asid_core.learning.baseline import encoder_task
-from asid_core.learning.growth import from_discriminant, has_graph_blocks, open_blocks, with_graph_blocks
+from asid_core.learning.growth import from_discriminant, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.span_cache import SpanCache
 from asid_core.learning.spans import to_batch
 from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.model.linear import LinearEncoder
 from asid_core.plain_values import from_dict
 from pipelines.store.location import Location
 from pipelines.train.record import Record, load_weights
@@ -124,7 +123,7 @@ class _Stages:
 
     def __init__(self, job: Job, config: Config, device: torch.device) -> None:
         self.job, self.config, self.device = job, config, device
-        wanted = isinstance(config.model.encoder, GnnConfig) and config.model.encoder.graph_blocks
+        wanted = config.model.encoder.has_graph_blocks
         fresh = job.what == "encoder" and job.start is None
         self.opening = round(config.training.graph_blocks_start * job.steps) if wanted and fresh else 0
 
@@ -136,7 +135,7 @@ class _Stages:
             model = load_weights(self.job.start)
             if self.job.what == "reranker":
                 model = _with_reranker(model, self.config)
-            elif isinstance(model.encoder, LinearEncoder):
+            elif model.config.model.encoder.is_fitted:
                 model = from_discriminant(self.config, model)
         else:
             model = Fingerprinter(with_graph_blocks(self.config, False) if closed else self.config)
@@ -151,7 +150,7 @@ class _Stages:
 
     def is_closed(self, loop: Loop) -> bool:
         """Whether this loop's model is yet to get its graph blocks."""
-        return self.opening > 0 and not has_graph_blocks(loop.task.model)
+        return self.opening > 0 and not loop.task.model.config.model.encoder.has_graph_blocks
 
     def opened(self, loop: Loop, patches: torch.Tensor) -> Loop:
         """The same model with graph blocks, its optimiser fresh."""
@@ -210,7 +209,7 @@ def _check(loop: Loop, held_out: Pairs, record: Record) -> None:
     figures = loop.task.validate(held_out)
     record.check(loop, figures)
     with tempfile.TemporaryDirectory(prefix="asid-") as directory:
-        state = loop.state() | {"graph_blocks": has_graph_blocks(loop.task.model)}
+        state = loop.state() | {"graph_blocks": loop.task.model.config.model.encoder.has_graph_blocks}
         torch.save(state, Path(directory) / "state.pt")
         metrics = {"step": loop.step, **figures}
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(directory))

@@ -47,8 +47,9 @@ def save_model(config: Config, folder: Path, seed: int = 0) -> str:
     """Random weights of `config` in `folder`; a random projection keeps angles well enough to find what is equal."""
     torch.manual_seed(seed)
     model = Fingerprinter(config).eval()
-    if isinstance(config.model.encoder, LinearConfig):
-        model.encoder.components.copy_(torch.linalg.qr(torch.randn(*model.encoder.components.shape[::-1]))[0].T)
+    if config.model.encoder.is_fitted:
+        projection = model.encoder.projection()
+        projection.copy_(torch.linalg.qr(torch.randn(*projection.shape[::-1]))[0].T)
     model.save(folder)
     return str(folder)
 

@@ -8,6 +8,7 @@ import torch
 
 from asid_core.config import AugmentationConfig, TrainingConfig, load
 from asid_core.learning import augment
+from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.pairs import Batch, ambiguous_rows, make_pairs
 from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
@@ -29,7 +30,7 @@ def notes(samples: int, semitones: float = 0.0, tempo: float = 1.0, seed: int = 
 
 @pytest.fixture(params=["gnn-paper", "linear"])
 def spectra(request: pytest.FixtureRequest) -> Spectra:
-    return Spectra(Fingerprinter(load(request.param)).front_end, semitones=4)
+    return spectra_of(Fingerprinter(load(request.param)).front_end, semitones=4)
 
 
 def audio(spectra: Spectra, **kind: float) -> torch.Tensor:
@@ -65,14 +66,14 @@ def test_pitched_and_stretched_like_real_audio(spectra: Spectra, semitones: floa
 def test_an_untouched_window_is_the_models_own() -> None:
     for name in ("gnn-paper", "linear"):
         model = Fingerprinter(load(name))
-        spectra = Spectra(model.front_end, semitones=1)
+        spectra = spectra_of(model.front_end, semitones=1)
         waveforms = audio(spectra)
         first = spectra.stft(waveforms).shape[2] / 2 - model.config.model.front_end.window_frames / 2
-        windows = torch.stack([model.windows(f)[math.floor(first)] for f in model.features(waveforms)])
+        windows = torch.stack([model.front_end.windows(f)[math.floor(first)] for f in model.features(waveforms)])
         spectrum = spectra.stft(waveforms)
         centre = torch.full((4,), float(math.floor(spectrum.shape[2] / 2)))
         made = spectra.patches(spectra.stretched(spectra.bands(spectrum), centre, torch.ones(4)))
-        assert torch.allclose(made, model.patches(windows), atol=1e-3)
+        assert torch.allclose(made, model.front_end.patches(windows), atol=1e-3)
 
 
 def test_without_augmentation_both_sides_are_the_same(spectra: Spectra) -> None:

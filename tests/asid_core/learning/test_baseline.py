@@ -5,7 +5,8 @@ import torch
 
 from asid_core.config import AugmentationConfig, Config, CqtConfig, ModelConfig, ResnetIbnConfig, TrainingConfig
 from asid_core.learning.baseline import ResnetTask, encoder_task, triplet
-from asid_core.learning.cqt_spectra import CqtSpectra, spectra_of
+from asid_core.learning.cqt_spectra import CqtSpectra
+from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.loop import Loop
 from asid_core.learning.pairs import Batch, make_pairs
 from asid_core.learning.spectra import Spectra

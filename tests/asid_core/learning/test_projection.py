@@ -32,7 +32,7 @@ def test_the_discriminant_looks_where_the_bed_is_not() -> None:
     discriminant.components.copy_(fit_discriminant(train, 16))
     principal.components.copy_(fit_projection([p.references for p in train], 16))
     found = [
-        float(retrieval(encoder(held_out.queries), encoder(held_out.references), held_out.ambiguous)["map"])
+        float(retrieval(encoder(held_out.queries)[0], encoder(held_out.references)[0], held_out.ambiguous)["map"])
         for encoder in (discriminant, principal)
     ]
     assert found[0] > 0.5 and found[0] > 2 * found[1]
@@ -45,7 +45,7 @@ def test_silence_stays_zero_and_is_not_fitted_to() -> None:
     assert components.shape == (16, BINS * FRAMES) and components.isfinite().all()
     encoder = DiscriminantEncoder(16, BINS, FRAMES)
     encoder.components.copy_(components)
-    assert torch.equal(encoder(torch.zeros(2, BINS, FRAMES)), torch.zeros(2, 16))
+    assert torch.equal(encoder(torch.zeros(2, BINS, FRAMES))[0], torch.zeros(2, 16))
 
 
 def test_more_directions_than_values_are_refused() -> None:

@@ -7,9 +7,9 @@ import torch
 
 from asid_core.config import load
 from asid_core.learning import span_cache as module
+from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.pairs import Batch, make_pairs
 from asid_core.learning.span_cache import SpanCache
-from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
 
 
@@ -27,7 +27,7 @@ def test_a_pair_from_memory_is_the_pair_from_its_waveforms() -> None:
     config = load("gnn")
     ranges = replace(config.training.augmentation, semitones=0.0, tempo_ratios=(1.0, 1.0), offset_s=0.0)
     training = replace(config.training, augmentation=ranges)
-    spectra = Spectra(Fingerprinter(config).front_end, 0.0)
+    spectra = spectra_of(Fingerprinter(config).front_end, 0.0)
     frames = SpanCache(spectra, ranges).frames
     whole = batch((frames - 1) * 0.04)
     for stems in (False, True):
@@ -48,7 +48,7 @@ def test_a_pair_from_memory_is_the_pair_from_its_waveforms() -> None:
 
 def test_pitches_are_kept_too() -> None:
     config = load("gnn")
-    spectra = Spectra(Fingerprinter(config).front_end, 0.5)
+    spectra = spectra_of(Fingerprinter(config).front_end, 0.5)
     waveforms = batch().sources
     semitones = torch.tensor([-0.5, 0.0, 0.5])
     from_wave = spectra.bands(spectra.stft(waveforms), semitones)
@@ -59,7 +59,7 @@ def test_pitches_are_kept_too() -> None:
 
 def test_the_oldest_spans_make_room(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     config = load("gnn")
-    memory = SpanCache(Spectra(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
+    memory = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
     memory.add(batch())
     monkeypatch.setattr(module, "LIMIT_BYTES", memory.spans[0].bytes * 4)
     assert not memory.full

@@ -30,7 +30,7 @@ def test_it_starts_as_the_discriminant_does() -> None:
     model = from_discriminant(config, start).eval()
     components = start.encoder.components[:16]  # type: ignore[index,union-attr]
     expected = torch.nn.functional.normalize(centred_roots(windows()) @ components.T, dim=1)
-    vectors, nodes = model.encode_patches(windows())
+    vectors, nodes = model.encoder(windows())
     assert torch.allclose(vectors, expected, atol=1e-5)
     assert not vectors[0].any() and vectors[1:].norm(dim=1).allclose(torch.ones(5))
     assert nodes is not None and nodes.shape == (6, 8, 65)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from asid_core.config import Config, CqtConfig, LinearConfig, ModelConfig, RerankerConfig, ResnetIbnConfig, load
-from asid_core.model.fingerprinter import Fingerprinter, Fingerprints
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.fingerprints import Fingerprints
 from asid_core.model.resnet import GeneralisedMean, InstanceBatchNorm, ResnetIbnEncoder
 from asid_core.plain_values import ConfigError
 from tests.asid_core.golden import difference

@@ -14,8 +14,8 @@ import pytest
 from asid_core import schema
 from asid_core.config import load
 from asid_core.learning import span_cache as module
+from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.span_cache import SpanCache
-from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.train.stem_files import SPAN_SAMPLES, spans
 from pipelines.train.worker import Feed
@@ -44,7 +44,7 @@ def tables(count: int) -> list[pa.Table]:
 
 def feed(shard: Shard, rows: int, again: bool) -> Feed:
     config = load("gnn-paper", ["training.augmentation.semitones=0"])
-    memory = SpanCache(Spectra(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
+    memory = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
     return Feed(shard, rows, memory, 0, again)
 
 

@@ -54,7 +54,7 @@ RESNET = Config(
 def save_normed(folder: Path) -> str:
     """Random weights, whose batch norms have heard some music: as they come, all music is nearly alike to them."""
     model = Fingerprinter.from_pretrained(save_model(RESNET, folder))
-    windows = model.windows(model.features(torch.from_numpy(melody(30.0, 99))[None])[0])[::20]
+    windows = model.front_end.windows(model.features(torch.from_numpy(melody(30.0, 99))[None])[0])[::20]
     for norm in model.encoder.modules():
         if isinstance(norm, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
             norm.momentum = 1.0

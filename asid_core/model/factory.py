@@ -1,0 +1,69 @@
+"""The one place that turns a config's sections into front end, encoder and reranker."""
+
+from __future__ import annotations
+
+from asid_core.config import (
+    CqtConfig,
+    DiscriminantConfig,
+    FrontEndConfig,
+    GnnConfig,
+    LinearConfig,
+    LogFrequencyConfig,
+    LogMelConfig,
+    ModelConfig,
+    ResnetIbnConfig,
+)
+from asid_core.model.base import Encoder
+from asid_core.model.encoder import GnnEncoder, num_nodes
+from asid_core.model.gain_encoder import GainEncoder
+from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
+from asid_core.model.reranker import Reranker
+from asid_core.model.resnet import ResnetIbnEncoder
+from asid_core.plain_values import ConfigError
+from asid_core.signal.cqt import CqtFrontEnd
+from asid_core.signal.front_end import FrontEnd
+from asid_core.signal.log_frequency import LogFrequencyFrontEnd
+from asid_core.signal.log_mel import LogMelFrontEnd
+
+
+def front_end_of(config: FrontEndConfig) -> FrontEnd:
+    """The front end of a config's section."""
+    match config:
+        case LogMelConfig():
+            return LogMelFrontEnd(config)
+        case LogFrequencyConfig():
+            return LogFrequencyFrontEnd(config)
+        case CqtConfig():
+            return CqtFrontEnd(config)
+
+
+def encoder_of(model: ModelConfig) -> Encoder:
+    """A fresh encoder for the patches of the model's front end. Raises ConfigError where they do not go together."""
+    front, config = model.front_end, model.encoder
+    if config.needs_log_frequency and front.kind != "log_frequency":
+        raise ConfigError(f"model.encoder.kind {config.kind} needs model.front_end.kind log_frequency")
+    bins, frames = front.patch_size
+    match config:
+        case LinearConfig():
+            return LinearEncoder(config.dim, bins, frames)
+        case DiscriminantConfig():
+            return DiscriminantEncoder(config.dim, bins, frames)
+        case ResnetIbnConfig():
+            return ResnetIbnEncoder(config)
+        case GnnConfig(head="gains"):
+            return GainEncoder(config, bins, frames)
+        case GnnConfig():
+            num_nodes(config, bins, frames)  # raises where a window holds no patch
+            return GnnEncoder(config)
+
+
+def reranker_of(model: ModelConfig) -> Reranker | None:
+    """A fresh reranker, or None where the config wants none. Raises ConfigError without nodes to compare."""
+    config, encoder = model.reranker, model.encoder
+    if not config.heads:
+        return None
+    match encoder:
+        case GnnConfig():
+            return Reranker(config, encoder.channels[-1], num_nodes(encoder, *model.front_end.patch_size))
+        case _:
+            raise ConfigError("model.reranker needs the nodes of a gnn encoder: set model.reranker.heads to 0")

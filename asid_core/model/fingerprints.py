@@ -1,0 +1,32 @@
+"""What a model makes of a recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """The windows of a recording or of a segment, in order of time."""
+
+    window_index: Tensor  # int64 [w], counted from the start of the track
+    start_s: Tensor  # float64 [w], in the track
+    level_db: Tensor  # float32 [w], RMS re full scale of the window's audio
+    vectors: Tensor  # float32 [w, dim], L2-normalised; zero where silent
+    nodes: Tensor | None  # float32 [w, C, N]
+
+    @staticmethod
+    def joined(parts: Sequence[Fingerprints]) -> Fingerprints:
+        """Those of one track that was cut into pieces, in order."""
+        nodes = [part.nodes for part in parts if part.nodes is not None]
+        return Fingerprints(
+            torch.cat([part.window_index for part in parts]),
+            torch.cat([part.start_s for part in parts]),
+            torch.cat([part.level_db for part in parts]),
+            torch.cat([part.vectors for part in parts]),
+            torch.cat(nodes) if nodes else None,
+        )
