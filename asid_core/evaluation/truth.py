@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from asid_core.signal.formats import AUDIO_SUFFIXES
+
 
 def track_name(track_id: str) -> str:
     """The name truth and detections agree on: the file's, without folders and ending (`queries/q001.flac` -> q001)."""
     path = PurePosixPath(track_id)
     return path.stem if path.suffix.lower() in AUDIO_SUFFIXES else path.name
-
-
-AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".mp4"})
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Recordings to samples: soundfile first (wav, flac, ogg, mp3, aiff), then FFmpeg through PyAV (m4a, opus, wma, ...).
+"""Recordings to samples. The content decides how a file is read, never its name.
 
-The content decides, never the extension. Everything is streamed: a 10 h file never lies whole in memory, and a header
-that claims 2^31 samples or 10^6 channels costs nothing.
+`pieces` says which recordings stand in a file and which decoder takes which; `readers` decodes them; here they are
+joined, checked and mixed to mono. Everything is streamed: a 10 h file never lies whole in memory, and a header that
+claims 2^31 samples or 10^6 channels costs nothing.
 
 A file that ends early is used if at least 90 % of what its header claims is there, else refused: a catalogue of
 halves gives spans that nobody can check. A wav's or an ogg's own claim is not believed (writers to a pipe leave it
@@ -11,25 +12,29 @@ wrong): what is there counts.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+import itertools
+import os
+import stat
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 import numpy as np
 
+from asid_core.signal.byte_ranges import size_of
+from asid_core.signal.mono import to_mono
+from asid_core.signal.pieces import Piece, pieces_of
+from asid_core.signal.readers import Block, CannotOpen, Opened, open_piece, resampled
 from asid_core.signal.resample import resample_blocks
 
 MIN_SHARE = 0.9
 MAX_CHANNELS = 64
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
-# frames read at a time. Where a file breaks, libsndfile loses the whole read: 0.1 s this way; 20 us a call do not show
-BLOCK_FRAMES = 4096
 MAX_AMPLITUDE = 100.0  # float files that hold integers reach 32,768; a hot master stays below 4
+PADDING_S = 0.15  # encoders pad: a recording so much shorter than claimed is whole
 
-# FFmpeg also reads playlists, subtitles and image lists, some of which open other files or URLs
-FFMPEG_FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,caf,eac3,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,ogg,tta,w64,wav,wv"
-)
+# Gives mono float32 blocks [n_i]; returns how many seconds are missing of what should be in the file
+Blocks = Generator[np.ndarray, None, float]
 
 
 class DecodeError(Exception):
@@ -46,7 +51,7 @@ class DecodeError(Exception):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says. duration_s is None where it does not say."""
+    """What a file's header says, of all the recordings in it. duration_s is None where it does not say."""
 
     rate_hz: int
     channels: int
@@ -66,31 +71,32 @@ def decode(path: str) -> Iterator[np.ndarray]:
 
 
 @contextlib.contextmanager
-def open_native(path: str) -> Iterator[tuple[AudioInfo, Iterator[np.ndarray]]]:
-    """The header, and mono float32 blocks at the file's own rate. Raises DecodeError, the blocks too."""
-    _check_readable(path)
-    import soundfile
+def open_native(path: str) -> Iterator[tuple[AudioInfo, Blocks]]:
+    """The header, and mono float32 blocks at the file's own rate. Raises DecodeError, the blocks too.
 
-    with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(soundfile.SoundFile(path))
-        except (soundfile.SoundFileError, TypeError):  # TypeError: headerless formats, which it tells by extension
-            info, blocks = _open_ffmpeg(stack, path)
-        else:
-            known = 0 < file.frames < 1 << 60
-            info = AudioInfo(file.samplerate, file.channels, file.frames / file.samplerate if known else None)
-            blocks = _read_soundfile(file)
-        _check_plausible(info)
-        yield info, _checked(info, blocks)
+    Where there are several recordings in the file, all of them, at the highest of their rates.
+    """
+    with _opened(path) as file:
+        pieces = pieces_of(file, os.fstat(file.fileno()).st_size)
+        info = _info(file, pieces)
+        yield info, _checked(_Reading(file, pieces, info.rate_hz))
 
 
-def _check_readable(path: str) -> None:
+def _opened(path: str) -> BinaryIO:
+    """The file, if it is a regular one: a pipe or a device may never end, and opening it may wait for ever."""
     try:
-        with open(path, "rb") as file:
-            if not file.read(1):
-                raise DecodeError("empty", "the file is empty (0 bytes)")
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            raise IsADirectoryError
+        if not stat.S_ISREG(kind):
+            raise DecodeError("not_a_file", "this is a pipe, a socket or a device, not a file")
+        file = open(path, "rb")  # noqa: SIM115  # the caller closes it
     except OSError as error:
         raise unreadable(error) from None
+    if not os.fstat(file.fileno()).st_size:
+        file.close()
+        raise DecodeError("empty", "the file is empty (0 bytes)")
+    return file
 
 
 def unreadable(error: OSError) -> DecodeError:
@@ -104,96 +110,114 @@ def unreadable(error: OSError) -> DecodeError:
     return DecodeError("unreadable", f"the file cannot be read: {error.strerror or error}")
 
 
-def _check_plausible(info: AudioInfo) -> None:
-    if not 1 <= info.channels <= MAX_CHANNELS:
-        raise DecodeError("header", f"the header claims {info.channels} channels; 1 to {MAX_CHANNELS} can be used")
-    if not MIN_RATE_HZ <= info.rate_hz <= MAX_RATE_HZ:
-        raise DecodeError("header", f"the header claims a sample rate of {info.rate_hz} Hz, which no recording has")
+def _info(file: BinaryIO, pieces: list[Piece]) -> AudioInfo:
+    """Of all pieces that can be opened. Raises DecodeError where the first cannot."""
+    found: list[AudioInfo] = []
+    for piece in pieces:
+        with contextlib.ExitStack() as stack:
+            try:
+                opened = _open(stack, file, piece)
+            except DecodeError:
+                if not found:
+                    raise
+                continue
+            duration_s = piece.claim_s or piece.about_s or opened.claim_s
+            found.append(AudioInfo(opened.rate_hz, opened.channels, duration_s))
+    known = [info.duration_s for info in found if info.duration_s is not None]
+    return AudioInfo(
+        max(info.rate_hz for info in found),
+        max(info.channels for info in found),
+        sum(known) if len(known) == len(found) else None,
+    )
 
 
-def _read_soundfile(file: Any) -> Iterator[np.ndarray]:
-    import soundfile
-
-    while True:
-        try:
-            block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-        except soundfile.SoundFileError:
-            return  # broken from here on: whether enough came before is judged in _checked
-        if not len(block):
-            return
-        yield block.mean(axis=1)
-
-
-def _open_ffmpeg(stack: contextlib.ExitStack, path: str) -> tuple[AudioInfo, Iterator[np.ndarray]]:
-    import av
-
-    av.logging.set_level(None)
-    options = {"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": "file"}
+def _open(stack: contextlib.ExitStack, file: BinaryIO, piece: Piece) -> Opened:
     try:
-        container = stack.enter_context(av.open(path, container_options=options, metadata_errors="replace"))
-    except (av.FFmpegError, ValueError):
-        message = "this is not audio that can be read: neither libsndfile nor FFmpeg knows the format, or it is damaged"
-        raise DecodeError("not_audio", message) from None
-    if not container.streams.audio:
-        raise DecodeError("not_audio", "there is no audio in the file")
-    stream = container.streams.audio[0]
-    if stream.codec_context is None or not stream.codec_context.sample_rate:
-        raise DecodeError("not_audio", "the audio in the file is of a kind that FFmpeg cannot decode, or it is damaged")
-    duration_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else None
-    # of raw aac FFmpeg only guesses the duration from the bit rate
-    if container.format.name == "aac":
-        duration_s = None
-    info = AudioInfo(stream.codec_context.sample_rate, stream.codec_context.channels, duration_s)
-    return info, _read_ffmpeg(container, stream, info.rate_hz)
+        opened = open_piece(stack, file, piece)
+    except CannotOpen as problem:
+        raise DecodeError("not_audio", f"this is not audio that can be read ({problem})") from None
+    if not 1 <= opened.channels <= MAX_CHANNELS:
+        raise DecodeError("header", f"the header claims {opened.channels} channels; 1 to {MAX_CHANNELS} can be used")
+    if not MIN_RATE_HZ <= opened.rate_hz <= MAX_RATE_HZ:
+        raise DecodeError("header", f"the header claims a sample rate of {opened.rate_hz} Hz, which no recording has")
+    return opened
 
 
-def _read_ffmpeg(container: Any, stream: Any, rate_hz: int) -> Iterator[np.ndarray]:
-    import av
+class _Reading:
+    """All recordings of a file as one; keeps count of what was claimed, and of what came."""
 
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except (StopIteration, av.FFmpegError):
-            return
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            continue  # one bad packet; whether too many are missing is judged in _checked
-        for frame in frames:
-            if frame.sample_rate != rate_hz:
-                raise DecodeError("header", f"the sample rate changes from {rate_hz} to {frame.sample_rate} Hz inside")
-            yield _mono(frame)
+    def __init__(self, file: BinaryIO, pieces: list[Piece], rate_hz: int) -> None:
+        self._file, self._pieces, self._rate_hz = file, pieces, rate_hz
+        self.found_s = self.missing_s = self.unread_s = 0.0
+        self.complaints: list[str] = []
+
+    def blocks(self) -> Iterator[np.ndarray]:
+        """Mono float32 [n_i] at the rate asked for."""
+        for piece in self._pieces:
+            before_s = self.found_s
+            for rate_hz, run in itertools.groupby(self._piece(piece), key=lambda block: block[0]):
+                mono = to_mono((samples for _, samples in run), rate_hz)
+                yield from mono if rate_hz == self._rate_hz else resampled(mono, rate_hz, self._rate_hz)
+            if self.found_s == before_s and not piece.claim_s:
+                self.missing_s += self._by_size_s(piece)
+
+    def _piece(self, piece: Piece) -> Iterator[Block]:
+        """Where a decoder ends before what is claimed, the next one goes on from there."""
+        found_s, claim_s = 0.0, piece.claim_s
+        for decoder in piece.decoders:
+            with contextlib.ExitStack() as stack:
+                try:
+                    opened = open_piece(stack, self._file, replace(piece, decoders=(decoder,)))
+                except CannotOpen as problem:
+                    self.complaints.append(str(problem))
+                    continue
+                claim_s = piece.claim_s or opened.claim_s
+                for rate_hz, samples in _from(opened.blocks, found_s):
+                    found_s += len(samples) / rate_hz
+                    self.found_s += len(samples) / rate_hz
+                    yield rate_hz, samples
+                self.complaints += opened.complaints
+            if found_s and found_s >= (claim_s or 0.0) - PADDING_S:
+                break
+        missing_s = (claim_s or 0.0) - found_s
+        self.missing_s += piece.lost_s + (missing_s if missing_s > PADDING_S else 0.0)
+        self.unread_s += piece.unread_s
+
+    def _by_size_s(self, piece: Piece) -> float:
+        """Seconds that a piece without a length of its own would be, at the bit rate of the others."""
+        sizes = [sum(map(size_of, some.parts)) for some in self._pieces]
+        mine = sum(map(size_of, piece.parts))
+        return self.found_s * mine / max(sum(sizes) - mine, 1)
 
 
-def _mono(frame: Any) -> np.ndarray:
-    """An FFmpeg frame of any sample format as mono float32 [n]."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, len(frame.layout.channels)).T
-    if values.dtype == np.uint8:
-        return ((values.astype(np.float32) - 128) / 128).mean(axis=0)
-    scale = float(np.iinfo(values.dtype).max) + 1 if np.issubdtype(values.dtype, np.integer) else 1.0
-    return (values.mean(axis=0, dtype=np.float64) / scale).astype(np.float32)
+def _from(blocks: Iterator[Block], start_s: float) -> Iterator[Block]:
+    """The blocks without their first `start_s` seconds."""
+    at_s = 0.0
+    for rate_hz, samples in blocks:
+        skipped = min(len(samples), max(0, round((start_s - at_s) * rate_hz)))
+        at_s += len(samples) / rate_hz
+        if skipped < len(samples):
+            yield rate_hz, samples[skipped:]
 
 
-def _checked(info: AudioInfo, blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+def _checked(reading: _Reading) -> Blocks:
     """The blocks, refused where a value is no sample or too few of them come."""
-    count = 0
-    for block in blocks:
+    for block in reading.blocks():
         if not len(block):
             continue
         peak = float(np.abs(block).max())
-        at_s = count / info.rate_hz
         if not np.isfinite(peak):
-            raise DecodeError("not_finite", f"the samples are not numbers (NaN or infinite) from {at_s:.1f} s on")
+            at_s = reading.found_s
+            raise DecodeError("not_finite", f"the samples are not numbers (NaN or infinite) at about {at_s:.1f} s")
         if peak > MAX_AMPLITUDE:
-            raise DecodeError("out_of_range", f"samples reach {peak:.3g} at {at_s:.1f} s, where full scale is 1")
-        count += len(block)
+            at_s = reading.found_s
+            raise DecodeError("out_of_range", f"samples reach {peak:.3g} at about {at_s:.1f} s, where full scale is 1")
         yield block
-    found_s = count / info.rate_hz
-    if not count:
-        raise DecodeError("no_samples", "the file has an audio header, but no audio can be decoded from it")
-    if info.duration_s and found_s < MIN_SHARE * info.duration_s:
-        message = f"truncated or damaged: only {found_s:.1f} s of the {info.duration_s:.1f} s that its header claims"
-        raise DecodeError("truncated", message)
+    said = f" ({'; '.join(dict.fromkeys(reading.complaints))})" if reading.complaints else ""
+    if not reading.found_s:
+        raise DecodeError("no_samples", f"the file has an audio header, but no audio can be decoded from it{said}")
+    whole_s = reading.found_s + reading.missing_s
+    if reading.found_s < MIN_SHARE * whole_s:
+        there = f"only {reading.found_s:.1f} s can be read of the {whole_s:.1f} s that should be there"
+        raise DecodeError("truncated", f"truncated or damaged: {there}{said}")
+    return reading.missing_s + reading.unread_s

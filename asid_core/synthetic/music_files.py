@@ -13,8 +13,8 @@ import numpy as np
 import torch
 import torchaudio.functional as F
 
-from asid_core.evaluation.truth import AUDIO_SUFFIXES
 from asid_core.signal.decode import DecodeError, open_native
+from asid_core.signal.formats import AUDIO_SUFFIXES
 from asid_core.synthetic import effects
 from asid_core.synthetic.effects import Wave
 

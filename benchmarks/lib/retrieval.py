@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from asid_core.config import AugmentationConfig
-from asid_core.evaluation.truth import AUDIO_SUFFIXES
 from asid_core.learning.baseline import encoder_task
 from asid_core.learning.loop import Loop, validation_pairs
 from asid_core.learning.pairs import Batch
@@ -21,6 +20,7 @@ from asid_core.learning.spans import track_number
 from asid_core.learning.tasks import RerankerTask
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.decode import decode
+from asid_core.signal.formats import AUDIO_SUFFIXES
 
 WINDOWS, BATCH, SEED = 256, 64, 0
 # what no model here is probed for: pitch +-4, tempo 0.72 to 1.4, music laid over it at -14 to +6 dB

@@ -15,9 +15,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from asid_core.signal.formats import AUDIO_SUFFIXES
 from pipelines.store.location import Entry, Location, StorageError, redacted
 
-AUDIO_EXTENSIONS = (".wav", ".flac", ".ogg", ".oga", ".mp3", ".m4a", ".aac", ".mp4", ".opus", ".aiff", ".aif", ".wma")
 MANIFEST_EXTENSIONS = (".csv", ".jsonl", ".parquet")
 STAT_THREADS = 16  # sizes of a manifest's files: on S3 one request each
 
@@ -78,9 +78,7 @@ class Corpus:
     def _from_folder(self) -> Iterator[CorpusFile | Refusal]:
         for entry in self.location.list():
             # "._x.wav" is what macOS writes beside x.wav on other file systems: attributes, not audio
-            sounds = entry.name.lower().endswith(AUDIO_EXTENSIONS) and not posixpath.basename(entry.name).startswith(
-                "._"
-            )
+            sounds = suffix_of(entry.name) in AUDIO_SUFFIXES and not posixpath.basename(entry.name).startswith("._")
             if not sounds and entry.kind != "unreadable":
                 self.ignored += entry.kind == "file"
                 continue
@@ -145,6 +143,11 @@ class Corpus:
         except (OSError, ValueError) as error:
             problem = ("unreadable", f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
         return Refusal(_printable(track_id), _printable(shown), *problem)
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name, in lower case, with its dot; empty where there is none."""
+    return posixpath.splitext(name)[1].lower()
 
 
 def _parse_json(line: str) -> dict[str, Any] | str:

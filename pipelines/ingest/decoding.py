@@ -15,17 +15,25 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
-from asid_core.signal.decode import AudioInfo, DecodeError
+from asid_core.signal.decode import AudioInfo, Blocks, DecodeError
 
 READER = "asid_core.signal.decode:open_native"
 START_TIMEOUT_S = 120.0
 MESSAGE_SAMPLES = 1 << 16  # a message costs some 50 us, so decoders' small blocks are joined
 MEMORY_BYTES = 4 << 30  # address space; a decoder needs 0.5 GB
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The child's last message of a file."""
+
+    missing_s: float
 
 
 class IsolatedDecoder:
@@ -42,8 +50,8 @@ class IsolatedDecoder:
         self._busy = False  # whether the child still owes something of the last file
 
     @contextlib.contextmanager
-    def open(self, path: str) -> Iterator[tuple[AudioInfo, Iterator[np.ndarray]]]:
-        """The header, and mono float32 blocks [n_i] at the file's rate.
+    def open(self, path: str) -> Iterator[tuple[AudioInfo, Blocks]]:
+        """The header, and mono float32 blocks [n_i] at the file's rate; they return the seconds that are missing.
 
         Raises DecodeError, the blocks too; also where the child crashes, hangs or needs too much memory.
         RuntimeError: the child does not even start, which is no fault of the file.
@@ -56,9 +64,10 @@ class IsolatedDecoder:
             if self._busy:  # left early: the child is in the middle of the file
                 self.close()
 
-    def _blocks(self) -> Iterator[np.ndarray]:
-        while (block := self._receive()) is not None:
-            yield block
+    def _blocks(self) -> Blocks:
+        while not isinstance(received := self._receive(), Ended):
+            yield received
+        return received.missing_s
 
     def close(self) -> None:
         """End the child; the next `open` starts another."""
@@ -111,14 +120,14 @@ class IsolatedDecoder:
             self.close()
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
             raise DecodeError("decoder_crashed", f"the decoder crashed ({how})") from None
-        self._busy = message is not None and not isinstance(message, DecodeError)
+        self._busy = not isinstance(message, Ended | DecodeError)
         if isinstance(message, DecodeError):
             raise message
         return message
 
 
 def serve(descriptor: int, reader: str, timeout_s: float) -> None:
-    """The child: for each path received, send an AudioInfo, blocks, None; or a DecodeError instead of any of them."""
+    """The child: for each path received, send an AudioInfo, blocks, Ended; or a DecodeError instead of any of them."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
@@ -145,6 +154,7 @@ def serve(descriptor: int, reader: str, timeout_s: float) -> None:
 def _serve_one(pipe: Connection, path: str, open_native: Any, alarm_s: float) -> None:
     # If our worker dies while a decoder hangs, nobody is left to kill us: SIGALRM's default action does it, even in C.
     signal.setitimer(signal.ITIMER_REAL, alarm_s)
+    missing_s = 0.0
     try:
         with open_native(path) as (info, blocks):
             pieces: list[np.ndarray] = []
@@ -155,7 +165,10 @@ def _serve_one(pipe: Connection, path: str, open_native: Any, alarm_s: float) ->
                     pipe.send(waiting)
                     signal.setitimer(signal.ITIMER_REAL, alarm_s)
                     waiting = None
-                block = next(blocks, None)
+                try:
+                    block = next(blocks)
+                except StopIteration as end:
+                    block, missing_s = None, end.value or 0.0
                 if block is not None:
                     pieces.append(block)
                 if pieces and (block is None or sum(map(len, pieces)) >= MESSAGE_SAMPLES):
@@ -164,4 +177,4 @@ def _serve_one(pipe: Connection, path: str, open_native: Any, alarm_s: float) ->
                     break
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-    pipe.send(None)
+    pipe.send(Ended(missing_s))

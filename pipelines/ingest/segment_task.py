@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
-from asid_core.signal.decode import DecodeError, unreadable
+from asid_core.signal.decode import Blocks, DecodeError, unreadable
 from asid_core.signal.pcm import SCALE, cut, to_pcm
 from asid_core.signal.resample import resample_blocks
 from pipelines.ingest.decoding import IsolatedDecoder
@@ -88,8 +88,9 @@ def _segment_file(
             if content_hash == file["known_hash"]:
                 return {"same": file}
             with decoder.open(path) as (info, blocks):
-                level = _Level()
-                pcm = level.watch(resample_blocks(blocks, info.rate_hz), config.max_track_s)
+                level = _Level(config.max_track_s)
+                level.check_length(info.duration_s or 0.0)  # before 12 h are decoded for nothing
+                pcm = level.watch(resample_blocks(level.native(blocks), info.rate_hz))
                 count = 0
                 for segment in cut(pcm, round(config.core_s * SAMPLE_RATE_HZ), round(config.margin_s * SAMPLE_RATE_HZ)):
                     writer.add(file["track_id"], segment)
@@ -123,22 +124,32 @@ def hash_file(path: str) -> str:
 
 
 class _Level:
-    """Length and RMS of a track as it passes by."""
+    """Length, RMS and what is missing of a track, as it passes by."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_track_s: float) -> None:
         self.samples = 0
+        self.missing_s = 0.0
         self._energy = 0.0
+        self._max_track_s = max_track_s
 
-    def watch(self, blocks: Iterable[np.ndarray], max_track_s: float) -> Iterator[np.ndarray]:
+    def native(self, blocks: Blocks) -> Iterator[np.ndarray]:
+        """The blocks, and how much is missing once they end."""
+        self.missing_s = (yield from blocks) or 0.0
+
+    def watch(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The blocks at 16 kHz as PCM."""
         for block in blocks:
             pcm = to_pcm(block)
             self.samples += len(pcm)
             self._energy += float(np.square(pcm, dtype=np.float64).sum())
-            if self.samples > max_track_s * SAMPLE_RATE_HZ:
-                raise DecodeError(
-                    "too_long", f"longer than {max_track_s / 3600:g} h, the most that segment.max_track_s allows"
-                )
+            self.check_length(self.samples / SAMPLE_RATE_HZ)
             yield pcm
+
+    def check_length(self, seconds: float) -> None:
+        """Raises DecodeError for more than `segment.max_track_s`."""
+        if seconds > self._max_track_s:
+            most = f"{self._max_track_s / 3600:g} h, the most that segment.max_track_s allows"
+            raise DecodeError("too_long", f"{seconds / 3600:.1f} h is longer than {most}")
 
     @property
     def db(self) -> float:

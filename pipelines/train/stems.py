@@ -16,7 +16,8 @@ import pyarrow as pa
 from asid_core.config import Config
 from asid_core.learning.midi import FAMILIES
 from asid_core.learning.separation import pretrained_separator
-from pipelines.ingest.corpus import AUDIO_EXTENSIONS, Corpus, Refusal
+from asid_core.signal.formats import AUDIO_SUFFIXES
+from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.runtime import Progress
 from pipelines.store.location import Entry, Location, StorageError
 from pipelines.train.render_midi import sound_font
@@ -144,7 +145,7 @@ def _sources(uri: str, kind: Kind, tables: StemTables) -> Iterator[dict[str, Any
     folders: dict[str, dict[str, Entry]] = {}
     for entry in where.list():
         stem, extension = posixpath.splitext(posixpath.basename(entry.name))
-        if entry.kind == "file" and extension.lower() in AUDIO_EXTENSIONS and not stem.startswith("."):
+        if entry.kind == "file" and extension.lower() in AUDIO_SUFFIXES and not stem.startswith("."):
             name = re.sub(r"[^a-z0-9]+", "_", stem.lower()).strip("_") or "stem"
             folders.setdefault(posixpath.dirname(entry.name) or where.name, {})[name] = entry
     for track_id, files in sorted(folders.items()):

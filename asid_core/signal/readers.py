@@ -1,0 +1,164 @@
+"""libsndfile and FFmpeg behind one function: a piece of a file as mono blocks."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from asid_core.signal.byte_ranges import ByteRanges
+from asid_core.signal.formats import FFMPEG_FORMATS
+from asid_core.signal.pieces import Piece
+
+# frames read at a time. Where a file breaks, libsndfile loses the whole read: 0.1 s this way; 20 us a call do not show
+BLOCK_FRAMES = 4096
+# of these FFmpeg only guesses the duration from the bit rate
+GUESSED_DURATIONS = ("aac", "mp3", "ac3", "eac3", "amr", "mpegts")
+
+Block = tuple[int, np.ndarray]  # rate_hz, float32 [n, channels]
+
+
+class CannotOpen(Exception):
+    """What a decoder says of a piece that it does not take."""
+
+
+@dataclass
+class Opened:
+    """A piece that a decoder reads. `blocks` may change their rate and channels on the way."""
+
+    rate_hz: int
+    channels: int
+    claim_s: float | None
+    blocks: Iterator[Block]
+    complaints: list[str] = field(default_factory=list)
+
+
+def open_piece(stack: contextlib.ExitStack, file: BinaryIO, piece: Piece) -> Opened:
+    """The first decoder of the piece that takes it. Raises CannotOpen with what each of them says."""
+    said = []
+    for decoder in piece.decoders:
+        source = ByteRanges(file, piece.parts)
+        try:
+            opened = _open_soundfile(stack, source) if decoder == "libsndfile" else _open_ffmpeg(stack, source, piece)
+        except CannotOpen as problem:
+            said.append(f"{decoder}: {problem}")
+            continue
+        opened.complaints += said
+        return opened
+    raise CannotOpen("; ".join(said))
+
+
+def _open_soundfile(stack: contextlib.ExitStack, source: ByteRanges) -> Opened:
+    import soundfile
+
+    try:
+        file = stack.enter_context(soundfile.SoundFile(source))
+    except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: headerless formats
+        raise CannotOpen(_words(error)) from None
+    known = 0 < file.frames < 1 << 40
+    opened = Opened(file.samplerate, file.channels, file.frames / file.samplerate if known else None, iter(()))
+    opened.blocks = _read_soundfile(file, opened)
+    return opened
+
+
+def _read_soundfile(file: Any, opened: Opened) -> Iterator[Block]:
+    import soundfile
+
+    while True:
+        try:
+            block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            opened.complaints.append(f"libsndfile: {_words(error)}")
+            return  # broken from here on: whether enough came before is for others to judge
+        if not len(block):
+            return
+        yield file.samplerate, block
+
+
+def _open_ffmpeg(stack: contextlib.ExitStack, source: ByteRanges, piece: Piece) -> Opened:
+    import av
+
+    av.logging.set_level(None)
+    options = {"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": ""}
+    try:
+        container = stack.enter_context(
+            av.open(source, format=piece.format, container_options=options, metadata_errors="replace")
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise CannotOpen(_words(error)) from None
+    if not container.streams.audio:
+        raise CannotOpen("there is no audio in the file")
+    stream = container.streams.audio[0]
+    codec = stream.codec_context
+    if codec is None or not codec.sample_rate:
+        raise CannotOpen("it cannot decode this kind of audio, or the header is damaged")
+    opened = Opened(codec.sample_rate, codec.channels, _claim_s(container, stream), iter(()))
+    opened.blocks = _read_ffmpeg(container, stream, opened)
+    return opened
+
+
+def _claim_s(container: Any, stream: Any) -> float | None:
+    """The duration that a header gives, None where FFmpeg guesses."""
+    if container.format.name in GUESSED_DURATIONS:
+        return None
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    if "matroska" in container.format.name and container.duration and not container.streams.video:
+        return float(container.duration) / 1e6
+    return None
+
+
+def _read_ffmpeg(container: Any, stream: Any, opened: Opened) -> Iterator[Block]:
+    import av
+
+    packets = container.demux(stream)
+    bad = 0
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except av.FFmpegError as error:
+            opened.complaints.append(f"ffmpeg: {_words(error)}")
+            return
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            bad += 1
+            if bad == 1:  # of many; whether too much is missing is for others to judge
+                opened.complaints.append(f"ffmpeg: {_words(error)}")
+            continue
+        for frame in frames:
+            yield frame.sample_rate, _samples(frame)
+
+
+def _samples(frame: Any) -> np.ndarray:
+    """An FFmpeg frame of any sample format as float32 [n, channels]."""
+    values = frame.to_ndarray()
+    values = values.T if frame.format.is_planar else values.reshape(-1, len(frame.layout.channels))
+    if values.dtype == np.uint8:
+        return np.asarray((values.astype(np.float32) - 128) / 128)
+    if np.issubdtype(values.dtype, np.integer):
+        return np.asarray(values / (float(np.iinfo(values.dtype).max) + 1), dtype=np.float32)
+    return np.asarray(values, dtype=np.float32)
+
+
+def resampled(blocks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
+    """Mono float32 blocks at another rate, by FFmpeg: the decoder's process does without torch."""
+    import av
+
+    resampler = av.AudioResampler(format="fltp", layout="mono", rate=target_hz)
+    for block in blocks:
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block[None]), format="fltp", layout="mono")
+        frame.sample_rate = rate_hz
+        yield from (out.to_ndarray()[0] for out in resampler.resample(frame))
+    yield from (out.to_ndarray()[0] for out in resampler.resample(None))
+
+
+def _words(error: Exception) -> str:
+    """The decoder's own words, without the file object that it was given."""
+    text = str(getattr(error, "error_string", "") or getattr(error, "strerror", "") or error)
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

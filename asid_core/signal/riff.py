@@ -1,0 +1,117 @@
+"""wav files whose sizes are wrong: written to a pipe, cut off, longer than 4 GB, or one after the other.
+
+Sources: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0"; EBU Tech 3306 (RF64).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO
+
+from asid_core.signal.byte_ranges import Part, find_all, read_at, size_of
+
+UNKNOWN_BYTES = 0x7FFF0000  # writers to a pipe claim about so much, or more
+MAX_RIFF_BYTES = 0xFFFFFFFF - (1 << 16)
+WAVE_STARTS = (b"fmt ", b"JUNK", b"bext", b"LIST", b"ds64", b"fact", b"junk")
+
+
+@dataclass
+class Wave:
+    """One wav: a header with the right sizes and where the samples are; or the file's bytes where they are right."""
+
+    parts: tuple[Part, ...]
+    unread_s: float = 0.0  # that the header claims and is not there
+
+
+@dataclass
+class _Chunks:
+    """What the chunks of one wav say."""
+
+    format: bytes = b""
+    data: list[tuple[int, int]] = field(default_factory=list)
+    missing_bytes: int = 0
+    wrong: bool = False
+
+
+def is_wave(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+
+
+def waves(file: BinaryIO, start: int, end: int) -> Iterator[Wave]:
+    """The wavs from `start` on, which is one, to `end`."""
+    found = (at for name in (b"RIFF", b"RF64") for at in find_all(file, start + 12, name))
+    starts = [start, *sorted(at for at in found if _begins(read_at(file, at, 16)))]
+    for at, stop in zip(starts, [*starts[1:], end], strict=True):
+        yield _wave(file, at, stop)
+
+
+def _begins(head: bytes) -> bool:
+    return is_wave(head) and head[12:16] in WAVE_STARTS
+
+
+def _wave(file: BinaryIO, start: int, end: int) -> Wave:
+    chunks = _chunks(file, start, end)
+    if len(chunks.format) < 16 or not chunks.data:
+        return Wave(((start, end),))
+    bytes_per_s = int.from_bytes(chunks.format[8:12], "little")
+    unread_s = chunks.missing_bytes / bytes_per_s if bytes_per_s else 0.0
+    if not chunks.wrong and len(chunks.data) == 1:
+        return Wave(((start, end),), unread_s)
+    return Wave((_header(chunks), *chunks.data), unread_s)
+
+
+def _chunks(file: BinaryIO, start: int, end: int) -> _Chunks:
+    found = _Chunks()
+    data_bytes: int | None = None  # of RF64
+    at = start + 12
+    while at + 8 <= end:
+        name, size = struct.unpack("<4sI", read_at(file, at, 8))
+        if found.data and not _is_chunk(name, size, end - at - 8):
+            _take_rest(found, file, at, end)
+            break
+        if name == b"ds64":
+            data_bytes = struct.unpack("<Q", read_at(file, at + 16, 8))[0]
+        if name == b"fmt ":
+            found.format = found.format or read_at(file, at + 8, min(size, 1 << 10))
+        if name == b"data":
+            size = data_bytes if size == 0xFFFFFFFF and data_bytes else size
+            _take_data(found, at + 8, size, end)
+        at += 8 + size + size % 2
+    return found
+
+
+def _take_data(found: _Chunks, start: int, size: int, end: int) -> None:
+    there = min(size, end - start)
+    if size > there:
+        found.missing_bytes += size - there if size < UNKNOWN_BYTES else 0
+        found.wrong = True
+    found.data.append((start, start + there))
+
+
+def _take_rest(found: _Chunks, file: BinaryIO, at: int, end: int) -> None:
+    """What follows the samples and is no chunk: more samples, unless it is padding or a tag."""
+    first, stop = found.data[-1]
+    head = read_at(file, stop, 1 << 16)
+    if end - stop <= 8 or not head.strip(b"\0") or head.lstrip(b"\0").startswith((b"TAG", b"ID3", b"APETAGEX")):
+        return
+    found.data[-1] = (first, end)
+    found.wrong = True
+
+
+def _is_chunk(name: bytes, size: int, left: int) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in name) and size <= left + 1
+
+
+def _header(chunks: _Chunks) -> bytes:
+    """RIFF, or RF64 where the samples are more than 4 GB."""
+    size = sum(map(size_of, chunks.data))
+    form = b"fmt " + struct.pack("<I", len(chunks.format)) + chunks.format
+    form += b"\0" * (len(chunks.format) % 2)
+    if size <= MAX_RIFF_BYTES:
+        whole = 4 + len(form) + 8 + size
+        return b"RIFF" + struct.pack("<I", whole) + b"WAVE" + form + b"data" + struct.pack("<I", size)
+    align = max(1, int.from_bytes(chunks.format[12:14], "little"))
+    sizes = struct.pack("<QQQI", 4 + 36 + len(form) + 8 + size, size, size // align, 0)
+    return b"RF64\xff\xff\xff\xffWAVEds64" + struct.pack("<I", 28) + sizes + form + b"data\xff\xff\xff\xff"
