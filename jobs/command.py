@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import signal
 import sys
@@ -213,6 +214,8 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     except Exception as wrapped:
         progress.close()
         met = _unwrapped(wrapped)
+        if isinstance(met, BrokenPipeError) and _reader_is_gone():
+            return DONE
         if not _is_expected(met):
             log.exception("this is a bug of asid")
         goes_on = GOES_ON if hasattr(args, "catalogue") and _is_of_storage(met) else ""
@@ -223,9 +226,20 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
 
             stop_ray()  # leave no processes behind
     progress.close()
-    if outcome.summary:
-        print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout, flush=True)
+    if outcome.summary and not _reader_is_gone():
+        print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout)
+        _reader_is_gone()
     return outcome.code
+
+
+def _reader_is_gone() -> bool:
+    """Whether whoever read standard output has ended, such as `head`; what is written from then on goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _how_to_go_on(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> str:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from jobs import command, tables
+from jobs import command, relations
 from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    from pipelines.report.findings import Findings
 
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, local or s3://")
     command.catalogue_option(parser)
     command.format_option(parser)
-    parser.add_argument("--top", metavar="N", type=int, default=10, help="at most N detections a file (default 10)")
+    parser.add_argument("--top", metavar="N", type=int, default=10, help="at most N places for each file (default 10)")
 
 
 def work(session: Session) -> Outcome:
+    from pipelines.report.findings import findings_of
     from pipelines.runtime import start_ray
     from pipelines.search.query import query
     from pipelines.store.catalogue import Catalogue
@@ -28,11 +34,21 @@ def work(session: Session) -> Outcome:
     found, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
     for file, error in unreadable.items():
         print(f"asid query: {file}: {error}", file=sys.stderr)
-    command.show(found, tables.DETECTION_COLUMNS, args.format)
-    counts = f"{len(args.files) - len(unreadable)} files, {found.num_rows} detections"
+    show(findings_of(catalogue, found), found.to_pylist(), args.format)
+    counts = f"{len(args.files) - len(unreadable)} files, {found.num_rows} places"
     counts += f", {len(unreadable)} unreadable" if unreadable else ""
     code = command.FAILED if unreadable else command.DONE
     return Outcome(session.summary(counts), code, to_stderr=args.format != "table")
+
+
+def show(found: Findings, rows: Sequence[dict[str, Any]], format: str) -> None:
+    """Print the relations, and for people what each file plays when; `rows`: the detections, queries first."""
+    relations.show(found, format, limit=found.relations.num_rows)
+    if format == "table":
+        names = relations.names_of(found)
+        for file, places in itertools.groupby(rows, key=lambda row: row["query_id"]):
+            print(f"\nWhat {names[file]} plays:")
+            relations.show_places(list(places), names)
 
 
 VERB = Verb(

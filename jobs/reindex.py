@@ -23,8 +23,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         "(default 0.5)",
     )
     parser.add_argument(
-        "--export", metavar="F", type=tables.export_path, help="write the detections to a .csv, .json or .parquet"
+        "--export", metavar="F", type=tables.export_path, help="write every place to a .csv, .json or .parquet"
     )
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -44,8 +45,10 @@ def work(session: Session) -> Outcome:
         progress=session.progress,
     )
     if found.swept is not None:
-        sweep.show(found.swept.detections, args.export)
-    return Outcome(session.summary(str(found), found.segmented.audio_s), segment.exit_code(session, found.segmented))
+        sweep.show(session, catalogue, found.swept.detections)
+    code = segment.exit_code(session, found.segmented)
+    summary = session.summary(str(found), found.segmented.audio_s)
+    return Outcome(summary, code, to_stderr=args.format != "table")
 
 
 VERB = Verb(

@@ -32,9 +32,9 @@ def work(session: Session) -> Outcome:
     start_ray(args.ray_address)
     with Lease(catalogue, "run"):
         segmented, swept = main_job(session, args.corpus, catalogue)
-    sweep.show(swept.detections, args.export)
-    counts = f"{segment.counts(segmented)}, {swept.detections.num_rows:,} detections"
-    return Outcome(session.summary(counts, segmented.audio_s), segment.exit_code(session, segmented))
+    counts = f"{segment.counts(segmented)}, {sweep.show(session, catalogue, swept.detections)}"
+    code = segment.exit_code(session, segmented)
+    return Outcome(session.summary(counts, segmented.audio_s), code, to_stderr=args.format != "table")
 
 
 def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[SegmentSummary, SweepSummary]:
@@ -53,7 +53,7 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[Segme
 VERB = Verb(
     "run",
     "The main job: segment, embed, index and sweep a corpus.",
-    "asid run --corpus ~/Music --catalogue ~/music.asid --export samples.csv\n"
+    "asid run --corpus ~/Music --catalogue ~/music.asid --export places.csv\n"
     "asid run --corpus tracks.csv --catalogue ~/music.asid      # a manifest: uri, and title, artist, year\n"
     "asid run --corpus s3://music/all --catalogue s3://music/catalogue --ray-address auto",
     options,

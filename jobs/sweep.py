@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs import command, tables
+from jobs import command, relations, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from pipelines.search.sweep import SweepSummary
     from pipelines.store.catalogue import Catalogue
-
-SHOWN = 20
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +28,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     command.score_option(parser)
     parser.add_argument(
-        "--export", metavar="F", type=tables.export_path, help="write the detections to a .csv, .json or .parquet"
+        "--export", metavar="F", type=tables.export_path, help="write every place to a .csv, .json or .parquet"
     )
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -44,8 +43,8 @@ def work(session: Session) -> Outcome:
     start_ray(args.ray_address)
     with Lease(catalogue, "sweep"):
         found = as_asked(session, catalogue)
-    show(found.detections, args.export)
-    return Outcome(session.summary(f"sweep {found.sweep_id}: {found.detections.num_rows:,} detections"))
+    counts = show(session, catalogue, found.detections)
+    return Outcome(session.summary(f"sweep {found.sweep_id}: {counts}"), to_stderr=args.format != "table")
 
 
 def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
@@ -65,22 +64,23 @@ def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
     )
 
 
-def show(detections: pa.Table, export: str | None) -> None:
-    """Print the best rows, and write all of them where asked."""
+def show(session: Session, catalogue: Catalogue, detections: pa.Table) -> str:
+    """Print the relations, and export all detections where asked. Returns how much was found, in words."""
+    from pipelines.report.findings import findings_of
     from pipelines.store.location import Location
 
-    best = detections.sort_by([("score", "descending")]).slice(0, SHOWN)
-    command.show(best, tables.DETECTION_COLUMNS, "table")
-    if detections.num_rows > SHOWN:
-        print(f"... and {detections.num_rows - SHOWN:,} more (--export F.csv writes all)")
-    if export:
+    found = findings_of(catalogue, detections)
+    relations.show(found, session.args.format)
+    if export := session.args.export:
         Location(export).write_bytes(tables.encode(detections, tables.format_of(export)))
+    return relations.counts(found)
 
 
 VERB = Verb(
     "sweep",
     "Find every sample: each track against all the others.",
-    "asid sweep --catalogue ~/music.asid --export samples.csv\n"
+    "asid sweep --catalogue ~/music.asid --export places.csv\n"
+    "asid sweep --catalogue ~/music.asid --format csv > relations.csv\n"
     'asid sweep --catalogue ~/music.asid --queries "new/*" --references "archive/*"',
     options,
     work,

@@ -6,6 +6,7 @@ import argparse
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 Cell = Callable[[Any], str]
 FORMATS = ("csv", "json", "parquet")
+SHORTEST = 6  # cells of a column that is shortened
 
 
 def clock_s(seconds: float | None) -> str:
@@ -36,31 +38,58 @@ def number(digits: int, signed: bool = False) -> Cell:
     return lambda value: "-" if value is None else f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
-DETECTION_COLUMNS: dict[str, tuple[str, Cell]] = {
-    "score": ("score", number(2)),
-    "query_id": ("query", plain),
-    "query_start_s": ("from", clock_s),
-    "query_end_s": ("to", clock_s),
-    "reference_id": ("samples", plain),
-    "reference_start_s": ("from", clock_s),
-    "reference_end_s": ("to", clock_s),
-    "tempo_ratio": ("tempo", number(2)),
-    "pitch_semitones": ("pitch", number(1, signed=True)),
-    "kind": ("kind", plain),
-}
+def aligned(
+    rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, Cell]], width: int | None = None
+) -> str:
+    """Rows under a header; columns that hold no letters are set right. Control characters become `?`.
 
-
-def aligned(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, Cell]]) -> str:
-    """Rows under a header; columns that hold no letters are set right. Control characters become `?`."""
+    width: texts are shortened in the middle, the longest columns first, until a line has at most so many cells.
+    """
     titles = [title for title, _ in columns.values()]
     cells = [[_printable(cell(row.get(key))) for key, (_, cell) in columns.items()] for row in rows]
-    widths = [max(len(title), *(len(row[i]) for row in cells), 0) for i, title in enumerate(titles)]
     right = [all(not any(c.isalpha() for c in row[i]) for row in cells) and bool(cells) for i in range(len(titles))]
+    widths = [max(num_cells(title), *(num_cells(row[i]) for row in cells), 0) for i, title in enumerate(titles)]
+    if width is not None:
+        widths = _narrowed(widths, titles, width)
+        cells = [[shortened(text, widths[i]) for i, text in enumerate(row)] for row in cells]
     lines = []
     for row in [titles, *cells]:
-        fields = [t.rjust(w) if r else t.ljust(w) for t, w, r in zip(row, widths, right, strict=True)]
+        padding = [" " * (w - num_cells(t)) for t, w in zip(row, widths, strict=True)]
+        fields = [pad + t if r else t + pad for t, pad, r in zip(row, padding, right, strict=True)]
         lines.append("  ".join(fields).rstrip())
     return "\n".join(lines)
+
+
+def _narrowed(widths: Sequence[int], titles: Sequence[str], width: int) -> list[int]:
+    """Widths of columns that fit `width` with two cells between them, if no column gets narrower than its title."""
+    result, least = list(widths), [max(num_cells(title), SHORTEST) for title in titles]
+    for _ in range(sum(result) + 2 * (len(result) - 1) - width):
+        room, widest = max((w - least[i] > 0, w) for i, w in enumerate(result))
+        if not room:
+            break
+        result[max(i for i, w in enumerate(result) if w == widest and w > least[i])] -= 1
+    return result
+
+
+def num_cells(text: str) -> int:
+    """Cells that a terminal needs: two for wide characters, none for those that combine."""
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` cells, `…` in its middle where it is longer: names often differ at their ends."""
+    if num_cells(text) <= width:
+        return text
+    head, tail = 0, len(text)
+    used = 1
+    while head < tail:
+        at_end = len(text) - tail < head
+        step = num_cells(text[tail - 1] if at_end else text[head])
+        if used + step > width:
+            break
+        used += step
+        head, tail = (head, tail - 1) if at_end else (head + 1, tail)
+    return f"{text[:head]}…{text[tail:]}"
 
 
 def _printable(text: str) -> str:
