@@ -27,6 +27,7 @@ class Detection:
     num_windows: int
     kind: str
     model_id: str
+    direction: float | None = None
     rank: int = 0
     sweep_id: str = ""
 

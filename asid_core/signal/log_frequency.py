@@ -48,6 +48,10 @@ class LogFrequencyFrontEnd(FrontEnd):
 
     def forward(self, waveform: Tensor) -> Tensor:
         """[B, n] float32 at 16 kHz -> [B, bins, 1 + n // hop_samples]; n > n_fft // 2 (the edges are reflected)."""
+        return self.whitened(self.level(waveform))
+
+    def level(self, waveform: Tensor) -> Tensor:
+        """Log magnitudes [B, bins, 1 + n // hop_samples] of audio [B, n], in nepers above FLOOR."""
         spectrum = torch.stft(
             waveform,
             self.config.n_fft,
@@ -58,8 +62,7 @@ class LogFrequencyFrontEnd(FrontEnd):
             return_complex=True,
         )
         magnitude = spectrum[:, : self.used_bins].abs() * (2 / self.window.sum())
-        level = torch.log((self.filters @ magnitude / FLOOR).clamp(min=1))  # silence exactly 0, and so whitened to 0
-        return self.whitened(level)
+        return torch.log((self.filters @ magnitude / FLOOR).clamp(min=1))  # silence exactly 0, and so whitened to 0
 
     def whitened(self, level: Tensor) -> Tensor:
         """Log magnitudes [B, bins, T] minus their local mean, the negative part cut to 0."""
@@ -91,3 +94,11 @@ class LogFrequencyFrontEnd(FrontEnd):
         rows, columns = self.config.mean_bins, self.config.mean_frames
         mean = F.avg_pool2d(level[:, None], (rows, 1), 1, (rows // 2, 0), count_include_pad=False)
         return F.avg_pool2d(mean, (1, columns), 1, (0, columns // 2), count_include_pad=False)[:, 0]
+
+
+class LevelFrontEnd(LogFrequencyFrontEnd):
+    """The log magnitudes before whitening: how loud things are, not only where they stand out."""
+
+    def forward(self, waveform: Tensor) -> Tensor:
+        """[B, n] float32 at 16 kHz -> [B, bins, 1 + n // hop_samples]."""
+        return self.level(waveform)

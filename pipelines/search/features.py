@@ -15,9 +15,9 @@ from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.signal.framing import core_frames, core_span
+from asid_core.signal.framing import core_frames, core_span, on_grid
 from asid_core.signal.front_end import FrontEnd
-from asid_core.signal.log_frequency import LogFrequencyFrontEnd
+from asid_core.signal.log_frequency import LevelFrontEnd, LogFrequencyFrontEnd
 from asid_core.signal.windows import LEVEL_FLOOR_DB, padded_to_window
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
@@ -30,6 +30,7 @@ class TrackFeatures:
     track_id: str
     model: Tensor  # [F, T], the model's front end
     audio: Tensor  # [bins, T], whitened log-frequency frames of 40 ms: what verification compares
+    level: Tensor  # float16 [bins, T], the same frames before whitening
     duration_s: float  # of its audio, padding left out
     power: Tensor  # float64 [T + 1], running sum of each model frame's mean square
 
@@ -40,6 +41,12 @@ class TrackFeatures:
         stop = (centre_frames + window_frames / 2).round().long().clamp(0, last)
         mean = (self.power[stop] - self.power[start]) / (stop - start).clamp(min=1)
         return (10 * mean.clamp(min=1e-30).log10()).clamp(min=LEVEL_FLOOR_DB)
+
+
+@functools.lru_cache(maxsize=1)
+def level_front_end(config: LogFrequencyConfig) -> LevelFrontEnd:
+    """The front end of the levels that tell a direction."""
+    return LevelFrontEnd(config)
 
 
 @functools.lru_cache(maxsize=1)
@@ -54,20 +61,32 @@ def audio_front_end(model: Fingerprinter, config: LogFrequencyConfig) -> FrontEn
 
 def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFrequencyConfig) -> Iterator[TrackFeatures]:
     """Whole tracks from their pieces, one track at a time, each track's pieces in order. config: of verification."""
-    front_end = audio_front_end(model, config)
-    own = front_end is model.front_end
+    front_end = level_front_end(config)
+    own = audio_front_end(model, config) is model.front_end
     for track_id, some in itertools.groupby(pieces, key=lambda piece: piece.track_id):
-        frames, audio, powers = [], [], []
+        frames, audio, levels, powers = [], [], [], []
         duration_s = 0.0
         for piece in some:
             duration_s += piece.core_samples / SAMPLE_RATE_HZ
             piece = at_least_a_window(piece, model)
-            frames.append(frames_of(piece, model.front_end))
-            audio.append(frames[-1] if own else frames_of(piece, front_end))
+            whitened, level = heard(piece, front_end)
+            frames.append(whitened if own else frames_of(piece, model.front_end))
+            audio.append(whitened)
+            levels.append(level)
             powers.append(power_of(piece, model.hop_samples))
         joined = torch.cat(frames, 1)
+        whole = joined if own else torch.cat(audio, 1)
         power = F.pad(torch.cat(powers).cumsum(0), (1, 0))
-        yield TrackFeatures(track_id, joined, joined if own else torch.cat(audio, 1), duration_s, power)
+        yield TrackFeatures(track_id, joined, whole, torch.cat(levels, 1), duration_s, power)
+
+
+@torch.no_grad()
+def heard(piece: Piece, front_end: LevelFrontEnd) -> tuple[Tensor, Tensor]:
+    """Whitened frames [F, t] centred in the piece's core, and their levels in float16: one spectrum serves both."""
+    level, first = on_grid(front_end, piece.waveform, piece.start_samples - piece.lead_samples)
+    start, stop = core_span(piece.start_samples, piece.core_samples, piece.is_last, front_end.config.hop_samples)
+    core = slice(start - first, stop - first)
+    return front_end.whitened(level[None])[0, :, core], level[:, core].half()
 
 
 def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
@@ -137,7 +156,7 @@ class HeardReferences:
     """The references as verification compares them (matching.verify.References)."""
 
     def __init__(self, spans: SpanFeatures, tracks: pa.Table, model: Fingerprinter, config: LogFrequencyConfig) -> None:
-        self._spans, self._front_end = spans, audio_front_end(model, config)
+        self._spans, self._front_end, self._level = spans, audio_front_end(model, config), level_front_end(config)
         self._durations_s = tracks["duration_s"].to_numpy()
 
     def duration_s(self, reference: int) -> float:
@@ -147,3 +166,7 @@ class HeardReferences:
     def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         """As SpanFeatures.span."""
         return self._spans.span(self._front_end, reference, start_s, end_s)
+
+    def levels(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        """The same before whitening."""
+        return self._spans.span(self._level, reference, start_s, end_s)

@@ -89,6 +89,8 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     best = max((row for row in found if row["query_id"] == "user"), key=lambda row: row["score"])
     assert (best["reference_id"], best["rank"]) == ("source", 1)
     assert (best["pitch_semitones"], best["tempo_ratio"]) == (pytest.approx(0, abs=0.3), pytest.approx(1, abs=0.03))
+    turned = max((row for row in found if row["query_id"] == "source"), key=lambda row: row["score"])
+    assert turned["reference_id"] == "user" and 0 <= turned["direction"] < best["direction"] <= 1
     spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     assert [best[name] for name in spans] == pytest.approx([3, 9, 4, 10], abs=0.5)
     for name in {row["query_id"] for row in found}:
