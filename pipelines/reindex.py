@@ -66,7 +66,9 @@ def reindex(
     started = time.monotonic()
     with Lease(catalogue, STAGE) as lease:
         before = catalogue.live()
-        gone = _gone(Corpus(corpus_uri), before, catalogue.rejects()["track_id"].to_pylist())
+        gone = _gone(
+            Corpus(corpus_uri, config.segment.follow_links), before, catalogue.rejects()["track_id"].to_pylist()
+        )
         removed = sorted(gone & before.keys())
         if len(removed) > max_removed * len(before):
             raise CatalogueError(

@@ -73,6 +73,7 @@ class SegmentConfig:
     min_track_s: float = 1.0
     max_track_s: float = 12 * 3600.0
     silence_db: float = -70.0
+    follow_links: bool = False  # out of the corpus
     decode_timeout_s: float = 120.0  # without any progress, not for the whole file
     files_per_task: int = 8
     commit_tracks: int = 2000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 AUDIO_SUFFIXES = frozenset(
     {
         *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"),
@@ -16,3 +18,8 @@ AUDIO_SUFFIXES = frozenset(
 FFMPEG_FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,caf,eac3,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,ogg,tta,w64,wav,wv"
 )
+
+
+def suffix_of(name: str) -> str:
+    """The ending of a file's name, in lower case, with its dot; empty where there is none."""
+    return posixpath.splitext(name)[1].lower()

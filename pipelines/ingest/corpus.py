@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
-import json
+import logging
 import posixpath
+import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-import pyarrow.parquet as pq
+from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
+from pipelines.ingest.manifest import BadRow, CorpusError, Row, local_path, one_line, rows, text_of, year_of
+from pipelines.store.location import Entry, Location, redacted
 
-from asid_core.signal.formats import AUDIO_SUFFIXES
-from pipelines.store.location import Entry, Location, StorageError, redacted
+log = logging.getLogger(__name__)
 
-MANIFEST_EXTENSIONS = (".csv", ".jsonl", ".parquet")
+MANIFEST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
+# where a report keeps its snippets: they are no recordings of the corpus
+REPORT_FILES = re.compile(r"(^|.*/)files/[0-9T.]+Z-report-[0-9a-f]+/")
+OF_REPORTS, OUTSIDE = "in reports of asid", "links out of the corpus"
+SHOWN_YEARS = 5  # that were not understood
 STAT_THREADS = 16  # sizes of a manifest's files: on S3 one request each
-
-
-class CorpusError(StorageError):
-    """The corpus as a whole cannot be used; the message says what to give instead."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,18 @@ class Refusal:
 
 
 class Corpus:
-    """A listing, read as it is iterated; `ignored` counts the files without an audio extension met so far.
+    """A listing, read as it is iterated. After that:
 
+    skipped: how many files each ending had that is no recording's ("" for none), and other things that were skipped,
+    by a word for them. empty_years: manifest rows whose year was not understood and left empty.
     Raises CorpusError where there is no such folder or manifest.
     """
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, follow_links: bool = False) -> None:
         self.location = Location(uri)
-        self.ignored = 0
+        self.skipped: Counter[str] = Counter()
+        self.empty_years = 0
+        self._follow_links = follow_links
         name = self.location.name.lower()
         self._manifest = name.endswith(MANIFEST_EXTENSIONS) and not self.location.is_folder()
         if self._manifest and not self.location.exists():
@@ -68,29 +72,40 @@ class Corpus:
         if not self._manifest and not self.location.is_folder():
             raise CorpusError(
                 f"no corpus at {self.location}: give a folder, an s3:// prefix with recordings in it, "
-                "or a manifest (.csv, .jsonl, .parquet)"
+                f"or a manifest ({', '.join(MANIFEST_EXTENSIONS)})"
             )
 
+    @property
+    def ignored(self) -> int:
+        """Files and links that were skipped."""
+        return self.skipped.total()
+
     def __iter__(self) -> Iterator[CorpusFile | Refusal]:
-        self.ignored = 0
+        self.skipped.clear()
+        self.empty_years = 0
         return self._from_manifest() if self._manifest else self._from_folder()
 
     def _from_folder(self) -> Iterator[CorpusFile | Refusal]:
-        for entry in self.location.list():
+        for entry in self.location.list(self._follow_links):
+            suffix = suffix_of(entry.name)
             # "._x.wav" is what macOS writes beside x.wav on other file systems: attributes, not audio
-            sounds = suffix_of(entry.name) in AUDIO_SUFFIXES and not posixpath.basename(entry.name).startswith("._")
-            if not sounds and entry.kind != "unreadable":
-                self.ignored += entry.kind == "file"
-                continue
-            uri = self.location.join(entry.name).uri
-            yield _refused_entry(entry, uri) or _file(entry.name, uri, entry, {})
+            sounds = suffix in AUDIO_SUFFIXES and not posixpath.basename(entry.name).startswith("._")
+            if entry.kind == "outside":
+                self.skipped[OUTSIDE] += 1
+            elif entry.kind == "file" and REPORT_FILES.match(entry.name):
+                self.skipped[OF_REPORTS] += 1
+            elif not sounds and entry.kind in ("file", "special"):
+                self.skipped[suffix] += 1
+            elif sounds or entry.kind == "unreadable":
+                uri = self.location.join(entry.name).uri
+                yield _refused_entry(entry, uri) or _file(entry.name, uri, entry)
 
     def _from_manifest(self) -> Iterator[CorpusFile | Refusal]:
         seen: set[str] = set()
-        rows = iter(enumerate(self._rows(), start=1))
+        numbered = iter(enumerate(rows(self.location), start=1))
         with ThreadPoolExecutor(STAT_THREADS) as threads:
-            while some := list(itertools.islice(rows, 16 * STAT_THREADS)):
-                for item in threads.map(lambda numbered: self._resolve(*numbered), some):
+            while some := list(itertools.islice(numbered, 16 * STAT_THREADS)):
+                for item in threads.map(lambda row: self._resolve(*row), some):
                     if item.track_id in seen:
                         name = f"{item.track_id} (again)"
                         yield Refusal(
@@ -100,101 +115,84 @@ class Corpus:
                     seen.add(item.track_id)
                     yield item
 
-    def _rows(self) -> Iterator[dict[str, Any] | str]:
-        """Rows of the manifest; a str is what is wrong with one."""
-        filesystem, path = self.location.arrow()
-        if path.lower().endswith(".parquet"):
-            source = pq.ParquetFile(filesystem.open_input_file(path))
-            self._need_uri(source.schema_arrow.names)
-            for batch in source.iter_batches():
-                yield from batch.to_pylist()
-            return
-        lines = io.TextIOWrapper(filesystem.open_input_stream(path), "utf-8-sig", "surrogateescape", newline="")
-        if path.lower().endswith(".csv"):
-            reader = csv.DictReader(lines)
-            self._need_uri(reader.fieldnames or ())
-            yield from reader
-            return
-        for line in lines:
-            if line.strip():
-                yield _parse_json(line)
-
-    def _need_uri(self, columns: Iterable[str]) -> None:
-        if "uri" not in columns:
-            raise CorpusError(f"{self.location} has no column 'uri' (it has: {', '.join(columns) or 'nothing'})")
-
-    def _resolve(self, number: int, row: dict[str, Any] | str) -> CorpusFile | Refusal:
-        row_id = f"{self.location.name} row {number}"
-        if isinstance(row, str):
-            return Refusal(row_id, self.location.uri, "manifest", row)
-        given = str(row.get("uri") or "").strip()
-        if not given:
-            return Refusal(row_id, self.location.uri, "manifest", "the row has no uri")
-        shown = redacted(given)
-        track_id = str(row.get("track_id") or "").strip() or shown.removeprefix("s3://").lstrip("/")
+    def _resolve(self, number: int, row: Row | BadRow) -> CorpusFile | Refusal:
+        """The file that a row names; a title or a year that is odd does not cost the track."""
+        track_id, shown = f"{self.location.name} row {number}", self.location.uri
         try:
-            absolute = given.startswith("/") or "://" in given
-            where = Location(given) if absolute else Location(self.location.parent.join(given).uri)
-            return _file(track_id, where.uri, where.stat(), row)
+            if isinstance(row, BadRow):
+                raise row
+            given = (text_of(row, "uri") or "").strip()
+            if not given:
+                raise BadRow("the row has no uri")
+            shown = redacted(given)
+            track_id = (text_of(row, "track_id") or "").strip() or shown.removeprefix("s3://").lstrip("/")
+            where = self._place(local_path(given))
+            return _file(track_id, where.uri, where.stat(), *self._details(row))
+        except BadRow as error:
+            problem = ("manifest", str(error))
         except FileNotFoundError:
             problem = ("vanished", "the manifest names it, but it is not there")
         except IsADirectoryError:
             problem = ("folder", "this is a folder, not a file")
         except (OSError, ValueError) as error:
             problem = ("unreadable", f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
-        return Refusal(_printable(track_id), _printable(shown), *problem)
+        return Refusal(printable(track_id), printable(shown), *problem)
 
+    def _place(self, given: str) -> Location:
+        absolute = given.startswith("/") or "://" in given
+        return Location(given) if absolute else Location(self.location.parent.join(given).uri)
 
-def suffix_of(name: str) -> str:
-    """The ending of a file's name, in lower case, with its dot; empty where there is none."""
-    return posixpath.splitext(name)[1].lower()
-
-
-def _parse_json(line: str) -> dict[str, Any] | str:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        return f"the line is not JSON: {error}"
-    return row if isinstance(row, dict) else "the line is not a JSON object"
+    def _details(self, row: Row) -> tuple[str | None, str | None, int | None, str | None]:
+        """Title, artist, year and isrc. Raises BadRow for a text that is no UTF-8, or a whole book."""
+        title, artist, isrc = (one_line(text_of(row, column)) for column in ("title", "artist", "isrc"))
+        given = row.get("year")
+        year = None if given in (None, "") else year_of(given)
+        if year is None and given not in (None, ""):
+            self.empty_years += 1
+            log.log(logging.WARNING if self.empty_years <= SHOWN_YEARS else logging.DEBUG, "no year in %.50r", given)
+        return title, artist, year, isrc
 
 
 def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
     if entry.kind == "file":
         return None
-    if entry.kind == "folder":
-        return Refusal(_printable(entry.name), _printable(uri), "folder", "this is a folder, not a file")
+    if entry.kind in ("folder", "special"):
+        what = "folder" if entry.kind == "folder" else "pipe, a socket or a device"
+        kind = "folder" if entry.kind == "folder" else "not_a_file"
+        return Refusal(printable(entry.name), printable(uri), kind, f"this is a {what}, not a file")
     problem = f"cannot be read: {entry.problem}"
-    return Refusal(_printable(entry.name), _printable(uri), "unreadable", problem)
+    return Refusal(printable(entry.name), printable(uri), "unreadable", problem)
 
 
-def _file(track_id: str, uri: str, entry: Entry, row: dict[str, Any]) -> CorpusFile | Refusal:
-    """A file whose name and manifest row can go into the tables, or why they cannot."""
+def _file(
+    track_id: str,
+    uri: str,
+    entry: Entry,
+    title: str | None = None,
+    artist: str | None = None,
+    year: int | None = None,
+    isrc: str | None = None,
+) -> CorpusFile | Refusal:
+    """A file whose name can go into the tables, or why it cannot."""
     assert entry.size_bytes is not None and entry.version is not None
     problem = _bad_name(track_id)
-    texts = {key: str(row[key]).strip() for key in ("title", "artist", "isrc") if row.get(key) not in (None, "")}
-    year: int | None = None
-    try:
-        if row.get("year") not in (None, ""):
-            year = int(float(row["year"]))
-    except (TypeError, ValueError, OverflowError):
-        problem = problem or f"year {row['year']!r} is not a number"
-    if problem is None and any(_printable(text) != text for text in (uri, *texts.values())):
-        problem = "its name, title, artist or isrc has characters that cannot be written (control or broken UTF-8)"
+    if problem is None and printable(uri) != uri:
+        problem = "its name has control characters or is not valid UTF-8; rename it"
     if problem:
-        return Refusal(_printable(track_id), _printable(uri), "name", problem, entry.size_bytes, entry.version)
-    return CorpusFile(track_id, uri, entry.size_bytes, entry.version, year=year, **texts)
+        return Refusal(printable(track_id), printable(uri), "name", problem, entry.size_bytes, entry.version)
+    return CorpusFile(track_id, uri, entry.size_bytes, entry.version, title, artist, year, isrc)
 
 
 def _bad_name(track_id: str) -> str | None:
     """Why this cannot be a track_id: it becomes a name in reports and exports, so it must stay below its folder."""
-    if _printable(track_id) != track_id:
+    if printable(track_id) != track_id:
         return "the name has control characters or is not valid UTF-8; rename it"
     if track_id.startswith("/") or ".." in track_id.replace("\\", "/").split("/"):
         return "a track_id must not start with / or have .. in it; give another one in the manifest"
     return None
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text with control characters and broken UTF-8 written as escapes."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" else c for c in text)

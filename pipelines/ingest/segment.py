@@ -75,7 +75,7 @@ def segment(
     CatalogueError; where Ray workers keep dying, what is done by then is committed first.
     """
     catalogue.check_geometry(config.segment)
-    corpus = Corpus(corpus_uri)
+    corpus = Corpus(corpus_uri, config.segment.follow_links)
     run = _Run(corpus, catalogue, config, progress, reader)
     outcome = "failed"
     try:

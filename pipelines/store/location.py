@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import shutil
+import stat
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,8 @@ class Entry:
     name: str  # relative to the listed location, with /
     size_bytes: int | None
     version: str | None
-    kind: Literal["file", "folder", "unreadable"] = "file"
+    # special: a pipe, a socket or a device; outside: a link that leads out of what is listed, and is not followed
+    kind: Literal["file", "folder", "unreadable", "special", "outside"] = "file"
     problem: str | None = None  # why it is unreadable
 
 
@@ -142,8 +144,10 @@ class Location:
         """Size and version of this file. Raises FileNotFoundError, IsADirectoryError or another OSError."""
         if not self.is_s3:
             found = os.stat(self.uri)
-            if os.path.isdir(self.uri):
+            if stat.S_ISDIR(found.st_mode):
                 raise IsADirectoryError(f"{self.uri} is a folder, not a file")
+            if not stat.S_ISREG(found.st_mode):
+                raise StorageError(f"{self.uri} is a pipe, a socket or a device, not a file")
             return Entry(self.name, found.st_size, str(found.st_mtime_ns))
         with _s3_errors(self.uri):
             head = _s3().head_object(**self._bucket_key())
@@ -163,13 +167,14 @@ class Location:
         """Whether a local folder is here, or any object below this S3 prefix."""
         return next(self.list(), None) is not None if self.is_s3 else os.path.isdir(self.uri)
 
-    def list(self) -> Iterator[Entry]:
+    def list(self, follow_outside: bool = True) -> Iterator[Entry]:
         """Everything below, recursively, as it is found: never the whole listing in memory. Nothing here: no entry.
 
-        A folder that cannot be read and a link to nothing are entries of kind `unreadable`; folders are given too,
-        because a folder may have the name of a recording. Order: by name within a folder (S3: by key).
+        follow_outside: whether links to places outside of here are followed. A folder that cannot be read and a link to
+        nothing are entries of kind `unreadable`; folders are given too, because a folder may have the name of a
+        recording. Order: by name within a folder (S3: by key).
         """
-        return self._list_s3() if self.is_s3 else _list_local(self.uri, "", ())
+        return self._list_s3() if self.is_s3 else _Walk(self.uri, follow_outside).entries(self.uri, "", ())
 
     def folders(self) -> Sequence[str]:
         """Names of the folders right below, sorted: `list` would walk through all that is in them."""
@@ -326,28 +331,59 @@ class Location:
         return self.uri, options
 
 
-def _list_local(folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
-    """`above`: device and inode of the folders we are in, so that a link to one of them ends."""
-    try:
-        here = os.stat(folder)
-        with os.scandir(folder) as found:
-            items = sorted(found, key=lambda item: item.name)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        yield Entry(prefix.rstrip("/") or ".", None, None, "unreadable", error.strerror)
-        return
-    identity = (here.st_dev, here.st_ino)
-    if identity in above:
-        return
-    for item in items:
-        name = prefix + item.name
+class _Walk:
+    """One listing of a local folder."""
+
+    def __init__(self, root: str, follow_outside: bool) -> None:
+        self._inside = os.path.join(os.path.realpath(root), "")
+        self._follow_outside = follow_outside
+        # device and inode of folders that links led to: each is entered by a link once, however many lead there
+        self._linked: set[tuple[int, int]] = set()
+
+    def entries(self, folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
+        """`above`: device and inode of the folders we are in, so that a link to one of them ends."""
         try:
-            if item.is_dir():
-                yield Entry(name, None, None, "folder")
-                yield from _list_local(item.path, name + "/", (*above, identity))
-            else:
-                stat = item.stat()
-                yield Entry(name, stat.st_size, str(stat.st_mtime_ns))
+            here = os.stat(folder)
+            with os.scandir(folder) as found:
+                items = sorted(found, key=lambda item: item.name)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            yield Entry(name, None, None, "unreadable", error.strerror)
+            yield Entry(prefix.rstrip("/") or ".", None, None, "unreadable", error.strerror)
+            return
+        identity = (here.st_dev, here.st_ino)
+        if identity in above:
+            return
+        for item in items:
+            name = prefix + item.name
+            try:
+                entry = self._entry(item, name)
+                enters = entry.kind == "folder" and self._enters(item)
+            except OSError as error:
+                yield Entry(name, None, None, "unreadable", error.strerror)
+                continue
+            yield entry
+            if enters:
+                yield from self.entries(item.path, name + "/", (*above, identity))
+
+    def _entry(self, item: os.DirEntry[str], name: str) -> Entry:
+        about = item.stat()
+        if item.is_symlink() and not self._follow_outside and not self._is_inside(item.path):
+            return Entry(name, None, None, "outside")
+        if stat.S_ISDIR(about.st_mode):
+            return Entry(name, None, None, "folder")
+        if not stat.S_ISREG(about.st_mode):
+            return Entry(name, None, None, "special")
+        return Entry(name, about.st_size, str(about.st_mtime_ns))
+
+    def _is_inside(self, path: str) -> bool:
+        return os.path.join(os.path.realpath(path), "").startswith(self._inside)
+
+    def _enters(self, item: os.DirEntry[str]) -> bool:
+        if not item.is_symlink():
+            return True
+        about = item.stat()
+        identity = (about.st_dev, about.st_ino)
+        is_new = identity not in self._linked
+        self._linked.add(identity)
+        return is_new

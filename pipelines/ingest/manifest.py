@@ -1,0 +1,238 @@
+"""Rows of a manifest (.csv, .tsv, .jsonl, .parquet) as people write them: any separator, UTF-16, dates as years."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
+from pipelines.store.location import Location, StorageError
+
+COLUMNS = ("uri", "track_id", "title", "artist", "year", "isrc")
+MAX_FIELD = 10_000  # characters; a longer text is another file's contents, or an open quote
+MAX_ROW = 16 << 20
+SEPARATORS = ",;\t|"
+BYTE_ORDER_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+FIRST_YEAR, LAST_YEAR = 1000, 2999
+
+
+class CorpusError(StorageError):
+    """The corpus as a whole cannot be used; the message says what to give instead."""
+
+
+class BadRow(Exception):
+    """A row that cannot be used, and why."""
+
+
+Row = dict[str, Any]
+
+
+def rows(manifest: Location) -> Iterator[Row | BadRow]:
+    """The rows, with the names of COLUMNS in lower case; other columns are left out.
+
+    Raises CorpusError, naming the line where that is known, where the file cannot be read any further.
+    """
+    filesystem, path = manifest.arrow()
+    if path.lower().endswith(".parquet"):
+        yield from _parquet(manifest, filesystem.open_input_file(path))
+        return
+    with filesystem.open_input_stream(path) as stream:
+        lines = _text(stream)
+        if path.lower().endswith(".jsonl"):
+            yield from _json_lines(lines)
+        else:
+            yield from _csv(manifest, lines)
+
+
+def _text(stream: BinaryIO) -> io.TextIOWrapper:
+    """UTF-8, or what a byte order mark or the zeros of UTF-16 say; bytes that are no UTF-8 become surrogates."""
+    head = io.BytesIO(stream.read(4096))
+    start = head.getvalue()
+    encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
+    if encoding is None and b"\0" in start[:200]:
+        encoding = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
+    both = io.BufferedReader(_Joined(head, stream))
+    errors = "replace" if encoding else "surrogateescape"
+    return io.TextIOWrapper(both, encoding or "utf-8-sig", errors, newline="")
+
+
+class _Joined(io.RawIOBase):
+    """The beginning that was read, then the rest."""
+
+    def __init__(self, head: BinaryIO, rest: BinaryIO) -> None:
+        self._streams = [head, rest]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = next((data for stream in self._streams if (data := stream.read(len(buffer)))), b"")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _csv(manifest: Location, lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
+    header = lines.readline(MAX_ROW)
+    separator = _separator(manifest, header)
+    csv.field_size_limit(MAX_ROW)
+    names: list[str] = []
+    reader = csv.reader(itertools.chain([header], _bounded(manifest, lines)), delimiter=separator, strict=True)
+    line = 1
+    while True:
+        line = reader.line_num + 1
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            problem = f"line {line} of {manifest} cannot be read: {error}"
+            raise CorpusError(f'{problem}. Is a quote (") opened and not closed, or not doubled, in it?') from None
+        if fields is None:
+            return
+        if not names:
+            names = _names(fields)
+        elif any(fields):
+            _refuse_swallowed(manifest, line, fields, names, separator)
+            yield _row(fields, names)
+
+
+def _bounded(manifest: Location, lines: io.TextIOWrapper) -> Iterator[str]:
+    for number in itertools.count(2):
+        line = lines.readline(MAX_ROW)
+        if len(line) >= MAX_ROW:
+            raise CorpusError(f"line {number} of {manifest} is longer than {MAX_ROW >> 20} MB: is this a table?")
+        if not line:
+            return
+        yield line
+
+
+def _separator(manifest: Location, header: str) -> str:
+    for separator in SEPARATORS:
+        with contextlib.suppress(csv.Error):
+            names = _names(next(csv.reader([header], delimiter=separator, strict=True), []))
+            if "uri" in names:
+                return separator
+    shown = ", ".join(_names(header[:200].split(","))) or "nothing"
+    raise CorpusError(f"{manifest} has no column 'uri' in its first line (it has: {shown})")
+
+
+def _names(fields: Iterable[str]) -> list[str]:
+    return [name.strip().strip("\ufeff").lower() for name in fields]
+
+
+def _refuse_swallowed(manifest: Location, line: int, fields: list[str], names: list[str], separator: str) -> None:
+    """Raises CorpusError where a quoted text holds lines that are rows themselves: its quote was closed too late."""
+    at = names.index("uri")
+    for inner in (line for text in fields for line in text.splitlines()[1:]):
+        parts = inner.split(separator)
+        if len(parts) > at and suffix_of(parts[at].strip(' "')) in AUDIO_SUFFIXES:
+            raise CorpusError(f'line {line} of {manifest} opens a quote (") that is not closed before the next row')
+
+
+def _row(fields: list[str], names: list[str]) -> Row | BadRow:
+    if any(fields[len(names) :]):
+        return BadRow(
+            f"the row has {len(fields)} fields, the first line {len(names)}: put a text with a separator in it in quotes"
+        )
+    row: Row = {}
+    for name, text in zip(names, fields, strict=False):
+        row.setdefault(name, text)
+    return {name: row[name] for name in COLUMNS if name in row}
+
+
+def _json_lines(lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
+    while line := lines.readline(MAX_ROW):
+        if len(line) >= MAX_ROW:
+            raise CorpusError(f"a line is longer than {MAX_ROW >> 20} MB: write one JSON object a line")
+        if line.strip():
+            yield _parse_json(line)
+
+
+def _parse_json(line: str) -> Row | BadRow:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        return BadRow(f"the line is not JSON: {error}")
+    except RecursionError:
+        return BadRow("the line is not a JSON object of texts and numbers: it is nested too deep")
+    if not isinstance(row, dict):
+        return BadRow("the line is not a JSON object")
+    return _known_columns(row)
+
+
+def _known_columns(row: Row) -> Row:
+    found: Row = {}
+    for key, value in row.items():
+        found.setdefault(key.strip().lower(), value)
+    return {name: found[name] for name in COLUMNS if name in found}
+
+
+def _parquet(manifest: Location, file: pa.NativeFile) -> Iterator[Row | BadRow]:
+    try:
+        source = pq.ParquetFile(file)
+        names = source.schema_arrow.names
+        wanted = [name for name in names if name.strip().lower() in COLUMNS]
+        if "uri" not in map(str.lower, wanted):
+            raise CorpusError(f"{manifest} has no column 'uri' (it has: {', '.join(names) or 'nothing'})")
+        for batch in source.iter_batches(columns=wanted):
+            yield from map(_known_columns, batch.to_pylist())
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, CorpusError):
+            raise
+        raise CorpusError(f"{manifest} is not a Parquet file that can be read, or damaged: {error}") from None
+
+
+def text_of(row: Row, column: str) -> str | None:
+    """The column's text on one line, None where it is empty. Raises BadRow where it cannot be written to a table."""
+    value = row.get(column)
+    if value is None or isinstance(value, list | dict | bool):
+        return None
+    text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+    if len(text) > MAX_FIELD:
+        raise BadRow(f"the {column} has {len(text):,} characters; {MAX_FIELD:,} are the most")
+    if any(unicodedata.category(c) == "Cs" for c in text):
+        raise BadRow(f"the {column} is not UTF-8 (Latin-1, perhaps): save the manifest as UTF-8")
+    return text
+
+
+def one_line(text: str | None) -> str | None:
+    """Line breaks and control characters as spaces; None where nothing else is there."""
+    spaced = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text or "")
+    return " ".join(spaced.split()) or None
+
+
+def year_of(value: Any) -> int | None:
+    """The year in a number, a date or a text such as "c. 1970"; None where there is none."""
+    text = str(value).strip()
+    if re.fullmatch(r"-.*|[+-]?\d+\.\d*[1-9]\d*", text):  # before our era, or no whole number
+        return None
+    found = re.search(r"(?<!\d)(\d{4})(?:(?!\d)|(?=(?:0[1-9]|1[0-2])\d\d(?!\d)))", text)
+    year = int(found[1]) if found else 0
+    return year if FIRST_YEAR <= year <= LAST_YEAR else None
+
+
+def local_path(uri: str) -> str:
+    """The path of a `file:` URI (RFC 8089), any other text as it is. Raises BadRow for another machine's."""
+    if not uri.lower().startswith("file:/"):
+        return uri
+    path = uri[5:]
+    if path.startswith("//"):
+        host, slash, rest = path[2:].partition("/")
+        if host.lower() not in ("", "localhost", "127.0.0.1"):
+            raise BadRow(f"{uri} names a file on another machine, {host}: give a path on this one, or an s3:// URI")
+        path = slash + rest
+    decoded = unquote(path, errors="surrogateescape")
+    with contextlib.suppress(OSError, ValueError):
+        # `%` and what follows stand for themselves where somebody wrote a path and not a URI
+        return path if not Path(decoded).exists() and Path(path).exists() else decoded
+    return decoded
