@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from asid_core import config as configs
+from asid_core.plain_text import shown
 from asid_core.plain_values import ConfigError, to_dict
 from jobs.progress import Progress
 
@@ -254,7 +255,7 @@ def _how_to_go_on(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> 
 
 def _complain(verb: Verb, error: Exception, code: int, what_next: str = "") -> int:
     log.debug("traceback", exc_info=error)
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown(" ".join(str(error).split())) or type(error).__name__
     print(f"asid {verb.name}: {text}{what_next}", file=sys.stderr)
     return code
 

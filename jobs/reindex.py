@@ -47,7 +47,8 @@ def work(session: Session) -> Outcome:
     if found.swept is not None:
         sweep.show(session, catalogue, found.swept.detections)
     code = segment.exit_code(session, found.segmented)
-    summary = session.summary(str(found), found.segmented.audio_s)
+    counts = ", ".join([str(found), *segment.refused(found.segmented), *segment.losses(found.segmented)])
+    summary = session.summary(counts, found.segmented.audio_s)
     return Outcome(summary, code, to_stderr=args.format != "table")
 
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pipelines.ingest.segment import SegmentSummary
 
 
+SHOWN_KINDS = 12
+
+
 def options(parser: argparse.ArgumentParser) -> None:
     command.corpus_option(parser)
     command.catalogue_option(parser)
@@ -38,10 +41,26 @@ def counts(found: SegmentSummary) -> str:
     parts = [f"{found.tracks:,} tracks segmented" if found.tracks else "no new tracks"]
     parts += [f"{found.already:,} unchanged"] if found.already else []
     parts += [f"{found.refreshed:,} moved or retitled"] if found.refreshed else []
-    refused = found.rejects + found.rejected_before
-    parts += [f"{refused:,} rejects ({found.rejects:,} of them new)"] if refused else []
-    parts += [f"{found.ignored:,} other files"] if found.ignored else []
-    return ", ".join(parts)
+    return ", ".join([*parts, *refused(found), *losses(found)])
+
+
+def refused(found: SegmentSummary) -> list[str]:
+    """How many files are rejects, where there are any."""
+    count = found.rejects + found.rejected_before
+    return [f"{count:,} rejects ({found.rejects:,} of them new)"] if count else []
+
+
+def losses(found: SegmentSummary) -> list[str]:
+    """What was not taken as it is, with counts; with tracks and rejects it adds up to all that was listed."""
+    parts = [f"{found.shortened:,} of them shortened ({found.missing_s:.1f} s missing)"] if found.shortened else []
+    parts += [f"{found.empty_years:,} years left empty"] if found.empty_years else []
+    if found.skipped:
+        most = sorted(found.skipped.items(), key=lambda item: (-item[1], item[0]))
+        kinds = [f"{count:,} {name or 'without ending'}" for name, count in most[:SHOWN_KINDS]]
+        rest = sum(count for _, count in most[SHOWN_KINDS:])
+        kinds += [f"{rest:,} of {len(most) - SHOWN_KINDS} other kinds"] if rest else []
+        parts.append(f"{sum(found.skipped.values()):,} other files skipped ({', '.join(kinds)})")
+    return parts
 
 
 def exit_code(session: Session, found: SegmentSummary) -> int:

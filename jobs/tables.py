@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from asid_core.plain_text import shown, spreadsheet_row
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -41,12 +43,12 @@ def number(digits: int, signed: bool = False) -> Cell:
 def aligned(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, Cell]], width: int | None = None
 ) -> str:
-    """Rows under a header; columns that hold no letters are set right. Control characters become `?`.
+    """Rows under a header; columns that hold no letters are set right. Invisible characters stand as escapes.
 
     width: texts are shortened in the middle, the longest columns first, until a line has at most so many cells.
     """
     titles = [title for title, _ in columns.values()]
-    cells = [[_printable(cell(row.get(key))) for key, (_, cell) in columns.items()] for row in rows]
+    cells = [[shown(cell(row.get(key))) for key, (_, cell) in columns.items()] for row in rows]
     right = [all(not any(c.isalpha() for c in row[i]) for row in cells) and bool(cells) for i in range(len(titles))]
     widths = [max(num_cells(title), *(num_cells(row[i]) for row in cells), 0) for i, title in enumerate(titles)]
     if width is not None:
@@ -92,18 +94,13 @@ def shortened(text: str, width: int) -> str:
     return f"{text[:head]}…{text[tail:]}"
 
 
-def _printable(text: str) -> str:
-    """A file name may hold a newline or an escape that a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text)
-
-
 def encode(table: pa.Table, format: str) -> bytes:
     """A table as csv (UTF-8, header), json (an array of objects) or parquet."""
     if format == "csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(table.to_pylist())
+        writer.writerows(map(spreadsheet_row, table.to_pylist()))
         return text.getvalue().encode()
     if format == "json":
         return (json.dumps(table.to_pylist(), indent=1, ensure_ascii=False, default=str) + "\n").encode()

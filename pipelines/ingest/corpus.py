@@ -6,12 +6,12 @@ import itertools
 import logging
 import posixpath
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from asid_core.plain_text import control_shown
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
 from pipelines.ingest.manifest import BadRow, CorpusError, Row, local_path, one_line, rows, text_of, year_of
 from pipelines.store.location import Entry, Location, redacted
@@ -75,11 +75,6 @@ class Corpus:
                 f"or a manifest ({', '.join(MANIFEST_EXTENSIONS)})"
             )
 
-    @property
-    def ignored(self) -> int:
-        """Files and links that were skipped."""
-        return self.skipped.total()
-
     def __iter__(self) -> Iterator[CorpusFile | Refusal]:
         self.skipped.clear()
         self.empty_years = 0
@@ -105,6 +100,8 @@ class Corpus:
         numbered = iter(enumerate(rows(self.location), start=1))
         with ThreadPoolExecutor(STAT_THREADS) as threads:
             while some := list(itertools.islice(numbered, 16 * STAT_THREADS)):
+                for _, row in some:
+                    self._count_year(row)
                 for item in threads.map(lambda row: self._resolve(*row), some):
                     if item.track_id in seen:
                         name = f"{item.track_id} (again)"
@@ -136,21 +133,23 @@ class Corpus:
             problem = ("folder", "this is a folder, not a file")
         except (OSError, ValueError) as error:
             problem = ("unreadable", f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
-        return Refusal(printable(track_id), printable(shown), *problem)
+        return Refusal(control_shown(track_id), control_shown(shown), *problem)
+
+    def _count_year(self, row: Row | BadRow) -> None:
+        given = None if isinstance(row, BadRow) else row.get("year")
+        if given not in (None, "") and year_of(given) is None:
+            self.empty_years += 1
+            log.log(logging.WARNING if self.empty_years <= SHOWN_YEARS else logging.DEBUG, "no year in %.50r", given)
 
     def _place(self, given: str) -> Location:
         absolute = given.startswith("/") or "://" in given
         return Location(given) if absolute else Location(self.location.parent.join(given).uri)
 
-    def _details(self, row: Row) -> tuple[str | None, str | None, int | None, str | None]:
+    @staticmethod
+    def _details(row: Row) -> tuple[str | None, str | None, int | None, str | None]:
         """Title, artist, year and isrc. Raises BadRow for a text that is no UTF-8, or a whole book."""
         title, artist, isrc = (one_line(text_of(row, column)) for column in ("title", "artist", "isrc"))
-        given = row.get("year")
-        year = None if given in (None, "") else year_of(given)
-        if year is None and given not in (None, ""):
-            self.empty_years += 1
-            log.log(logging.WARNING if self.empty_years <= SHOWN_YEARS else logging.DEBUG, "no year in %.50r", given)
-        return title, artist, year, isrc
+        return title, artist, year_of(row.get("year")), isrc
 
 
 def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
@@ -159,9 +158,9 @@ def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
     if entry.kind in ("folder", "special"):
         what = "folder" if entry.kind == "folder" else "pipe, a socket or a device"
         kind = "folder" if entry.kind == "folder" else "not_a_file"
-        return Refusal(printable(entry.name), printable(uri), kind, f"this is a {what}, not a file")
+        return Refusal(control_shown(entry.name), control_shown(uri), kind, f"this is a {what}, not a file")
     problem = f"cannot be read: {entry.problem}"
-    return Refusal(printable(entry.name), printable(uri), "unreadable", problem)
+    return Refusal(control_shown(entry.name), control_shown(uri), "unreadable", problem)
 
 
 def _file(
@@ -176,23 +175,17 @@ def _file(
     """A file whose name can go into the tables, or why it cannot."""
     assert entry.size_bytes is not None and entry.version is not None
     problem = _bad_name(track_id)
-    if problem is None and printable(uri) != uri:
+    if problem is None and control_shown(uri) != uri:
         problem = "its name has control characters or is not valid UTF-8; rename it"
     if problem:
-        return Refusal(printable(track_id), printable(uri), "name", problem, entry.size_bytes, entry.version)
+        return Refusal(control_shown(track_id), control_shown(uri), "name", problem, entry.size_bytes, entry.version)
     return CorpusFile(track_id, uri, entry.size_bytes, entry.version, title, artist, year, isrc)
 
 
 def _bad_name(track_id: str) -> str | None:
     """Why this cannot be a track_id: it becomes a name in reports and exports, so it must stay below its folder."""
-    if printable(track_id) != track_id:
+    if control_shown(track_id) != track_id:
         return "the name has control characters or is not valid UTF-8; rename it"
     if track_id.startswith("/") or ".." in track_id.replace("\\", "/").split("/"):
         return "a track_id must not start with / or have .. in it; give another one in the manifest"
     return None
-
-
-def printable(text: str) -> str:
-    """The text with control characters and broken UTF-8 written as escapes."""
-    text = text.encode("utf-8", "backslashreplace").decode()
-    return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" else c for c in text)

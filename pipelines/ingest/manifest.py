@@ -61,7 +61,7 @@ def _text(stream: BinaryIO) -> io.TextIOWrapper:
     head = io.BytesIO(stream.read(4096))
     start = head.getvalue()
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
-    if encoding is None and b"\0" in start[:200]:
+    if encoding is None and b"\0" in start[:2]:
         encoding = "utf-16-be" if start[:1] == b"\0" else "utf-16-le"
     both = io.BufferedReader(_Joined(head, stream))
     errors = "replace" if encoding else "surrogateescape"
@@ -101,7 +101,7 @@ def _csv(manifest: Location, lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
             return
         if not names:
             names = _names(fields)
-        elif any(fields):
+        elif fields:
             _refuse_swallowed(manifest, line, fields, names, separator)
             yield _row(fields, names)
 
@@ -142,7 +142,7 @@ def _refuse_swallowed(manifest: Location, line: int, fields: list[str], names: l
 def _row(fields: list[str], names: list[str]) -> Row | BadRow:
     if any(fields[len(names) :]):
         return BadRow(
-            f"the row has {len(fields)} fields, the first line {len(names)}: put a text with a separator in it in quotes"
+            f"the row has {len(fields)} fields, the first line {len(names)}: a text with a separator in it needs quotes"
         )
     row: Row = {}
     for name, text in zip(names, fields, strict=False):

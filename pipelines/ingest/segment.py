@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from asid_core.config import Config
+from asid_core.plain_text import shown
 from asid_core.plain_values import to_dict
 from asid_core.schema import TRACKS
 from pipelines.ingest.corpus import Corpus, Refusal
@@ -46,7 +47,12 @@ class SegmentSummary:
     refreshed: int = 0  # the same bytes under another date, place or title
     rejects: int = 0  # refused now
     rejected_before: int = 0  # refused by an earlier run and unchanged since
-    ignored: int = 0  # other files
+    shortened: int = 0  # of `tracks`: parts of the file are missing or damaged; they hold what can be read
+    missing_s: float = 0.0  # of these
+    skipped: dict[str, int] = dataclasses.field(
+        default_factory=dict
+    )  # files by their ending, and what else was skipped
+    empty_years: int = 0  # manifest rows whose year was not understood
     audio_s: float = 0.0
     seconds: float = 0.0
 
@@ -111,7 +117,8 @@ class _Run:
         self._started = time.monotonic()
         self._total: int | None = None  # known once the last wave has been listed
         self._counts = {"tracks": 0, "already": 0, "refreshed": 0, "rejects": 0, "rejected_before": 0}
-        self._audio_s = 0.0
+        self._audio_s = self._missing_s = 0.0
+        self._shortened = 0
         self._live: dict[str, tuple[str, bytes]] = {}
         for batch in catalogue.tracks(columns=["track_id", "content_hash", *FILE_COLUMNS]):
             for row in batch.to_pylist():
@@ -168,11 +175,18 @@ class _Run:
             self._tracks.append(outcome["track"])
             self._counts["tracks"] += 1
             self._audio_s += outcome["track"]["duration_s"]
+            self._note_missing(outcome["track"]["track_id"], outcome["missing_s"] or 0.0)
         elif outcome["same"]:
             self._same.append(outcome["same"])
             self._counts["refreshed"] += 1
         else:
             self._refuse(outcome["reject"])
+
+    def _note_missing(self, track_id: str, missing_s: float) -> None:
+        if missing_s:
+            self._shortened += 1
+            self._missing_s += missing_s
+            log.warning("%s: %.1f s are missing or damaged; the rest is used", shown(track_id), missing_s)
 
     def _refuse(self, row: dict[str, Any]) -> None:
         before = self._standing.get(row["track_id"])
@@ -181,7 +195,7 @@ class _Run:
             return
         self._counts["rejects"] += 1
         self._rejects.append(row)
-        log.info("refused %s: %s", row["track_id"], row["error"])
+        log.info("refused %s: %s", shown(row["track_id"]), row["error"])
 
     def commit(self) -> None:
         """Make what has come so far visible. A refused file's earlier track goes: the id is in one table, not both."""
@@ -206,5 +220,12 @@ class _Run:
     def summary(self) -> SegmentSummary:
         seconds = time.monotonic() - self._started
         return SegmentSummary(
-            self.run_id, **self._counts, ignored=self._corpus.ignored, audio_s=self._audio_s, seconds=seconds
+            self.run_id,
+            **self._counts,
+            shortened=self._shortened,
+            missing_s=self._missing_s,
+            skipped=dict(self._corpus.skipped),
+            empty_years=self._corpus.empty_years,
+            audio_s=self._audio_s,
+            seconds=seconds,
         )

@@ -38,9 +38,11 @@ FILES = pa.schema(
     ]
 )
 
-# One row a file, one column of it filled. `same`: the live track has these very bytes; only the file's row changes
+# One row a file, one of track, reject and same filled. `same`: the live track has these very bytes; only the file's row
+# changes. missing_s: seconds of the track that the file should have and does not
 OUTCOMES = pa.schema(
     [
+        pa.field("missing_s", pa.float64()),
         pa.field("track", pa.struct(list(TRACKS))),
         pa.field("reject", pa.struct(list(REJECTS))),
         pa.field("same", pa.struct(list(FILES))),
@@ -100,6 +102,7 @@ def _segment_file(
     level.judge(config)
     row = {key: value for key, value in file.items() if key != "known_hash"}
     return {
+        "missing_s": level.missing_s,
         "track": row
         | {
             "content_hash": content_hash,
@@ -110,7 +113,7 @@ def _segment_file(
             "num_segments": count,
             "segment_files": [name],
             "run_id": run_id,
-        }
+        },
     }
 
 

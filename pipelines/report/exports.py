@@ -18,6 +18,7 @@ from xml.sax.saxutils import escape, quoteattr
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from asid_core.plain_text import spreadsheet_row, spreadsheet_text
 from pipelines.report.findings import Findings, Track
 from pipelines.store.location import Location
 
@@ -74,7 +75,7 @@ def write_relations_csv(found: Findings, stream: BinaryIO) -> None:
     text = io.TextIOWrapper(stream, "utf-8", "replace", newline="", write_through=True)
     writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(_rounded(row) for row in table.to_pylist())
+    writer.writerows(spreadsheet_row(_rounded(row)) for row in table.to_pylist())
     text.detach()
 
 
@@ -104,11 +105,11 @@ def write_panako_csv(found: Findings, stream: BinaryIO) -> None:
     writer = csv.writer(text, delimiter=";", lineterminator="\n")
     writer.writerow(PANAKO)
     for index, row in enumerate(_rows(found), start=1):
-        match = row["reference_id"]
+        match = spreadsheet_text(row["reference_id"])
         times = [f"{row[key]:.3f}" for key in ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")]
         frequency = 100 * 2 ** ((row["pitch_semitones"] or 0.0) / 12)
         writer.writerow(
-            [index, found.rows.num_rows, row["query_id"], *times[:2], match, match, *times[2:]]
+            [index, found.rows.num_rows, spreadsheet_text(row["query_id"]), *times[:2], match, match, *times[2:]]
             + [f"{row['score']:.4f}", f"{100 / row['tempo_ratio']:.1f}", f"{frequency:.1f}", ""]
         )
     text.detach()

@@ -47,7 +47,8 @@ def test_a_corpus_that_is_not_there(ray_session: Any, tmp_path: Path, capsys: py
     ("summary", "text"),
     [
         (SegmentSummary("r", tracks=2000), "2,000 tracks segmented"),
-        (SegmentSummary("r", already=5, ignored=2), "no new tracks, 5 unchanged, 2 other files"),
+        (SegmentSummary("r", already=5, skipped={".txt": 2, "": 1}),
+         "no new tracks, 5 unchanged, 3 other files skipped (2 .txt, 1 without ending)"),
         (SegmentSummary("r", refreshed=1, rejects=1, rejected_before=2),
          "no new tracks, 1 moved or retitled, 3 rejects (1 of them new)"),
     ],

@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from asid_core.signal.formats import AUDIO_SUFFIXES
 from pipelines.ingest.corpus import Corpus, CorpusError, CorpusFile, Refusal
+from pipelines.store.catalogue import new_run_id
 from pipelines.store.location import Location
 
 
@@ -32,7 +34,7 @@ def test_a_folder_is_listed_by_extension(tmp_path: Path) -> None:
     files, refused, corpus = listing(tmp_path)
     assert set(files) == {"a.WAV", "b/c.Mp3", "b/ü 夜.opus", "...dots.flac", "x.wav/inside.aif"}
     assert {k: r.error_type for k, r in refused.items()} == {"x.wav": "folder", "broken.wav": "unreadable"}
-    assert corpus.ignored == 3
+    assert corpus.skipped == {".txt": 1, ".jpg": 1, ".wav": 1}
     file = files["x.wav/inside.aif"]
     assert file.uri == str(tmp_path / "x.wav/inside.aif") and file.size_bytes == 3 and file.version
 
@@ -101,7 +103,7 @@ def test_manifests(tmp_path: Path, write: Callable[[Path], Path]) -> None:
         (tmp_path / name).write_bytes(b"x")
     manifest = write(tmp_path / "m/list")
     files, refused, _ = listing(manifest)
-    assert set(files) == {"a.wav", "second name", "up"}
+    assert set(files) == {"a.wav", "second name", "up", "y"} and files["y"].year is None
     first = files["a.wav"]
     assert (first.uri, first.title, first.year) == (str(tmp_path / "m/a.wav"), "A", 1990)
     assert files["up"].uri == str(tmp_path / "up.wav")
@@ -112,7 +114,6 @@ def test_manifests(tmp_path: Path, write: Callable[[Path], Path]) -> None:
         "../up.wav": "name",
         "/etc/passwd": "name",
         "bad\\x1byear": "name",
-        "y": "name",
         "dir": "folder",
         "ftp": "unreadable",
     }
@@ -141,3 +142,51 @@ def test_what_is_no_corpus_says_so(tmp_path: Path) -> None:
         list(Corpus(str(tmp_path / "m.csv")))
     (tmp_path / "m.jsonl").write_text('{"uri": "x.wav"}\nnot json\n')
     assert [r.error_type for r in listing(tmp_path / "m.jsonl")[1].values()] == ["vanished", "manifest"]
+
+
+def test_pipes_devices_and_links_out_of_the_corpus(tmp_path: Path) -> None:
+    corpus, elsewhere = tmp_path / "corpus", tmp_path / "elsewhere"
+    for folder in (corpus / "a", elsewhere):
+        folder.mkdir(parents=True)
+        (folder / "song.wav").write_bytes(b"x")
+    os.mkfifo(corpus / "pipe.wav")
+    (corpus / "zero.wav").symlink_to("/dev/zero")
+    (corpus / "out").symlink_to(elsewhere)
+    (corpus / "out.wav").symlink_to(elsewhere / "song.wav")
+    (corpus / "in.wav").symlink_to(corpus / "a" / "song.wav")
+    (corpus / "a" / "up").symlink_to(corpus)
+    files, refused, listed = listing(corpus)
+    assert set(files) == {"a/song.wav", "in.wav"}
+    assert {name: r.error_type for name, r in refused.items()} == {"pipe.wav": "not_a_file"}
+    assert listed.skipped == {"links out of the corpus": 3}
+    followed = {item.track_id for item in Corpus(str(corpus), follow_links=True)}
+    assert followed == {"a/song.wav", "in.wav", "out/song.wav", "out.wav", "pipe.wav", "zero.wav"}
+    (tmp_path / "m.jsonl").write_text(f'{{"uri": "{corpus}/pipe.wav"}}\n')
+    assert [r.error for r in listing(tmp_path / "m.jsonl")[1].values()][0].endswith("not a file")
+
+
+def test_folders_full_of_links_to_each_other_end(tmp_path: Path) -> None:
+    folders = [tmp_path / str(number) for number in range(12)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "song.wav").write_bytes(b"x")
+    for folder in folders:
+        for other in folders:
+            (folder / f"to {other.name}").symlink_to(other)
+    assert len(list(Corpus(str(tmp_path)))) <= 24
+
+
+def test_what_a_report_wrote_is_no_music(tmp_path: Path) -> None:
+    for name in ("song.mp3", "report/files/20261126T010101.123Z-report-0a1b/media/1-query.mp3", "files/b.mp3"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    files, _, corpus = listing(tmp_path)
+    assert set(files) == {"song.mp3", "files/b.mp3"} and corpus.skipped == {"in reports of asid": 1}
+    folder = next((tmp_path / "report/files").iterdir()).name
+    assert folder.split("Z-")[1].split("-")[0] == new_run_id("report").split("Z-")[1].split("-")[0]
+
+
+@pytest.mark.parametrize("suffix", sorted(AUDIO_SUFFIXES))
+def test_every_suffix_that_can_be_decoded_is_listed(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"a{suffix.upper()}").write_bytes(b"x")
+    assert len(listing(tmp_path)[0]) == 1

@@ -101,7 +101,7 @@ def test_good_files_become_tracks_and_bad_ones_rejects_and_again_nothing_changes
     (corpus / "notes.txt").write_text("ignored")
     events: list[dict[str, Any]] = []
     first = run(corpus, tmp_path / "c", progress=events.append)
-    assert (first.tracks, first.rejects, first.ignored) == (9, len(bad), 1)
+    assert (first.tracks, first.rejects, first.skipped) == (9, len(bad), {".txt": 1})
     assert first.reject_share == pytest.approx(len(bad) / (9 + len(bad)))
     assert {k: t for k, (t, _) in rejects(tmp_path / "c").items()} == bad
     assert all(len(error) > 10 for _, error in rejects(tmp_path / "c").values())
