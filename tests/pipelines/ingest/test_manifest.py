@@ -58,7 +58,8 @@ def test_separators_encodings_and_line_ends(folder: Path, encoding: str, separat
     [("1994-05-02", 1994), ("1994?", 1994), ("c. 1970", 1970), ("ca.1970", 1970), ("05/02/1994", 1994),
      ("1994.0", 1994), ("[1994]", 1994), ("1994/95", 1994), ("19940502", 1994), (1994, 1994), (1994.0, 1994),
      ("©1994", 1994), (datetime.date(1994, 5, 2), 1994), ("1994-05-02T00:00:00Z", 1994), ("MCM", None),
-     (10**12, None), ("10" * 6, None), (-1970, None), ("-5", None), (1e300, None), (math.nan, None), (math.inf, None), ("0000", None), ("94", None),
+     (10**12, None), ("10" * 6, None), (-1970, None), ("-5", None),
+     (1e300, None), (math.nan, None), (math.inf, None), ("0000", None), ("94", None),
      (True, None), ([1994], 1994), ("", None), (None, None), ("5000000000", None)],
 )  # fmt: skip
 def test_years(given: Any, year: int | None) -> None:
