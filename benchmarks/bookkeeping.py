@@ -64,7 +64,7 @@ class Swept(Made):
         return f"{len(shards):,} parts"
 
     def _found(self, shard: list[dict[str, Any]], sweep_id: str) -> Iterator[dict[str, Any]]:
-        """Mostly noise, as in a real sweep: every verified pair is kept."""
+        """Mostly chance matches, as in a real sweep: every verified pair is kept."""
         rng = np.random.default_rng(len(shard))
         spans = {"query_start_s": 1.0, "query_end_s": 9.0, "reference_start_s": 2.0, "reference_end_s": 10.0}
         rest = {"coarse_score": 2.0, "verify_score": 0.1, "tempo_ratio": 1.0, "num_windows": 5, "kind": "sample"}

@@ -1,6 +1,6 @@
 """How many candidates to verify: recall of the coarse search by tier, what verifying more gains, and what it costs.
 
-The queries of `make quality` against its references and every other recording of the music as noise. One sweep
+The queries of `make quality` against its references and every other recording of the music as distractors. One sweep
 verifies them all; smaller numbers are read off it, and a second one, of a single reference a query, tells the cost of
 a candidate. The calibration of `score` is read off the same sweep.
 """
@@ -15,8 +15,8 @@ import pyarrow as pa
 from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.truth import Truth
 from benchmarks.lib import calibration
+from benchmarks.lib.among_distractors import folder_of, swept
 from benchmarks.lib.candidates import among_first, coarse_ranks, recall
-from benchmarks.lib.noise import folder_of, swept
 from benchmarks.lib.results import write_section
 from pipelines.runtime import start_ray
 from pipelines.search.sweep import SweepSummary
@@ -44,7 +44,7 @@ def curve(detections: pa.Table, truth: Truth, known: Sequence[str]) -> str:
     ranks = coarse_ranks(detections, truth)
     lines = [
         f"{len(truth.queries)} queries, {len(known)} references, of which {len(known) - len(truth.references)} are "
-        "noise; strict. Recall: the true reference is among the first k of the coarse search.",
+        "distractors; strict. Recall: the true reference is among the first k of the coarse search.",
         "",
         "| k verified | recall | exact | mild | hard | mAP | AUROC | rows a query |",
         "|---|---|---|---|---|---|---|---|",

@@ -27,8 +27,8 @@ from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.decode import decode
 from asid_core.signal.windows import padded_to_window, window_starts
+from benchmarks.lib.quality_bench import BENCH, is_made
 from benchmarks.lib.results import write_section
-from benchmarks.quality import BENCH, is_made
 
 COMMAND = "make -C benchmarks coarse_ablation"
 DIMS, HOPS_S, PROBES = (64, 128, 256), (0.5, 1.0, 2.0), (1, 9, 27, 81)

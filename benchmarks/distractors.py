@@ -1,8 +1,8 @@
-"""Quality of the default model as noise tracks grow to a million: real ones as far as there are, then synthetic ones.
+"""Quality of the default model as distractors grow to a million: real ones as far as there are, then synthetic ones.
 
-After `make quality` and on the same queries. Fingerprints are drawn like the real noise's, in blocks, and searched and
-aligned as a sweep does; a tail fitted to what they score foretells the best of very many. Of those the best 20 take
-places among the verified, and what verification says of one is drawn from what it said of real noise as strong.
+After `make quality` and on the same queries. Fingerprints are drawn like the real distractors', in blocks, and searched
+and aligned as a sweep does; a tail fitted to what they score foretells the best of very many. Of those the best 20 take
+places among the verified, and what verification says of one is drawn from what it said of real distractors as strong.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import numpy as np
 from asid_core import config as configs
 from asid_core.config import Config
 from asid_core.evaluation.truth import track_name
+from benchmarks.lib.among_distractors import DISTRACTORS, WEIGHTS, beside, catalogue_in, folder_of, swept
 from benchmarks.lib.calls import forget_other_code
 from benchmarks.lib.curve import Series, curve
 from benchmarks.lib.distractors import Tail
 from benchmarks.lib.growth import Growth, Measured, pairs_of
-from benchmarks.lib.noise import NOISE, WEIGHTS, catalogue_in, folder_of, swept
+from benchmarks.lib.quality_bench import BENCH
 from benchmarks.lib.results import write_section
 from benchmarks.lib.synthetic import DRAWN, TRIED, Query, searched
 from pipelines.runtime import start_ray
 from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks distractors MUSIC=path"
+WILD_COMMAND = "make -C benchmarks wild-distractors"
 SIZES = (0, 30, 95, 300, 1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-FIGURE = Path(__file__).with_name("figures") / "distractors.svg"
+FIGURES = Path(__file__).with_name("figures")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,26 +41,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_ray(None)
     config = configs.load(WEIGHTS)
     truth, sweep = swept(place, config.search.verify_tracks)
-    noise = [path.stem for path in (place / "references").glob(f"{track_name(NOISE)}*")]
-    growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(NOISE)), noise, config)
+    distractors = [path.stem for path in (place / "references").glob(f"{track_name(DISTRACTORS)}*")]
+    growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(DISTRACTORS)), distractors, config)
     catalogue = Catalogue(str(catalogue_in(place)))
     queries, tails, tried = searched(catalogue, WEIGHTS, config, truth)
-    text = report(growth, queries, tails, tried, config)
+    own = place == beside(BENCH)
+    figure = FIGURES / ("distractors.svg" if own else f"distractors-{place.name}.svg")
+    text = report(growth, queries, tails, tried, config, figure)
     print(text)
-    write_section("Distractors", COMMAND, text)
+    write_section("Distractors" if own else f"Distractors, {place.name}", COMMAND if own else WILD_COMMAND, text)
     return 0
 
 
 def report(
-    growth: Growth, queries: Sequence[Query], tails: Sequence[Tail], tried: dict[str, np.ndarray], config: Config
+    growth: Growth,
+    queries: Sequence[Query],
+    tails: Sequence[Tail],
+    tried: dict[str, np.ndarray],
+    config: Config,
+    figure: Path,
 ) -> str:
     raw = {query.name: tail for query, tail in zip(queries, tails, strict=True)}
     by_name, shift, scale = growth.calibrated(raw)
-    sizes = [*(size for size in SIZES if size < growth.num_noise), growth.num_noise]
+    sizes = [*(size for size in SIZES if size < growth.num_distractors), growth.num_distractors]
     real = {size: growth.with_real(size) for size in sizes}
     drawn = {size: growth.with_synthetic(size, by_name) for size in SIZES}
-    FIGURE.parent.mkdir(exist_ok=True)
-    FIGURE.write_text(
+    figure.parent.mkdir(exist_ok=True)
+    figure.write_text(
         curve(
             [
                 Series("mAP, synthetic", [(n, m.map_all) for n, m in drawn.items() if n], True),
@@ -66,27 +75,27 @@ def report(
                 Series("mAP, real", [(n, m.map_all) for n, m in real.items() if n], False),
                 Series("mAP, coarse alone, real", [(n, m.map_coarse) for n, m in real.items() if n], False),
             ],
-            "noise tracks beside 32 references",
+            f"distractors beside {len(growth.truth.references)} references",
         )
     )
     lines = [
-        f"{len(growth.truth.queries)} queries, {len(growth.truth.references)} references and so many noise tracks; the "
+        f"{len(growth.truth.queries)} queries, {len(growth.truth.references)} references and so many distractors; the "
         f"best {config.search.verify_tracks} tracks of a query are verified; strict. Fewer real ones are read off the",
         "sweep of all of them.",
         "",
-        f"![Quality against the number of noise tracks]({FIGURE.parent.name}/{FIGURE.name})",
+        f"![Quality against the number of distractors]({figure.parent.name}/{figure.name})",
         "",
         Measured.header(),
         *(m.row("real", n) for n, m in real.items()),
         *(m.row("synthetic", n) for n, m in drawn.items()),
         "",
-        "How well synthetic ones stand for real ones: the coarse score of each query's best noise track, mean over",
+        "How well synthetic ones stand for real ones: the coarse score of each query's best distractor, mean over",
         "queries (and its 10 % and 90 % quantiles).",
         "",
         *matches(growth, raw, by_name, sizes),
         "",
         f"Scores of synthetic tracks are taken as {shift:.2f} + {scale:.2f} times what was drawn, which brings best "
-        f"and fifth best of {growth.num_noise} to the real ones'; the rest is the check. Music "
+        f"and fifth best of {growth.num_distractors} to the real ones'; the rest is the check. Music "
         "has more in common than spectra over time.",
         "",
         f"How well the tail foretells: it was fitted to the best {tails[0].fitted} of {DRAWN} synthetic tracks a query "
@@ -98,7 +107,7 @@ def report(
 
 
 def matches(growth: Growth, raw: dict[str, Tail], moved: dict[str, Tail], sizes: Sequence[int]) -> Iterator[str]:
-    yield "| noise tracks | real | synthetic as drawn | synthetic, calibrated |"
+    yield "| distractors | real | synthetic as drawn | synthetic, calibrated |"
     yield "|---|---|---|---|"
     for size in filter(None, sizes):
         drawn = (growth.best_synthetic(size, tails) for tails in (raw, moved))

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import cast
@@ -23,12 +22,12 @@ from asid_core import config as configs
 from asid_core.model.encoder import GnnEncoder, GraphBlock, folded
 from asid_core.model.factory import encoder_of
 from asid_core.model.graph import edge_index
+from benchmarks.lib.meter import rate
 from benchmarks.lib.results import write_json, write_section
 
 COMMAND = "make -C benchmarks encode"
 CONFIG = "gnn-paper"
 BATCHES = (1, 8, 32, 128)
-LEAST_S = 4.0
 PEAK_SIZE = 2048  # of square matrices: 34 GFLOP fill the units of a CPU
 
 
@@ -88,17 +87,6 @@ def peak_gflops(dtype: torch.dtype) -> float:
     """Of the machine's own large matrix product."""
     a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype) for _ in range(2))
     return 2 * PEAK_SIZE**3 / 1e9 * rate(lambda: a @ b)
-
-
-def rate(work: Callable[[], object]) -> float:
-    """Times a second, after one to warm up; the best of runs, for the machine may be doing something else."""
-    work()
-    best, started = float("inf"), time.perf_counter()
-    while time.perf_counter() - started < LEAST_S:
-        at = time.perf_counter()
-        work()
-        best = min(best, time.perf_counter() - at)
-    return 1 / best
 
 
 def gflop_per_window(encoder: nn.Module, windows: Tensor) -> float:

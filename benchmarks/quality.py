@@ -19,19 +19,14 @@ from asid_core.evaluation.truth import read_truth
 from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks.lib import audfprint, retrieval, speed
 from benchmarks.lib.calls import forget_other_code
+from benchmarks.lib.quality_bench import BENCH, COMMAND, FOLDERS, QUERIES, make
 from benchmarks.lib.results import write_section
 from benchmarks.lib.systems import Scored, cost_table, quality_table, scored, shipped, systems_of
-from jobs import cli
 from pipelines.evaluate import comparison
 
 log = logging.getLogger(__name__)
 
-FOLDERS = ("pixel-dungeon", "neverball", "openmusic")
 CHOSEN_ON = ("cc0-beats", "librosa")
-BACKGROUNDS = ("pixel-dungeon/halls_*", "pixel-dungeon/theme_*")
-SEED, QUERIES = 0, 120
-BENCH = Path("out/bench-quality")
-COMMAND = "make -C benchmarks quality MUSIC=path"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,25 +72,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.queries == QUERIES:
             write_section(name, COMMAND, text)
     return 0
-
-
-def is_made(bench: Path) -> bool:
-    """Whether `bench` has been made; if not, stderr is told what to run first."""
-    made = (bench / "truth.json").exists()
-    if not made:
-        print(f"no benchmark in {bench}: run `{COMMAND}` first", file=sys.stderr)
-    return made
-
-
-def make(music: Path, bench: Path, queries: int) -> int:
-    """The benchmark, always the same one; the exit code."""
-    absent = [name for name in FOLDERS if not (music / name).is_dir()]
-    if absent:
-        print(f"no folder {absent[0]} in {music}: {COMMAND} needs {', '.join(FOLDERS)}", file=sys.stderr)
-        return 2
-    backgrounds = [str(path) for pattern in BACKGROUNDS for path in sorted(music.glob(pattern))]
-    argv = ["bench", "make", "--corpus", *(str(music / name) for name in FOLDERS), "--backgrounds", *backgrounds]
-    return cli.main([*argv, "--output", str(bench), "--seed", str(SEED), "--queries", str(queries)])
 
 
 def measured_speeds(weights: Sequence[str], bench: Path) -> dict[str, float]:

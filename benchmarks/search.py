@@ -1,7 +1,8 @@
 """Exact search, LanceDB's indexes and FAISS's on the same fingerprints: queries a second and recall@10.
 
-Vectors are surrogates of the fingerprints of `make candidates`' noise, a track after the other (their neighbours are as
-near as those of music); queries are sums of two rows that are in the table, as one piece of music laid over another.
+Vectors are surrogates of the fingerprints of `make candidates`' distractors, one track after the other (their
+neighbours are as near as those of music); queries are sums of two rows that are in the table, as one piece of music
+laid over another.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ from torch.nn.functional import normalize
 from asid_core import config as configs
 from asid_core.config import FirstPass
 from asid_core.matching.coarse import GROUP, ExactSearch
-from benchmarks.encode import rate
-from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
+from benchmarks.lib.meter import rate
+from benchmarks.lib.quality_bench import BENCH
 from benchmarks.lib.results import write_json, write_section
-from benchmarks.lib.synthetic import tracks_like
-from pipelines.store.catalogue import Catalogue
+from benchmarks.lib.synthetic import vectors_like
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
-ROWS_PER_TRACK, QUERIES, TOP = 1500, 1024, 10
+QUERIES, TOP = 1024, 10
 ROWS_PER_PARTITION = 4096
 Vectors = npt.NDArray[np.float32]
 Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each
@@ -49,13 +50,6 @@ class Speed:
     build_s: float
     queries_per_second: float
     recall: float
-
-
-def vectors_like(catalogue: Catalogue, count: int) -> Vectors:
-    """Synthetic rows [count, dim]."""
-    tracks = tracks_like(catalogue, WEIGHTS, ROWS_PER_TRACK)
-    drawn = tracks.draw(-(-count // ROWS_PER_TRACK), torch.Generator().manual_seed(0))
-    return np.ascontiguousarray(drawn[:count].numpy(), np.float32)
 
 
 def laid_over(rows: Vectors) -> Vectors:

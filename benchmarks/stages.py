@@ -20,10 +20,11 @@ from asid_core import config as configs
 from asid_core.config import Config, FirstPass
 from asid_core.matching.coarse import NO_FIRST_PASS, ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
-from benchmarks.encode import rate
-from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
+from benchmarks.lib.meter import rate
+from benchmarks.lib.quality_bench import BENCH
 from benchmarks.lib.results import write_json, write_section
-from benchmarks.search import ROWS_PER_TRACK, vectors_like
+from benchmarks.lib.synthetic import ROWS_PER_TRACK, vectors_like
 
 COMMAND = "make -C benchmarks stages"
 TRACKS = (10, 100, 400)

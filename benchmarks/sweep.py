@@ -1,6 +1,6 @@
 """Coarse search of a catalogue against itself as it grows: exact, with probes and without, and by LanceDB's index.
 
-Tracks are made of surrogates of the fingerprints of `make candidates`' noise. Each worker, one a core, all at once,
+Tracks are surrogates of the fingerprints of `make candidates`' distractors. Each worker, one a core, all at once,
 searches for a shard of tracks that are neighbours, as in a sweep; the whole takes as many times that as shards.
 Verification, whose cost a query does not grow, is not in here.
 """
@@ -27,10 +27,11 @@ from torch import Tensor
 
 from asid_core import config as configs
 from asid_core.config import Config
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
 from benchmarks.lib.distractors import Surrogates
 from benchmarks.lib.made import Made
 from benchmarks.lib.meter import memory_gb
-from benchmarks.lib.noise import BENCH, WEIGHTS, catalogue_of
+from benchmarks.lib.quality_bench import BENCH
 from benchmarks.lib.results import cores, write_json, write_section
 from benchmarks.lib.synthetic import tracks_like
 from pipelines.search.approximate import IndexedReferences
@@ -161,10 +162,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     parser.add_argument("--tracks", metavar="N", type=int, nargs="+", default=list(TRACKS))
     args = parser.parse_args(argv)
-    noise = catalogue_of(args.bench)
-    if noise is None:
+    distractors = catalogue_of(args.bench)
+    if distractors is None:
         return 2
-    drawn = tracks_like(noise, WEIGHTS, WINDOWS)
+    drawn = tracks_like(distractors, WEIGHTS, WINDOWS)
     found: list[Swept] = []
     for tracks in args.tracks:
         folder = Path(tempfile.mkdtemp(prefix="asid-sweep-"))

@@ -1,4 +1,4 @@
-"""Noise tracks without recordings: fingerprints drawn like real ones, and what the best of very many would score.
+"""Distractors without recordings: fingerprints drawn like real ones, and what the best of very many would score.
 
 A synthetic track is a surrogate (Prichard & Theiler 1994): the spectra over time of two real tracks' fingerprints,
 every frequency turned by a random phase, the same for all dimensions. That keeps how dimensions go together, and how

@@ -1,4 +1,4 @@
-"""What becomes of the figures of a sweep as noise tracks are taken away or added."""
+"""What becomes of the figures of a sweep as distractors are taken away or added."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ import pyarrow as pa
 from asid_core.config import Config
 from asid_core.evaluation import metrics
 from asid_core.evaluation.truth import Truth, track_name
+from benchmarks.lib.calibration import expected_calibration_error, reliability
 from benchmarks.lib.distractors import Tail
 
-REPEATS = 40  # draws of the synthetic noise
+SURE = 1e-12  # keeps the log-odds of a score of exactly 0 or 1 finite
+REPEATS = 40  # draws of the synthetic distractors
 CALIBRATED_BY = 5
-AS_STRONG = 50  # real noise on either side of a coarse score, whose verification stands for that of a synthetic track
+AS_STRONG = 50  # real distractors on either side of a coarse score, whose verification a synthetic track may have
 
 
 @dataclass(frozen=True)
@@ -25,20 +27,22 @@ class Pair:
     """A query and a reference that was verified: what the coarse search and what all stages said."""
 
     reference: str
-    is_noise: bool
+    is_distractor: bool
     coarse: float
-    score: float
+    log_odds: float  # of the score, in the catalogue that was swept
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one number of noise tracks, means over draws."""
+    """Figures of one number of distractors, means over draws."""
 
     recall: float  # of pairs: the true reference is among the verified
     map_coarse: float
     map_all: float
     map_hard: float
     auroc: float
+    reported: float  # of pairs: the score reaches the threshold
+    calibration_error: float
     false_alarms_per_hour: float
 
     TITLES: ClassVar = (
@@ -47,21 +51,24 @@ class Measured:
         "mAP",
         "mAP, hard",
         "AUROC",
+        "found at the threshold",
+        "ECE",
         "false alarms an hour",
     )
 
     @classmethod
     def header(cls) -> str:
-        titles = ("noise", "tracks", *cls.TITLES)
+        titles = ("distractors", "tracks", *cls.TITLES)
         return f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|"
 
     def row(self, kind: str, tracks: int) -> str:
-        figures = (self.recall, self.map_coarse, self.map_all, self.map_hard, self.auroc)
+        figures = (self.recall, self.map_coarse, self.map_all, self.map_hard, self.auroc, self.reported)
+        figures += (self.calibration_error,)
         return f"| {kind} | {tracks:,} | {' | '.join(f'{f:.3f}' for f in figures)} | {self.false_alarms_per_hour:.2f} |"
 
 
-def pairs_of(detections: pa.Table, truth: Truth, noise: str) -> dict[str, list[Pair]]:
-    """The verified pairs of every query, strongest coarse score first; `noise` begins the names of noise tracks."""
+def pairs_of(detections: pa.Table, truth: Truth, distractors: str) -> dict[str, list[Pair]]:
+    """The verified pairs of every query, best coarse score first; names of distractors begin with `distractors`."""
     names = {q.name for q in truth.queries}
     best: dict[tuple[str, str], tuple[float, float]] = {}
     columns = (detections[c].to_pylist() for c in ("query_id", "reference_id", "coarse_score", "score"))
@@ -72,35 +79,40 @@ def pairs_of(detections: pa.Table, truth: Truth, noise: str) -> dict[str, list[P
             best[key] = max(known[0], coarse), max(known[1], score)
     pairs: dict[str, list[Pair]] = {name: [] for name in names}
     for (query, reference), (coarse, score) in best.items():
-        pairs[query].append(Pair(reference, reference.startswith(noise), coarse, score))
+        odds = math.log(max(score, SURE) / max(1 - score, SURE))
+        pairs[query].append(Pair(reference, reference.startswith(distractors), coarse, odds))
     return {query: sorted(some, key=lambda p: -p.coarse) for query, some in pairs.items()}
 
 
 class Growth:
-    """Ranks again, with other noise. `pairs`: what a sweep verified of each query, with all real noise there."""
+    """Ranks again, with other distractors. `pairs`: what a sweep verified of each query among all real distractors."""
 
-    def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], noise: Sequence[str], config: Config) -> None:
-        """`noise`: every real noise track, verified for some query or not."""
+    def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], distractors: Sequence[str], config: Config) -> None:
+        """`distractors`: every real distractor, verified for some query or not."""
         self.truth, self.pairs, self.config = truth, pairs, config
         self.relevant = truth.relevant()
-        self.noise = sorted(noise)
-        self.order = np.random.default_rng(0).permutation(len(self.noise))
-        heard = sorted((p.coarse, self._heard(p)) for some in pairs.values() for p in some if p.is_noise)
+        self.distractors = sorted(distractors)
+        self.order = np.random.default_rng(0).permutation(len(self.distractors))
+        heard = sorted((p.coarse, self._heard(p)) for some in pairs.values() for p in some if p.is_distractor)
         self._coarse, self._evidence = (np.array(column) for column in zip(*heard, strict=True))
 
     @property
-    def num_noise(self) -> int:
-        return len(self.noise)
+    def num_distractors(self) -> int:
+        return len(self.distractors)
 
     def _heard(self, pair: Pair) -> float:
         """What verification added to the log-odds of a pair."""
-        score = min(max(pair.score, 1e-9), 1 - 1e-9)
-        return math.log(score / (1 - score)) - self.config.score.coarse * pair.coarse
+        return pair.log_odds - self.config.score.coarse * pair.coarse
+
+    def _prior(self, size: int) -> float:
+        """What the log-odds of every pair gain when there are `size` distractors and not all the real ones."""
+        references = len(self.truth.references)
+        return self.config.score.tries * math.log((references + self.num_distractors) / (references + size))
 
     def with_real(self, size: int) -> Measured:
-        """`size` of the real noise tracks, the same ones and more at the next size."""
-        there = {self.noise[i] for i in self.order[:size]}
-        return self._measured(lambda _: [], there, 1)
+        """`size` of the real distractors, the same ones and more at the next size."""
+        there = {self.distractors[i] for i in self.order[:size]}
+        return self._measured(lambda _: [], there, size, 1)
 
     def with_synthetic(self, size: int, tails: Mapping[str, Tail]) -> Measured:
         """`size` synthetic ones and no real ones."""
@@ -112,16 +124,16 @@ class Growth:
             best = tails[query].best(self.config.search.verify_tracks, size, rng)
             return [Pair(f"synthetic {i}", True, float(c), self._verified(float(c), rng)) for i, c in enumerate(best)]
 
-        return self._measured(drawn, set(), REPEATS if size else 1)
+        return self._measured(drawn, set(), size, REPEATS if size else 1)
 
     def _verified(self, coarse: float, rng: np.random.Generator) -> float:
         at = int(np.searchsorted(self._coarse, coarse))
         near = self._evidence[max(0, at - AS_STRONG) : at + AS_STRONG]
-        return 1 / (1 + math.exp(-(self.config.score.coarse * coarse + float(rng.choice(near)))))
+        return self.config.score.coarse * coarse + float(rng.choice(near))
 
     def best_real(self, size: int, k: int = 1) -> list[float]:
-        """The coarse score of each query's k-th best of so many real noise tracks, where so many were verified."""
-        there = {self.noise[i] for i in self.order[:size]}
+        """The coarse score of each query's k-th best of so many real distractors, where so many were verified."""
+        there = {self.distractors[i] for i in self.order[:size]}
         found = ([p.coarse for p in some if p.reference in there] for some in self.pairs.values())
         return [scores[k - 1] for scores in found if len(scores) >= k]
 
@@ -136,7 +148,7 @@ class Growth:
 
         Best and CALIBRATED_BY-th best of as many as there are real ones then score as these do, on average.
         """
-        size = self.num_noise
+        size = self.num_distractors
         real, drawn = (
             [float(np.mean(of(k))) for k in (1, CALIBRATED_BY)]
             for of in (lambda k: self.best_real(size, k), lambda k: self.best_synthetic(size, tails, k))
@@ -145,22 +157,24 @@ class Growth:
         shift = real[0] - scale * drawn[0]
         return {name: tail.moved(shift, scale) for name, tail in tails.items()}, shift, scale
 
-    def _measured(self, drawn: Callable[[str], list[Pair]], there: set[str], repeats: int) -> Measured:
-        found = [self._once(drawn, there) for _ in range(repeats)]
+    def _measured(self, drawn: Callable[[str], list[Pair]], there: set[str], size: int, repeats: int) -> Measured:
+        found = [self._once(drawn, there, self._prior(size)) for _ in range(repeats)]
         names = [field.name for field in fields(Measured)]
         return Measured(*(float(np.mean([getattr(m, name) for m in found])) for name in names))
 
-    def _once(self, drawn: Callable[[str], list[Pair]], there: set[str]) -> Measured:
+    def _once(self, drawn: Callable[[str], list[Pair]], there: set[str], prior: float) -> Measured:
         verified_share, coarse_map, all_map, hard_map, best, labels = [], [], [], [], [], []
-        wrong = 0
+        scores: list[float] = []
+        rights: list[bool] = []
         for query in self.truth.queries:
-            pairs = [p for p in self.pairs[query.name] if not p.is_noise or p.reference in there] + drawn(query.name)
-            pairs = sorted(pairs, key=lambda p: -p.coarse)[: self.config.search.verify_tracks]
+            swept = [p for p in self.pairs[query.name] if not p.is_distractor or p.reference in there]
+            pairs = sorted(swept + drawn(query.name), key=lambda p: -p.coarse)[: self.config.search.verify_tracks]
             relevant = self.relevant[query.name]
-            ranking = {p.reference: p.score for p in pairs}
+            ranking = {p.reference: 1 / (1 + math.exp(-(p.log_odds + prior))) for p in pairs}
+            scores += ranking.values()
+            rights += [name in relevant for name in ranking]
             best.append(max(ranking.values(), default=0.0))
             labels.append(bool(relevant))
-            wrong += sum(s >= self.config.score.threshold and name not in relevant for name, s in ranking.items())
             if not relevant:
                 continue
             verified_share += [float(name in ranking) for name in relevant]
@@ -169,11 +183,14 @@ class Growth:
             if query.groups.get("tier") == "hard":
                 hard_map.append(all_map[-1])
         seconds = sum(query.duration_s or 0.0 for query in self.truth.queries)
+        right, over = np.array(rights), np.array(scores) >= self.config.score.threshold
         return Measured(
             float(np.mean(verified_share)),
             float(np.mean(coarse_map)),
             float(np.mean(all_map)),
             float(np.mean(hard_map)) if hard_map else math.nan,
             metrics.auroc(labels, best),
-            metrics.false_alarms_per_hour(wrong, seconds),
+            float((right & over).sum() / max(1, sum(map(len, self.relevant.values())))),
+            expected_calibration_error(reliability(np.array(scores), right)),
+            metrics.false_alarms_per_hour(int((over & ~right).sum()), seconds),
         )

@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+LEAST_S = 4.0  # of measuring a rate
+
 
 @dataclass
 class Meter:
@@ -47,3 +49,14 @@ def memory_gb() -> float:
         except psutil.Error:
             continue
     return total / 1e9
+
+
+def rate(work: Callable[[], object]) -> float:
+    """Times a second, after one to warm up; the best of runs, for the machine may be doing something else."""
+    work()
+    best, started = float("inf"), time.perf_counter()
+    while time.perf_counter() - started < LEAST_S:
+        at = time.perf_counter()
+        work()
+        best = min(best, time.perf_counter() - at)
+    return 1 / best

@@ -1,4 +1,4 @@
-"""What synthetic noise tracks score in the coarse search, for each query of a benchmark."""
+"""What synthetic distractors score in the coarse search, for each query of a benchmark."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -14,8 +15,8 @@ from asid_core.config import SAMPLE_RATE_HZ, Config, load
 from asid_core.evaluation.truth import Truth, track_name
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch
+from benchmarks.lib.among_distractors import DISTRACTORS, WEIGHTS
 from benchmarks.lib.distractors import Surrogates, Tail, fit_tails
-from benchmarks.lib.noise import NOISE
 from pipelines.search.exact import Blocks, References
 from pipelines.search.features import features_of
 from pipelines.search.identify import Identifier
@@ -25,6 +26,7 @@ from pipelines.store.audio import pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
 DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; at a time; hits a window
+ROWS_PER_TRACK = 1500  # of a synthetic track where rows alone matter
 TRIED, TRIED_QUERIES = 2048, 4  # synthetic tracks that the tail is tried on, for so few queries
 
 
@@ -43,12 +45,12 @@ def searched(
     """The queries, what synthetic distractors score against each, and, for some, what far more of them score."""
     model = fingerprints.load_model(weights, config)
     tracks, references = find_references(catalogue, model, "references/*")
-    noise = noise_vectors(catalogue, references, config)
-    length = round(float(np.mean([len(track) for track in noise])))
+    distractors = distractor_vectors(catalogue, references, config)
+    length = round(float(np.mean([len(track) for track in distractors])))
     wanted = {q.name for q in truth.queries}
     rows = [row for row in tracks.to_pylist() if track_name(row["track_id"]) in wanted]
     queries = list(prepared(catalogue, Identifier(catalogue, model, config, references), config, rows))
-    surrogates = Surrogates(noise, length)
+    surrogates = Surrogates(distractors, length)
     scores = coarse_scores(queries, surrogates, DRAWN, config, references, seed=0)
     some = queries[:: len(queries) // TRIED_QUERIES][:TRIED_QUERIES]
     many = coarse_scores(some, surrogates, TRIED, config, references, seed=1)
@@ -56,19 +58,26 @@ def searched(
 
 
 def tracks_like(catalogue: Catalogue, weights: str, rows: int) -> Surrogates:
-    """Synthetic tracks of so many rows, like the real noise tracks."""
+    """Synthetic tracks of so many rows, like the real distractors."""
     config = load(weights)
     _, references = find_references(catalogue, fingerprints.load_model(weights, config), "references/*")
-    return Surrogates(noise_vectors(catalogue, references, config), rows)
+    return Surrogates(distractor_vectors(catalogue, references, config), rows)
 
 
-def noise_vectors(catalogue: Catalogue, references: References, config: Config) -> list[Tensor]:
-    """Fingerprints [n, dim] of every real noise track."""
+def vectors_like(catalogue: Catalogue, count: int) -> npt.NDArray[np.float32]:
+    """Synthetic rows [count, dim]."""
+    tracks = tracks_like(catalogue, WEIGHTS, ROWS_PER_TRACK)
+    drawn = tracks.draw(-(-count // ROWS_PER_TRACK), torch.Generator().manual_seed(0))
+    return np.ascontiguousarray(drawn[:count].numpy(), np.float32)
+
+
+def distractor_vectors(catalogue: Catalogue, references: References, config: Config) -> list[Tensor]:
+    """Fingerprints [n, dim] of every real distractor."""
     ids = references.tracks["track_id"].to_pylist()
     parts: dict[int, list[Tensor]] = {}
     for block in Blocks(catalogue, references, config.search.silence_db):
         for track in np.unique(block.tracks):
-            if track >= 0 and ids[track].startswith(NOISE):
+            if track >= 0 and ids[track].startswith(DISTRACTORS):
                 parts.setdefault(int(track), []).append(block.vectors[torch.from_numpy(block.tracks == track)])
     return [torch.cat(some) for some in parts.values()]
 

@@ -1,4 +1,4 @@
-"""Noise tracks taken away and added, and the chart of it."""
+"""Distractors taken away and added, and the chart of it."""
 
 import itertools
 import re
@@ -18,7 +18,7 @@ from benchmarks.lib.distractors import fit_tails
 from benchmarks.lib.growth import Growth, Measured, pairs_of
 
 CONFIG = Config(search=SearchConfig(verify_tracks=5), score=ScoreConfig(intercept=-6.0, coarse=1.0, verify=0.0))
-NOISE, REFERENCES, QUERIES = 40, 6, 20
+DISTRACTORS, REFERENCES, QUERIES = 40, 6, 20
 
 
 def truth() -> Truth:
@@ -35,7 +35,7 @@ def detections(true_coarse: float, rng: np.random.Generator) -> pa.Table:
     relevant = truth().relevant()
     rows = []
     for query, right in relevant.items():
-        for name in [*(f"r{i}" for i in range(REFERENCES)), *(f"noise_{i}" for i in range(NOISE))]:
+        for name in [*(f"r{i}" for i in range(REFERENCES)), *(f"distractor_{i}" for i in range(DISTRACTORS))]:
             coarse = true_coarse if name in right else 2 + float(rng.exponential(0.5))
             score = 1 / (1 + np.exp(6 - coarse))
             rows.append({"query_id": query, "reference_id": name, "coarse_score": coarse, "score": score, **fill})
@@ -43,8 +43,8 @@ def detections(true_coarse: float, rng: np.random.Generator) -> pa.Table:
 
 
 def growth(true_coarse: float) -> Growth:
-    pairs = pairs_of(detections(true_coarse, np.random.default_rng(0)), truth(), "noise_")
-    return Growth(truth(), pairs, [f"noise_{i}" for i in range(NOISE)], CONFIG)
+    pairs = pairs_of(detections(true_coarse, np.random.default_rng(0)), truth(), "distractor_")
+    return Growth(truth(), pairs, [f"distractor_{i}" for i in range(DISTRACTORS)], CONFIG)
 
 
 def tails(scale: float = 0.5) -> dict:
@@ -53,9 +53,9 @@ def tails(scale: float = 0.5) -> dict:
     return {f"q{i}": tail for i, tail in enumerate(fitted)}
 
 
-def test_synthetic_noise_of_the_same_statistics_costs_what_real_noise_does() -> None:
+def test_synthetic_distractors_of_the_same_statistics_cost_what_real_ones_do() -> None:
     made = growth(4.5)
-    assert made.num_noise == NOISE
+    assert made.num_distractors == DISTRACTORS
     for size in (10, 40):
         real, synthetic = made.with_real(size), made.with_synthetic(size, tails())
         assert synthetic.map_all == pytest.approx(real.map_all, abs=0.12)
@@ -63,7 +63,7 @@ def test_synthetic_noise_of_the_same_statistics_costs_what_real_noise_does() -> 
         assert np.mean(made.best_synthetic(size, tails())) == pytest.approx(np.mean(made.best_real(size)), abs=0.3)
 
 
-def test_more_noise_never_helps_and_pushes_the_weak_out_of_the_verified() -> None:
+def test_more_distractors_never_help_and_push_the_weak_out_of_the_verified() -> None:
     found = [growth(5.0).with_synthetic(size, tails()) for size in (0, 100, 10_000, 1_000_000)]
     assert found[0].map_all == found[0].recall == 1.0
     assert all(b.map_all <= a.map_all + 0.02 and b.recall <= a.recall + 0.02 for a, b in itertools.pairwise(found))
@@ -83,7 +83,7 @@ def test_scores_that_are_too_low_are_brought_to_the_real_ones() -> None:
         assert np.mean(made.best_synthetic(size, low)) < np.mean(made.best_real(size)) - 1
 
 
-def test_without_noise_real_and_synthetic_are_one() -> None:
+def test_without_distractors_real_and_synthetic_are_one() -> None:
     made = growth(4.0)
     assert made.with_real(0) == made.with_synthetic(0, tails())
     assert (

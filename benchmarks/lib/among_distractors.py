@@ -1,4 +1,4 @@
-"""The benchmark of `make quality` among noise: every other recording of the same music is a reference as well."""
+"""The benchmark of `make quality` among distractors: every other recording of the same music is a reference as well."""
 
 from __future__ import annotations
 
@@ -6,33 +6,41 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from asid_core import config as configs
 from asid_core.evaluation.truth import Truth
-from benchmarks.quality import BACKGROUNDS, BENCH, FOLDERS, is_made
+from benchmarks.lib.quality_bench import BACKGROUNDS, BENCH, FOLDERS, is_made
 from pipelines.evaluate import sweep_bench
 from pipelines.search.sweep import SweepSummary
 from pipelines.store.catalogue import Catalogue
 
 WEIGHTS = "discriminant"
-NOISE = "references/noise_"  # begins the track ids of the noise
+DISTRACTORS = "references/distractor_"  # begins the track ids of distractors
 
 
 def folder_of(argv: Sequence[str] | None, about: str) -> Path | None:
-    """The noisy benchmark of a command line; None where `make quality` has not run, which stderr is told."""
+    """The benchmark with distractors of a command line; None where `make quality` has not run, which stderr is told."""
     parser = argparse.ArgumentParser(description=about.split("\n\n")[0])
-    parser.add_argument("--music", metavar="DIR", type=Path, required=True, help="the folder `make quality` was given")
+    parser.add_argument(
+        "--music",
+        metavar="DIR",
+        type=Path,
+        help="what `make quality` was given; none: it has distractors",
+    )
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="its benchmark")
     args = parser.parse_args(argv)
     if not is_made(args.bench):
         return None
+    if args.music is None:
+        return cast(Path, args.bench)
     place = beside(args.bench)
-    with_noise(args.bench, args.music, place)
+    with_distractors(args.bench, args.music, place)
     return place
 
 
 def catalogue_of(bench: Path) -> Catalogue | None:
-    """The catalogue of the noisy benchmark; None where `make candidates` has not run, which stderr is told."""
+    """The catalogue of the benchmark with distractors; without one it says on stderr to run `make candidates`."""
     place = catalogue_in(beside(bench))
     if not place.is_dir():
         print(f"no catalogue in {place}: run `make -C benchmarks candidates` first", file=sys.stderr)
@@ -41,29 +49,29 @@ def catalogue_of(bench: Path) -> Catalogue | None:
 
 
 def beside(bench: Path) -> Path:
-    """Where the noisy one of a benchmark is."""
-    return bench.with_name(f"{bench.name}-noise")
+    """Where the one with distractors of a benchmark is."""
+    return bench.with_name(f"{bench.name}-distractors")
 
 
 def catalogue_in(place: Path) -> Path:
-    """Where a noisy benchmark has its catalogue."""
+    """Where a benchmark with distractors has its catalogue."""
     return place / f"catalogue-{WEIGHTS}"
 
 
-def with_noise(bench: Path, music: Path, place: Path) -> None:
+def with_distractors(bench: Path, music: Path, place: Path) -> None:
     """A benchmark folder of links: the queries and references of `bench`, and all music that is none of its
     backgrounds.
     """
-    held_out_beds = {path for pattern in BACKGROUNDS for path in music.glob(pattern)}
+    background_files = {path for pattern in BACKGROUNDS for path in music.glob(pattern)}
     others = [
         path
         for folder in sorted(music.iterdir())
         if folder.is_dir() and folder.name not in FOLDERS
         for path in sorted(folder.rglob("*.ogg"))
-        if path not in held_out_beds
+        if path not in background_files
     ]
     links = {place / name / path.name: path for name in ("queries", "references") for path in (bench / name).iterdir()}
-    links |= {place / f"{NOISE}{path.parent.name}_{path.name}": path for path in others}
+    links |= {place / f"{DISTRACTORS}{path.parent.name}_{path.name}": path for path in others}
     for link, target in links.items():
         link.parent.mkdir(parents=True, exist_ok=True)
         if not link.exists():

@@ -1,0 +1,51 @@
+"""The packages of music.csv and their part in the wild benchmarks: whole packages are held apart."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+LIST = Path(__file__).parents[1] / "music.csv"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Packages by what their tracks become in a benchmark, and its size and seed."""
+
+    references: tuple[str, ...]
+    backgrounds: tuple[str, ...]
+    distractors: tuple[str, ...]
+    queries: int
+    seed: int
+
+
+BACKGROUNDS = ("hedgewars-data", "marsshooter-data")
+SPLITS = {
+    "dev": Parts(
+        ("warzone2100-music", "megaglest-data"), ("singularity-music", "marsshooter-data"), ("naev-data",), 72, 2
+    ),
+    "validation": Parts(
+        ("supertuxkart-data", "flare-game"), BACKGROUNDS, ("naev-data", "wesnoth-1.16-music"), 144, 1
+    ),
+    "test": Parts(
+        ("widelands-data", "redeclipse-data"),
+        BACKGROUNDS,
+        ("naev-data", "wesnoth-1.16-music", "warzone2100-music", "megaglest-data", "asc-music"),
+        240,
+        3,
+    ),
+}  # fmt: skip
+
+
+def missing(music: Path, split: str) -> list[str]:
+    """Packages of a split that the folder lacks."""
+    parts = SPLITS[split]
+    wanted = (*parts.references, *parts.backgrounds, *parts.distractors)
+    return [name for name in wanted if not (music / name).is_dir()]
+
+
+def split_of(path: Path = LIST) -> dict[str, str]:
+    """train, validation or test, by package."""
+    with path.open(newline="") as file:
+        return {row["package"]: row["split"] for row in csv.DictReader(file)}

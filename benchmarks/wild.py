@@ -1,0 +1,63 @@
+"""What is found of samples used as producers really use them: the ten wild kinds, on music held out by packages.
+
+`make -C benchmarks music` fetches the music. The benchmark of the split `test` is looked at once, at the end:
+whatever is chosen is chosen on `validation`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.lib.music import SPLITS, missing
+from benchmarks.lib.results import write_section
+from benchmarks.lib.systems import System, scored
+from jobs import cli
+from pipelines.evaluate import comparison
+
+MUSIC = Path("out/music")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--split", choices=tuple(SPLITS), default="validation")
+    parser.add_argument("--music", metavar="DIR", type=Path, default=MUSIC, help="what music.sh fetched")
+    parser.add_argument("--bench", metavar="DIR", type=Path, help="default: out/bench-wild-SPLIT, kept between runs")
+    parser.add_argument("--midi", metavar="DIR", help="scores, for queries that are alike but sample nothing")
+    parser.add_argument("--loops", metavar="DIR", help="loop libraries, for the same")
+    parser.add_argument("--weights", metavar="W", nargs="*", default=["discriminant"], help="none: only make it")
+    args = parser.parse_args(argv)
+    bench = args.bench or Path(f"out/bench-wild-{args.split}")
+    if not (bench / "truth.json").exists() and (code := make(args, bench)):
+        return code
+    command = f"make -C benchmarks wild-{args.split}"
+    for weights in args.weights:
+        system = scored(System(Path(weights).name, Path(weights).name, weights), bench)
+        text = f"{system.reports['all'].to_markdown()}\n{comparison(system.reports, 'stage')}"
+        print(text)
+        write_section(f"Wild benchmark, {args.split}, {system.name}", command, text)
+    return 0
+
+
+def make(args: argparse.Namespace, bench: Path) -> int:
+    """The benchmark of the split; the exit code."""
+    if absent := missing(args.music, args.split):
+        print(f"no folder {absent[0]} in {args.music}: run `make -C benchmarks music` first", file=sys.stderr)
+        return 2
+    parts = SPLITS[args.split]
+    argv = ["--kinds", "wild", "--seed", str(parts.seed), "--queries", str(parts.queries), "--output", str(bench)]
+    for option, packages in (
+        ("--corpus", parts.references),
+        ("--backgrounds", parts.backgrounds),
+        ("--distractors", parts.distractors),
+    ):
+        argv += [option, *(str(args.music / name) for name in packages)]
+    for option, folder in (("--midi", args.midi), ("--loops", args.loops)):
+        argv += [option, folder] if folder else []
+    return cli.main(["bench", "make", *argv])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
