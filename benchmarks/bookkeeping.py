@@ -8,7 +8,6 @@ and all of Ray's processes had together (PSS: shared pages count once).
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -57,10 +56,10 @@ class Swept(Made):
             with detections.part(self.catalogue, plan.sweep_id, number).writing() as stream:
                 pq.write_table(pa.Table.from_pylist(list(self._found(shard, plan.sweep_id)), schema=DETECTIONS), stream)
         of_queries = [[row["track_id"] for row in shard] for shard in shards]
-        detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, of_queries)
-        head = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
-        place = detections.folder(self.catalogue, plan.sweep_id)
-        place.join(detections.HEAD).write_bytes(json.dumps(head).encode())
+        with self.catalogue.writing("benchmark"):
+            detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, of_queries)
+            head = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
+            detections.finish(self.catalogue, head)
         return f"{len(shards):,} parts"
 
     def _found(self, shard: list[dict[str, Any]], sweep_id: str) -> Iterator[dict[str, Any]]:

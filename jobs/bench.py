@@ -88,13 +88,12 @@ def _run(session: Session) -> Outcome:
     from pipelines.evaluate import comparison, evaluate_bench
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
     from pipelines.store.location import Location
 
     args, config = session.args, session.config
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
-    with Lease(catalogue, "bench run"):
+    with catalogue.writing("bench run"):
         found = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     report = found.reports["all"]
     print(report.to_markdown())
@@ -122,12 +121,11 @@ def _fit(session: Session) -> Outcome:
     from pipelines.evaluate import sweep_bench, tries_of_bench
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
 
     args, config = session.args, session.config
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
-    with Lease(catalogue, "bench fit"):
+    with catalogue.writing("bench fit"):
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     tries = tries_of_bench(catalogue, config, session.weights())
     fit = fit_score(swept.detections, truth, config.score.threshold, tries)

@@ -51,14 +51,14 @@ def work(session: Session) -> Outcome:
         )
         catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=session.config.segment)
         start_ray(session.args.ray_address)
-        segmented, swept = run.main_job(session, str(folder / "music"), catalogue)
-    planted, alarms = compare(swept.detections, truth, session.args.min_score or 0.0)
+        done = run.main_job(session, str(folder / "music"), catalogue)
+    planted, alarms = compare(done.swept.detections, truth, session.args.min_score or 0.0)
     print(tables.aligned([line(p) for p in planted], COLUMNS))
     print(verdict(alarms))
     right = sum(p.found(WITHIN_S) for p in planted)
     counts = f"{right} of {len(planted)} samples at rank 1 and within {WITHIN_S:g} s, {len(alarms)} false alarms"
     code = command.DONE if right >= WANTED and not alarms else command.FAILED
-    return Outcome(session.summary(counts, segmented.audio_s), code)
+    return Outcome(session.summary(counts, done.segmented.audio_s), code)
 
 
 @contextlib.contextmanager

@@ -18,12 +18,10 @@ def work(session: Session) -> Outcome:
     from pipelines.fingerprint.embed import embed
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
 
     catalogue = Catalogue(session.args.catalogue)
     start_ray(session.args.ray_address)
-    with Lease(catalogue, "embed"):
-        found = embed(catalogue, session.config, session.weights(), session.progress)
+    found = embed(catalogue, session.config, session.weights(), session.progress)
     return Outcome(session.summary(str(found), found.audio_s))
 
 

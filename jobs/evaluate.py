@@ -28,14 +28,13 @@ def work(session: Session) -> Outcome:
     from pipelines.evaluate import comparison, evaluate_annotations
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
     from pipelines.store.location import Location
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
     try:
-        with Lease(catalogue, "evaluate"):  # its sweep is kept in the catalogue
+        with catalogue.writing("evaluate"):  # its sweep is kept in the catalogue
             found = evaluate_annotations(
                 args.annotations,
                 catalogue,

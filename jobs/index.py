@@ -15,15 +15,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
-    from pipelines.runtime import start_ray
     from pipelines.search.index import index
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
 
     catalogue = Catalogue(session.args.catalogue)
-    start_ray(session.args.ray_address)
-    with Lease(catalogue, "index"):
-        found = index(catalogue, session.config, session.progress)
+    found = index(catalogue, session.config, session.progress)
     return Outcome(session.summary(str(found)))
 
 

@@ -24,13 +24,11 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.report.findings import findings_of
-    from pipelines.runtime import start_ray
     from pipelines.search.query import query
     from pipelines.store.catalogue import Catalogue
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
-    start_ray(args.ray_address)
     found, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
     for file, error in unreadable.items():
         print(f"asid query: {file}: {error}", file=sys.stderr)

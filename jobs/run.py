@@ -11,8 +11,7 @@ from jobs import command, segment, sweep
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
-    from pipelines.ingest.segment import SegmentSummary
-    from pipelines.search.sweep import SweepSummary
+    from pipelines.run import RunSummary
     from pipelines.store.catalogue import Catalogue
 
 
@@ -25,29 +24,32 @@ def options(parser: argparse.ArgumentParser) -> None:
 def work(session: Session) -> Outcome:
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
 
     args = session.args
     catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
     start_ray(args.ray_address)
-    with Lease(catalogue, "run"):
-        segmented, swept = main_job(session, args.corpus, catalogue)
-    counts = f"{segment.counts(segmented)}, {sweep.show(session, catalogue, swept.detections)}"
-    code = segment.exit_code(session, segmented)
-    return Outcome(session.summary(counts, segmented.audio_s), code, to_stderr=args.format != "table")
+    done = main_job(session, args.corpus, catalogue)
+    counts = f"{segment.counts(done.segmented)}, {sweep.show(session, catalogue, done.swept.detections)}"
+    code = segment.exit_code(session, done.segmented)
+    return Outcome(session.summary(counts, done.segmented.audio_s), code, to_stderr=args.format != "table")
 
 
-def main_job(session: Session, corpus: str, catalogue: Catalogue) -> tuple[SegmentSummary, SweepSummary]:
-    """The four stages in order."""
-    from pipelines.fingerprint import embed
-    from pipelines.ingest import segment as segmenting
-    from pipelines.search import index
+def main_job(session: Session, corpus: str, catalogue: Catalogue) -> RunSummary:
+    """The four stages in order, with the options of this verb."""
+    from pipelines.run import run
 
-    config = session.config
-    segmented = segmenting.segment(corpus, catalogue, config, session.progress)
-    embed.embed(catalogue, config, session.weights(), session.progress)
-    index.index(catalogue, config, session.progress)
-    return segmented, sweep.as_asked(session, catalogue)
+    args = session.args
+    return run(
+        corpus,
+        catalogue,
+        session.config,
+        session.weights(),
+        queries=args.queries,
+        references=args.references,
+        min_score=args.min_score,
+        new_only=args.new_only,
+        progress=session.progress,
+    )
 
 
 VERB = Verb(

@@ -27,12 +27,10 @@ def work(session: Session) -> Outcome:
     from pipelines.ingest.segment import segment
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
 
     catalogue = Catalogue(session.args.catalogue, create=True, geometry=session.config.segment)
     start_ray(session.args.ray_address)
-    with Lease(catalogue, "segment"):
-        found = segment(session.args.corpus, catalogue, session.config, session.progress)
+    found = segment(session.args.corpus, catalogue, session.config, session.progress)
     return Outcome(session.summary(counts(found), found.audio_s), exit_code(session, found))
 
 

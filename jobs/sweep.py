@@ -13,7 +13,6 @@ from jobs.command import Outcome, Session, Verb
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.search.sweep import SweepSummary
     from pipelines.store.catalogue import Catalogue
 
 
@@ -35,24 +34,13 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from pipelines.runtime import start_ray
+    from pipelines.search.sweep import sweep
     from pipelines.store.catalogue import Catalogue
-    from pipelines.store.lease import Lease
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
-    with Lease(catalogue, "sweep"):
-        found = as_asked(session, catalogue)
-    counts = show(session, catalogue, found.detections)
-    return Outcome(session.summary(f"sweep {found.sweep_id}: {counts}"), to_stderr=args.format != "table")
-
-
-def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
-    """The sweep that this verb's options ask for."""
-    from pipelines.search.sweep import sweep
-
-    args = session.args
-    return sweep(
+    found = sweep(
         catalogue,
         session.config,
         session.weights(),
@@ -62,6 +50,8 @@ def as_asked(session: Session, catalogue: Catalogue) -> SweepSummary:
         progress=session.progress,
         new_only=args.new_only,
     )
+    counts = show(session, catalogue, found.detections)
+    return Outcome(session.summary(f"sweep {found.sweep_id}: {counts}"), to_stderr=args.format != "table")
 
 
 def show(session: Session, catalogue: Catalogue, detections: pa.Table) -> str:

@@ -21,11 +21,9 @@ from asid_core.evaluation.occurrences import Rates, rates
 from asid_core.evaluation.report import Report, plain
 from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Clip, read_annotations, read_authors_clips
 from asid_core.evaluation.truth import Truth, read_truth, track_name
-from pipelines.fingerprint.embed import embed
-from pipelines.ingest.segment import segment
+from pipelines.run import run
 from pipelines.runtime import Progress
 from pipelines.search.clips import identify_clips
-from pipelines.search.index import index
 from pipelines.search.sweep import SweepSummary, find_references, sweep
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.fingerprints import load_model
@@ -72,12 +70,10 @@ def sweep_bench(
     benchmark.
     """
     truth = read_truth(directory / "truth.json")
-    segmented = segment(str(directory), catalogue, config, progress)
-    if segmented.rejects + segmented.rejected_before:
-        log.warning("tracks of the benchmark were refused and count as not found: asid rejects tells why")
-    embed(catalogue, config, weights, progress)
-    index(catalogue, config, progress)
-    return truth, sweep(catalogue, config, weights, QUERIES, REFERENCES, min_score=0.0, progress=progress)
+    done = run(str(directory), catalogue, config, weights, QUERIES, REFERENCES, min_score=0.0, progress=progress)
+    if done.segmented.rejects + done.segmented.rejected_before:
+        log.warning("tracks of the benchmark were refused and count as not found: asid rejects lists the reasons")
+    return truth, done.swept
 
 
 def tries_of_bench(catalogue: Catalogue, config: Config, weights: str) -> int:

@@ -10,15 +10,13 @@ from dataclasses import dataclass
 
 from asid_core.config import Config
 from asid_core.plain_values import to_dict
-from pipelines.fingerprint.embed import embed
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.ingest.segment import SegmentSummary, segment
+from pipelines.run import embed_and_sweep
 from pipelines.runtime import Progress
-from pipelines.search.index import index
-from pipelines.search.sweep import SweepSummary, sweep
+from pipelines.search.sweep import SweepSummary
 from pipelines.store import maintenance
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
-from pipelines.store.lease import Lease
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ def reindex(
     catalogue, CatalogueError where more than the share `max_removed` of the tracks would go, CorpusError.
     """
     started = time.monotonic()
-    with Lease(catalogue, STAGE) as lease:
+    with catalogue.writing(STAGE):
         before = catalogue.live()
         gone = _gone(
             Corpus(corpus_uri, config.segment.follow_links), before, catalogue.rejects()["track_id"].to_pylist()
@@ -76,20 +74,15 @@ def reindex(
                 "If they are really gone, --max-removed 1 takes them out"
             )
         segmented = segment(corpus_uri, catalogue, config, progress)
-        lease.check()
         run_id = new_run_id(STAGE)
         catalogue.delete_tracks(removed)
         catalogue.withdraw_rejects(run_id, sorted(gone - before.keys()))
         renamed = maintenance.apply_renames(catalogue)
-        lease.check()
         after = catalogue.live()
         embedded, swept = 0, None
         if after:
-            embedded = embed(catalogue, config, weights, progress).tracks
-            lease.check()
-            index(catalogue, config, progress)
-            swept = sweep(catalogue, config, weights, progress=progress, new_only=True)
-            lease.check()
+            done, swept = embed_and_sweep(catalogue, config, weights, new_only=True, progress=progress)
+            embedded = done.tracks
         maintenance.clean_versions(catalogue, grace_s)
         parts, _ = maintenance.delete_orphans(catalogue, grace_s)
         maintenance.collect_sweeps(catalogue, grace_s)

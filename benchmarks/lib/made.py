@@ -36,7 +36,8 @@ class Made:
     def write_tracks(self) -> None:
         for start in range(0, len(self.names), 20_000):
             rows = [self._track(n, self.names[n]) for n in range(start, min(start + 20_000, len(self.names)))]
-            self.catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+            with self.catalogue.writing("benchmark"):
+                self.catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
 
     def _track(self, number: int, name: str) -> dict[str, Any]:
         file = self.corpus / name
@@ -48,12 +49,14 @@ class Made:
 
     def write_fingerprints(self, vectors: Vectors) -> None:
         name, dim = fingerprints.table_name(self.model_id), self.model.dim
-        fingerprints.create(self.catalogue, name, dim)
+        with self.catalogue.writing("benchmark"):
+            seen = fingerprints.create(self.catalogue, name, dim).version
         written: list[str] = []
         for start in range(0, len(self.names), TRACKS_PER_PART):
             part = self._rows(start, vectors(start, min(TRACKS_PER_PART, len(self.names) - start)))
             written += fingerprints.write_fragments(self.catalogue, name, dim, [part])
-        fingerprints.append(self.catalogue, name, written, [])
+        with self.catalogue.writing("benchmark"):
+            fingerprints.append(self.catalogue, name, written, self.names, seen)
 
     def _rows(self, start: int, vectors: npt.NDArray[np.float32]) -> pa.RecordBatch:
         tracks, windows, dim = vectors.shape

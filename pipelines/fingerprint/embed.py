@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +14,7 @@ import pyarrow as pa
 from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
+from pipelines.driver import Stage, cpus, drive, map_blocks
 from pipelines.fingerprint.embed_actor import TRACKS, Embedder
 from pipelines.runtime import Progress
 from pipelines.store import fingerprints
@@ -24,13 +23,8 @@ from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "embed"
-# Tracks given to Ray Data at once: bounds the driver's memory; each wave loads the model anew, some seconds
-WAVE_TRACKS = 20_000
 # A call of an actor; more tracks make larger fragments, fewer of them keep every actor busy to the end
-TRACKS_PER_CALL, CALLS_AN_ACTOR = 16, 16
-# Of a call whose actor died; Ray's default is for ever. Until a lost node is known to be lost, some 20 s, Ray tries its
-# actors again and again: two tries were gone in five
-CALL_RETRIES = 30
+TRACKS_PER_CALL, CALLS_PER_ACTOR = 16, 16
 
 
 @dataclass(frozen=True)
@@ -62,35 +56,39 @@ def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress
     is done by then is committed first.
     """
     catalogue.check_geometry(config.segment)
-    run = _Run(catalogue, config, fingerprints.load_model(weights, config), progress)
-    outcome = "failed"
-    try:
-        todo = run.todo()
-        while wave := list(itertools.islice(todo, WAVE_TRACKS)):
-            run.work(wave)
-        outcome = "done"
-    finally:
-        run.commit()
-        summary = run.summary()
-        if summary.tracks or outcome == "failed":
-            record = {"verb": STAGE, "outcome": outcome, "config": to_dict(config), "weights": weights}
-            catalogue.record_run(summary.run_id, record | {"counts": dataclasses.asdict(summary)})
+    model = fingerprints.load_model(weights, config)
+    with catalogue.writing(STAGE):
+        run = _Run(catalogue, config, model)
+        outcome = "failed"
+        try:
+            drive(run, progress)
+            outcome = "done"
+        finally:
+            summary = run.summary()
+            if summary.tracks or outcome == "failed":
+                record = {"verb": STAGE, "outcome": outcome, "config": to_dict(config), "weights": weights}
+                catalogue.record_run(summary.run_id, record | {"counts": dataclasses.asdict(summary)})
     log.info("embed: %s", summary)
     return summary
 
 
-class _Run:
+class _Run(Stage[dict[str, Any], dict[str, Any]]):
     """State of one run in the driver: what is there, what waits to be committed, what was counted."""
 
-    def __init__(self, catalogue: Catalogue, config: Config, model: Fingerprinter, progress: Progress | None) -> None:
-        self._catalogue, self._config, self._model, self._progress = catalogue, config, model, progress
+    name = STAGE
+
+    def __init__(self, catalogue: Catalogue, config: Config, model: Fingerprinter) -> None:
+        self._catalogue, self._model = catalogue, model
+        self.commit_items = config.segment.commit_tracks
         self._started = time.monotonic()
         self._run_id, self._dtype = new_run_id(STAGE), "float32"
-        self._name = fingerprints.table_name(model.model_id)
+        self._table = fingerprints.table_name(model.model_id)
         self._live = catalogue.live()
         self._done: set[str] = set()
         self._stale: set[str] = set()
-        for track_id, content_hash in fingerprints.embedded(catalogue.table(self._name)):
+        table = catalogue.table(self._table)
+        self._seen = table.version if table is not None else 0  # the version of the table that _done is of
+        for track_id, content_hash in fingerprints.embedded(table):
             if self._live.get(track_id) == content_hash:
                 self._done.add(track_id)
             else:
@@ -115,37 +113,18 @@ class _Run:
                 if self._live[row["track_id"]] == row["content_hash"]:
                     yield row
 
-    def work(self, tracks: list[dict[str, Any]]) -> None:
-        """Run one wave through Ray Data; results come as calls end."""
-        import ray.data
+    def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows of OUTCOMES in the order of the tracks. Each wave loads the model anew, some seconds."""
+        import ray
 
-        fingerprints.create(self._catalogue, self._name, self._model.dim)
-        resources = ray.cluster_resources()
-        gpus = int(resources.get("GPU", 0))
-        actors = max(1, gpus or int(resources.get("CPU", 1)))
-        size = max(1, min(TRACKS_PER_CALL, len(tracks) // (actors * CALLS_AN_ACTOR)))
-        calls = [pa.Table.from_pylist(tracks[i : i + size], schema=TRACKS) for i in range(0, len(tracks), size)]
-        actors = min(actors, len(calls))
-        with warnings.catch_warnings():
-            # Ray 2.60 has no other place to say how often a call may be lost; it warns that 2.64 will
-            warnings.simplefilter("ignore", DeprecationWarning)
-            data = ray.data.from_arrow(calls)
-            data.context.execution_options.preserve_order = True
-            outcomes = data.map_batches(
-                Embedder,
-                batch_size=None,  # a block is a call's tracks
-                batch_format="pyarrow",
-                fn_constructor_args=(ray.put(self._model), self._catalogue.location.uri),
-                compute=ray.data.ActorPoolStrategy(size=actors),
-                num_cpus=1,
-                num_gpus=1 if gpus else None,
-                max_task_retries=CALL_RETRIES,
-            )
-        for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for row in batch.to_pylist():
-                self._take(row)
+        fingerprints.create(self._catalogue, self._table, self._model.dim)
+        actors = int(ray.cluster_resources().get("GPU", 0)) or cpus()
+        size = max(1, min(TRACKS_PER_CALL, len(items) // (actors * CALLS_PER_ACTOR)))
+        blocks = [pa.Table.from_pylist(items[i : i + size], schema=TRACKS) for i in range(0, len(items), size)]
+        arguments = (ray.put(self._model), self._catalogue.location.uri)
+        return map_blocks(Embedder, blocks, actors, fn_constructor_args=arguments)
 
-    def _take(self, outcome: dict[str, Any]) -> None:
+    def take(self, outcome: dict[str, Any]) -> None:
         self._fragments += outcome["fragments"]
         self._waiting += outcome["track_ids"]
         self._counts["tracks"] += len(outcome["track_ids"])
@@ -153,18 +132,21 @@ class _Run:
         self._counts["not_finite"] += outcome["not_finite"]
         self._audio_s += outcome["audio_s"]
         self._dtype = outcome["dtype"]
-        if len(self._waiting) >= self._config.segment.commit_tracks:
-            self.commit()
-        if self._progress is not None:
-            done, total = self._already + self._counts["tracks"], len(self._live)
-            self._progress({"stage": STAGE, "done": done, "total": total, "audio_s": self._audio_s})
+
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     def commit(self) -> None:
-        """Make what has come so far visible."""
-        if self._fragments:
-            stale = [track_id for track_id in self._waiting if track_id in self._stale]
-            fingerprints.append(self._catalogue, self._name, self._fragments, stale)
-        self._fragments, self._waiting = [], []
+        """Make what has come so far visible; tracks whose audio changed lose their old rows first."""
+        # taken first: a commit that Ctrl-C interrupts may have been done, and is not to be done twice
+        fragments, self._fragments = self._fragments, []
+        track_ids, self._waiting = self._waiting, []
+        self._catalogue.delete(self._table, "track_id", [t for t in track_ids if t in self._stale])
+        if fragments:
+            self._seen = fingerprints.append(self._catalogue, self._table, fragments, track_ids, self._seen)
+
+    def counts(self) -> dict[str, Any]:
+        return {"done": self._already + self._counts["tracks"], "total": len(self._live), "audio_s": self._audio_s}
 
     def summary(self) -> EmbedSummary:
         if zeroed := self._counts["not_finite"]:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import logging
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -19,6 +17,7 @@ from asid_core.config import Config
 from asid_core.plain_text import shown
 from asid_core.plain_values import to_dict
 from asid_core.schema import TRACKS
+from pipelines.driver import WAVE, Stage, drive, map_blocks
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.ingest.decoding import READER
 from pipelines.ingest.segment_task import FILES, STAGE, reject_row, segment_batch
@@ -30,10 +29,6 @@ __all__ = ["SegmentSummary", "read_segments", "segment"]
 
 log = logging.getLogger(__name__)
 
-# Files given to Ray Data at once: bounds the driver's memory; a wave's last tasks idle some seconds in an hour
-WAVE_FILES = 20_000
-# A task whose Ray worker dies (out of memory, a lost node) is tried this often again; Ray's default is for ever
-TASK_RETRIES = 2
 FILE_COLUMNS = ("uri", "size_bytes", "version", "title", "artist", "year", "isrc")
 
 
@@ -82,20 +77,19 @@ def segment(
     """
     catalogue.check_geometry(config.segment)
     corpus = Corpus(corpus_uri, config.segment.follow_links)
-    run = _Run(corpus, catalogue, config, progress, reader)
-    outcome = "failed"
-    try:
-        todo = run.todo()
-        while wave := list(itertools.islice(todo, WAVE_FILES)):
-            run.work(wave)
-        outcome = "done"
-    finally:
-        run.commit()
-        summary = run.summary()
-        if summary.tracks or summary.refreshed or summary.rejects:
-            record = {"verb": STAGE, "corpus": corpus.location.uri, "outcome": outcome, "config": to_dict(config)}
-            versions = {name: metadata.version(name) for name in ("ray", "pylance", "pyarrow", "av", "soundfile")}
-            catalogue.record_run(run.run_id, record | {"versions": versions, "counts": dataclasses.asdict(summary)})
+    with catalogue.writing(STAGE):
+        run = _Run(corpus, catalogue, config, reader)
+        outcome = "failed"
+        try:
+            drive(run, progress)
+            outcome = "done"
+        finally:
+            summary = run.summary()
+            if summary.tracks or summary.refreshed or summary.rejects:
+                record = {"verb": STAGE, "corpus": corpus.location.uri, "outcome": outcome, "config": to_dict(config)}
+                versions = {name: metadata.version(name) for name in ("ray", "pylance", "pyarrow", "av", "soundfile")}
+                record |= {"versions": versions, "counts": dataclasses.asdict(summary)}
+                catalogue.record_run(run.run_id, record)
     log.info("segment: %s", summary)
     return summary
 
@@ -105,15 +99,15 @@ def _stamp(file: dict[str, Any]) -> bytes:
     return hashlib.blake2b(repr([file[key] for key in FILE_COLUMNS]).encode(), digest_size=8).digest()
 
 
-class _Run:
+class _Run(Stage[dict[str, Any], dict[str, Any]]):
     """State of one run in the driver: what is known, what waits to be committed, what was counted."""
 
-    def __init__(
-        self, corpus: Corpus, catalogue: Catalogue, config: Config, progress: Progress | None, reader: str
-    ) -> None:
+    name = STAGE
+
+    def __init__(self, corpus: Corpus, catalogue: Catalogue, config: Config, reader: str) -> None:
         self.run_id = new_run_id(STAGE)
-        self._corpus, self._catalogue, self._config = corpus, catalogue, config
-        self._progress, self._reader = progress, reader
+        self.commit_items = config.segment.commit_tracks
+        self._corpus, self._catalogue, self._config, self._reader = corpus, catalogue, config, reader
         self._started = time.monotonic()
         self._total: int | None = None  # known once the last wave has been listed
         self._counts = {"tracks": 0, "already": 0, "refreshed": 0, "rejects": 0, "rejected_before": 0}
@@ -145,32 +139,15 @@ class _Run:
                 continue
             yield file | {"known_hash": content_hash}
 
-    def work(self, files: list[dict[str, Any]]) -> None:
-        """Run one wave through Ray Data; results come as tasks end."""
-        import ray.data
-
-        self._total = sum(self._counts.values()) + len(files) if len(files) < WAVE_FILES else None
+    def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows of OUTCOMES, as tasks end."""
+        self._total = sum(self._counts.values()) + len(items) if len(items) < WAVE else None
         size = self._config.segment.files_per_task
-        tables = [pa.Table.from_pylist(files[i : i + size], schema=FILES) for i in range(0, len(files), size)]
+        blocks = [pa.Table.from_pylist(items[i : i + size], schema=FILES) for i in range(0, len(items), size)]
         options = {"catalogue_uri": self._catalogue.location.uri, "run_id": self.run_id, "reader": self._reader}
-        with warnings.catch_warnings():
-            # Ray 2.60 has no other place to say how often a task may die; it warns that 2.64 will
-            warnings.simplefilter("ignore", DeprecationWarning)
-            outcomes = ray.data.from_arrow(tables).map_batches(
-                segment_batch,
-                batch_size=None,  # a block is a task's files
-                batch_format="pyarrow",
-                fn_kwargs=options | {"config": self._config.segment},
-                max_retries=TASK_RETRIES,
-            )
-        for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-            for row in batch.to_pylist():
-                self._take(row)
-            if len(self._tracks) + len(self._same) + len(self._rejects) >= self._config.segment.commit_tracks:
-                self.commit()
-            self._tell()
+        return map_blocks(segment_batch, blocks, fn_kwargs=options | {"config": self._config.segment})
 
-    def _take(self, outcome: dict[str, Any]) -> None:
+    def take(self, outcome: dict[str, Any]) -> None:
         if outcome["track"]:
             self._tracks.append(outcome["track"])
             self._counts["tracks"] += 1
@@ -197,6 +174,9 @@ class _Run:
         self._rejects.append(row)
         log.info("refused %s: %s", shown(row["track_id"]), row["error"])
 
+    def waiting(self) -> int:
+        return len(self._tracks) + len(self._same) + len(self._rejects)
+
     def commit(self) -> None:
         """Make what has come so far visible. A refused file's earlier track goes: the id is in one table, not both."""
         self._catalogue.write_rejects(self.run_id, self._rejects)
@@ -210,12 +190,10 @@ class _Run:
         self._catalogue.withdraw_rejects(self.run_id, accepted)
         self._tracks, self._same, self._rejects = [], [], []
 
-    def _tell(self) -> None:
-        if self._progress is not None:
-            done = sum(self._counts.values())
-            rejects = self._counts["rejects"] + self._counts["rejected_before"]
-            event = {"stage": STAGE, "done": done, "total": self._total, "rejects": rejects}
-            self._progress(event | {"audio_s": self._audio_s})
+    def counts(self) -> dict[str, Any]:
+        rejects = self._counts["rejects"] + self._counts["rejected_before"]
+        done = sum(self._counts.values())
+        return {"done": done, "total": self._total, "rejects": rejects, "audio_s": self._audio_s}
 
     def summary(self) -> SegmentSummary:
         seconds = time.monotonic() - self._started

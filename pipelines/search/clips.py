@@ -12,6 +12,7 @@ from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.evaluation.sample100 import Clip
 from asid_core.evaluation.truth import track_name
 from asid_core.schema import DETECTIONS
+from pipelines.driver import Stage, cpus, drive, run_tasks
 from pipelines.runtime import Progress
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
@@ -21,6 +22,8 @@ from pipelines.store.catalogue import Catalogue
 
 SWEEP_ID = "cuts"  # of the rows: they are not kept
 TASKS_PER_CPU = 4
+
+TrackClips = tuple[dict[str, Any], list[Clip]]  # a row of the track table, and what is cut from that track
 
 
 def identify_clips(
@@ -36,8 +39,6 @@ def identify_clips(
     `references`: a glob, as for a sweep. A cut that reaches past its track's end is what there is of it. Needs a
     running Ray. Raises CatalogueError where there are no fingerprints.
     """
-    import ray
-
     model = fingerprints.load_model(weights, config)
     tracks, known = find_references(catalogue, model, references)
     rows = {track_name(row["track_id"]): row for row in tracks.to_pylist()}
@@ -45,29 +46,41 @@ def identify_clips(
     for cut in {cut.name: cut for cut in cuts}.values():
         if cut.track in rows:
             by_track.setdefault(cut.track, []).append(cut)
-    shards = _shards([(rows[name], some) for name, some in by_track.items()])
-    shared = [ray.put((model, config, known))]
-    task = ray.remote(num_cpus=1, max_retries=2)(cuts_shard)
-    running = {task.remote(catalogue.location.uri, shard, shared): len(shard) for shard in shards}
-    done, found = 0, []
-    while running:
-        (ended,), _ = ray.wait(list(running))
-        done += running.pop(ended)
-        found.append(ray.get(ended))
-        if progress is not None:
-            progress({"stage": "cuts", "done": done, "total": len(by_track)})
-    return pa.concat_tables([DETECTIONS.empty_table(), *found])
+    stage = _Clips(catalogue, (model, config, known), [(rows[name], some) for name, some in by_track.items()])
+    drive(stage, progress)
+    return pa.concat_tables([DETECTIONS.empty_table(), *stage.detections])
 
 
-def _shards(work: list[tuple[dict[str, Any], list[Clip]]]) -> list[list[tuple[dict[str, Any], list[Clip]]]]:
-    """Tracks with their cuts, so many to a task that no core waits long for the last one."""
-    import ray
+class _Clips(Stage[list[TrackClips], tuple[int, pa.Table]]):
+    """The driver's part: tracks are dealt to tasks, so many that no core waits long for the last one."""
 
-    count = min(len(work), max(1, TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))))
-    return [work[i::count] for i in range(count)]
+    name = "cuts"
+
+    def __init__(self, catalogue: Catalogue, shared: tuple[Any, ...], work: list[TrackClips]) -> None:
+        self._catalogue, self._shared, self._work = catalogue, shared, work
+        self._tracks = 0
+        self.detections: list[pa.Table] = []
+
+    def todo(self) -> list[list[TrackClips]]:
+        count = min(len(self._work), TASKS_PER_CPU * cpus())
+        return [self._work[i::count] for i in range(count)]
+
+    def submit(self, items: list[list[TrackClips]]) -> Iterator[tuple[int, pa.Table]]:
+        import ray
+
+        shared = [ray.put(self._shared)]
+        arguments = ((self._catalogue.location.uri, tracks, shared) for tracks in items)
+        return ((len(items[at]), rows) for at, rows in run_tasks(cuts_shard, arguments))
+
+    def take(self, outcome: tuple[int, pa.Table]) -> None:
+        self._tracks += outcome[0]
+        self.detections.append(outcome[1])
+
+    def counts(self) -> dict[str, Any]:
+        return {"done": self._tracks, "total": len(self._work)}
 
 
-def cuts_shard(uri: str, work: Sequence[tuple[dict[str, Any], list[Clip]]], shared: list[Any]) -> pa.Table:
+def cuts_shard(uri: str, work: Sequence[TrackClips], shared: list[Any]) -> pa.Table:
     """A Ray task: identify the cuts of some tracks (rows of the track table). shared: one ObjectRef, as in a sweep."""
     import ray
 

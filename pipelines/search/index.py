@@ -63,20 +63,22 @@ def index(catalogue: Catalogue, config: Config, progress: Progress | None = None
     started = time.monotonic()
     tables = fingerprints.tables(catalogue)
     found = []
-    for number, name in enumerate(tables, start=1):
-        found.append(_index(catalogue, name, config))
-        log.info("index: %s", found[-1])
-        if progress is not None:
-            progress({"stage": STAGE, "done": number, "total": len(tables), "unit": "tables"})
-    summary = IndexSummary(tuple(found), time.monotonic() - started)
-    if any(table.compacted or table.built for table in found):
-        record = {"verb": STAGE, "outcome": "done", "counts": dataclasses.asdict(summary)}
-        catalogue.record_run(new_run_id(STAGE), record)
+    with catalogue.writing(STAGE):
+        for number, name in enumerate(tables, start=1):
+            found.append(_index(catalogue, name, config))
+            log.info("index: %s", found[-1])
+            if progress is not None:
+                progress({"stage": STAGE, "done": number, "total": len(tables), "unit": "tables"})
+        summary = IndexSummary(tuple(found), time.monotonic() - started)
+        if any(table.compacted or table.built for table in found):
+            record = {"verb": STAGE, "outcome": "done", "counts": dataclasses.asdict(summary)}
+            catalogue.record_run(new_run_id(STAGE), record)
     return summary
 
 
 def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
     table: Any = catalogue.table(name)
+    catalogue.check_writing()
     compacted = table.optimize.compact_files().fragments_removed > 0  # a scan opens every fragment
     rows = int(table.count_rows())
     model_id = name.removeprefix(fingerprints.PREFIX)
@@ -88,6 +90,7 @@ def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
         )
         return TableIndex(model_id, rows, "exact", compacted=compacted)
     kind = "IVF_FLAT" if rows < FLAT_BELOW_ROWS else "IVF_PQ"
+    catalogue.check_writing()
     built = _build(catalogue, model_id, kind, rows)
     return TableIndex(model_id, rows, kind, recall(catalogue, model_id, config), compacted, built)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import fnmatch
 import functools
 import hashlib
-import itertools
 import json
 import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
@@ -23,6 +22,7 @@ from asid_core.config import Config
 from asid_core.matching.detection import Detection, ranked
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
+from pipelines.driver import Stage, drive, run_tasks
 from pipelines.runtime import Progress
 from pipelines.search import incremental
 from pipelines.search.exact import References
@@ -35,7 +35,6 @@ from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "sweep"
-TASK_RETRIES = 2  # of a task whose Ray worker dies, or that a store does not answer
 TAKEN_OVER_TRACKS = 1024  # of a shard that is only copied: 40 rows each are 40 MB as it passes by
 SHARDS = 64  # at least, where there are tracks enough: a small catalogue keeps every core busy as well, to the end
 LAYOUT = 2  # of what a sweep leaves: one of another layout is no base
@@ -84,20 +83,18 @@ def sweep(
     """
     started = time.monotonic()
     plan = _plan(catalogue, config, fingerprints.load_model(weights, config), queries, references, new_only)
-    place = detections.folder(catalogue, plan.sweep_id)
     shards = 0
-    if not place.join(detections.HEAD).exists():
-        shards = _work(catalogue, config, plan, progress)
-        of_queries = [[row["track_id"] for row in shard] for shard in plan.shards(config)]
-        detections.write_tracks(catalogue, plan.sweep_id, plan.known, of_queries)
-        rows = detections.count(catalogue, plan.sweep_id)
-        seconds = time.monotonic() - started
-        head = {"sweep_id": plan.sweep_id, "model_id": plan.references.model_id, "detections": rows, "seconds": seconds}
-        head |= {"queries": len(plan.queries), "references": plan.references.tracks.num_rows, "weights": weights}
-        head |= {"query_glob": queries, "reference_glob": references, "config": to_dict(config)}
-        head |= {"settings": plan.settings, "base": plan.base.sweep_id if plan.base else None}
-        place.join(detections.HEAD).write_bytes(json.dumps(head, indent=2).encode())
-        catalogue.record_run(new_run_id(STAGE), {"verb": STAGE, "outcome": "done", **head})
+    if not detections.folder(catalogue, plan.sweep_id).join(detections.HEAD).exists():
+        with catalogue.writing(STAGE):
+            work = _Shards(catalogue, config, plan)
+            drive(work, progress)
+            shards = work.left
+            detections.write_tracks(catalogue, plan.sweep_id, plan.known, work.query_ids())
+            head = plan.head() | {"weights": weights, "query_glob": queries, "reference_glob": references}
+            head |= {"config": to_dict(config), "detections": detections.count(catalogue, plan.sweep_id)}
+            head |= {"seconds": time.monotonic() - started}
+            detections.finish(catalogue, head)
+            catalogue.record_run(new_run_id(STAGE), {"verb": STAGE, "outcome": "done", **head})
     threshold = config.score.threshold if min_score is None else min_score
     summary = SweepSummary(
         plan.sweep_id,
@@ -126,6 +123,17 @@ class _Plan:
     known: pa.Table  # track_id, content_hash of everything that has fingerprints
     settings: str  # digest of what decides the result but the tracks
     base: Base | None  # what detections are taken over from
+
+    def head(self) -> dict[str, Any]:
+        """What its sweep.json says of the plan."""
+        return {
+            "sweep_id": self.sweep_id,
+            "model_id": self.references.model_id,
+            "queries": len(self.queries),
+            "references": self.references.tracks.num_rows,
+            "settings": self.settings,
+            "base": self.base.sweep_id if self.base else None,
+        }
 
     def shards(self, config: Config) -> list[list[dict[str, Any]]]:
         """Runs of query tracks, the same ones whenever and wherever the sweep is started again.
@@ -217,52 +225,43 @@ def _reranker_id(model: Fingerprinter) -> str | None:
     return digest.hexdigest()
 
 
-def _work(catalogue: Catalogue, config: Config, plan: _Plan, progress: Progress | None) -> int:
-    """Do the shards that have no part file yet; returns how many. Raises the first error once the others are done."""
-    import ray
+class _Shards(Stage[int, int]):
+    """The driver's part of a sweep. A shard is committed by its task, which writes its part file in one atomic step."""
 
-    shards = plan.shards(config)
-    there = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
-    todo = [n for n in range(len(shards)) if detections.part(catalogue, plan.sweep_id, n).name not in there]
-    lengths_s = [sum(row["duration_s"] for row in shard) for shard in shards]
-    waits = set(todo)
-    done = sum(len(shard) for number, shard in enumerate(shards) if number not in waits)
-    audio_s = sum(length_s for number, length_s in enumerate(lengths_s) if number not in waits)
-    shared = [ray.put((plan.model, config, plan.references, plan.base))]
-    gpus = gpu_share([node["Resources"] for node in ray.nodes() if node["Alive"]])
-    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(sweep_shard)
+    name = STAGE
 
-    def start(number: int) -> Any:
-        return task.remote(catalogue.location.uri, plan.sweep_id, number, shards[number], shared)
+    def __init__(self, catalogue: Catalogue, config: Config, plan: _Plan) -> None:
+        self._catalogue, self._config, self._plan = catalogue, config, plan
+        self._shards = plan.shards(config)
+        self._tracks, self._audio_s = 0, 0.0
+        present = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
+        names = [detections.part(catalogue, plan.sweep_id, number).name for number in range(len(self._shards))]
+        self._todo = [number for number, name in enumerate(names) if name not in present]
+        for number in set(range(len(names))) - set(self._todo):
+            self.take(number)
+        self.left = len(self._todo)
 
-    at_once = 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))  # the next one waits where the last one ends
-    waiting = iter(todo)
-    running = {start(number): number for number in itertools.islice(waiting, at_once)}
-    errors: list[Exception] = []
-    while running:
-        (ended,), _ = ray.wait(list(running))
-        number = running.pop(ended)
-        try:
-            ray.get(ended)
-        except Exception as error:  # whatever it is, the other shards are worth finishing
-            log.error("shard %d failed: %s", number, error)
-            errors.append(error)
-        for following in itertools.islice(waiting, 1):
-            running[start(following)] = following
-        done, audio_s = done + len(shards[number]), audio_s + lengths_s[number]
-        if progress is not None:
-            progress({"stage": STAGE, "done": done, "total": len(plan.queries), "audio_s": audio_s})
-    if errors:
-        raise errors[0]
-    return len(todo)
+    def query_ids(self) -> list[list[str]]:
+        """Of each shard."""
+        return [[row["track_id"] for row in shard] for shard in self._shards]
 
+    def todo(self) -> list[int]:
+        return self._todo
 
-def gpu_share(nodes: Sequence[Mapping[str, float]]) -> float:
-    """What a task of one CPU takes of a GPU, by the resources of the nodes: none if a node with CPUs has no GPU.
+    def submit(self, items: list[int]) -> Iterator[int]:
+        import ray
 
-    Verification, half of a sweep and more, keeps the cores busy: none is to be left out for want of a GPU.
-    """
-    return min((min(1.0, node.get("GPU", 0) / node["CPU"]) for node in nodes if node.get("CPU", 0)), default=0.0)
+        shared = [ray.put((self._plan.model, self._config, self._plan.references, self._plan.base))]
+        uri, sweep_id = self._catalogue.location.uri, self._plan.sweep_id
+        arguments = ((uri, sweep_id, number, self._shards[number], shared) for number in items)
+        return (items[at] for at, _ in run_tasks(sweep_shard, arguments))
+
+    def take(self, outcome: int) -> None:
+        self._tracks += len(self._shards[outcome])
+        self._audio_s += sum(row["duration_s"] for row in self._shards[outcome])
+
+    def counts(self) -> dict[str, Any]:
+        return {"done": self._tracks, "total": len(self._plan.queries), "audio_s": self._audio_s}
 
 
 @dataclass(frozen=True)

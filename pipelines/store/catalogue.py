@@ -1,11 +1,13 @@
-"""The catalogue: all state of a corpus under one URI (DESIGN section 3), and the commit rule.
+"""The catalogue: all state of a corpus under one URI, and the commit rule.
 
-Only the driver commits: two `merge_insert` of the same new key at once may both add it.
+Only the driver commits, and only while it holds the lease: two `merge_insert` of the same new key at once may both add
+it.
 `lance` is imported inside functions: it is not fork-safe and must come after `ray.init`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import secrets
@@ -18,6 +20,8 @@ import pyarrow.parquet as pq
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
+from pipelines.store.errors import CatalogueError
+from pipelines.store.lease import Lease
 from pipelines.store.location import Location
 
 if TYPE_CHECKING:
@@ -28,10 +32,6 @@ log = logging.getLogger(__name__)
 FORMAT = 1
 WITHDRAWN = "withdrawn"  # the stage of a reject row that takes back the earlier ones of its track
 IDS_PER_FILTER = 1000
-
-
-class CatalogueError(RuntimeError):
-    """The catalogue is missing, of another format, or cut otherwise; the message says what to do."""
 
 
 def new_run_id(verb: str) -> str:
@@ -52,7 +52,7 @@ def is_one_of(column: str, values: Sequence[str]) -> str:
 
 
 class Catalogue:
-    """An open catalogue.
+    """An open catalogue. To change it, enter `writing`.
 
     create: make it if it is not there. geometry: how its segments are (to be) cut; an existing catalogue that was
     cut otherwise is refused. Raises CatalogueError.
@@ -60,6 +60,7 @@ class Catalogue:
 
     def __init__(self, uri: str, create: bool = False, geometry: SegmentConfig | None = None) -> None:
         self.location = Location(uri)
+        self._lease: Lease | None = None
         head = self.location.join("catalogue.json")
         if not head.exists():
             if not create:
@@ -94,6 +95,30 @@ class Catalogue:
                 f"{geometry.margin_s:g} s: use the same segment.core_s and segment.margin_s, or a new catalogue"
             )
 
+    # the right to change it
+
+    @contextlib.contextmanager
+    def writing(self, verb: str) -> Iterator[Catalogue]:
+        """`with catalogue.writing("embed"):` holds the lease, renewed by a thread; every commit needs it.
+
+        A block inside another shares its lease, so a job of several stages holds the catalogue throughout. Raises
+        LeaseError where another run holds it.
+        """
+        if self._lease is not None:
+            yield self
+            return
+        with Lease(self.location, verb) as self._lease:
+            try:
+                yield self
+            finally:
+                self._lease = None
+
+    def check_writing(self) -> None:
+        """Called before each commit. Raises LeaseError where the lease was lost, CatalogueError outside `writing`."""
+        if self._lease is None:
+            raise CatalogueError(f"{self.location} is not open for writing: enter Catalogue.writing() first")
+        self._lease.check()
+
     # Lance tables
 
     def table(self, name: str) -> LanceDataset | None:
@@ -114,6 +139,7 @@ class Catalogue:
 
         if not rows.num_rows:
             return
+        self.check_writing()
         table = self.table(name)
         if table is None:
             uri, options = self.location.join(f"{name}.lance").lance()
@@ -128,6 +154,7 @@ class Catalogue:
         if table is None:
             return
         for start in range(0, len(values), IDS_PER_FILTER):
+            self.check_writing()
             table.delete(is_one_of(column, values[start : start + IDS_PER_FILTER]))
 
     # tracks
@@ -174,6 +201,7 @@ class Catalogue:
         """Record files that could not be used (schema.REJECTS)."""
         if not rows:
             return
+        self.check_writing()
         part = self.location.join("rejects", run_id, f"part-{time.time_ns()}-{secrets.token_hex(2)}.parquet")
         with part.writing() as stream:
             pq.write_table(pa.Table.from_pylist(list(rows), schema=REJECTS), stream)
@@ -204,6 +232,7 @@ class Catalogue:
 
     def record_run(self, run_id: str, record: dict[str, Any]) -> None:
         """Write runs/<run_id>.json: what ran, with which config, and how it ended."""
+        self.check_writing()
         text = json.dumps({"run_id": run_id, **record}, indent=2, ensure_ascii=False)
         self.location.join("runs", f"{run_id}.json").write_bytes(text.encode())
 

@@ -100,6 +100,7 @@ def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> p
 
 def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: Sequence[Sequence[str]] = ()) -> None:
     """Record which tracks (columns track_id, content_hash) a sweep knew, and which of them were queries of a shard."""
+    catalogue.check_writing()
     of_query = {track_id: number for number, shard in enumerate(shards) for track_id in shard}
     known = tracks.select(TRACK_COLUMNS)
     numbers = pa.array([of_query.get(track_id) for track_id in known["track_id"].to_pylist()], pa.int32())
@@ -109,6 +110,12 @@ def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: 
         pa.ipc.new_file(stream, known.schema) as file,
     ):
         file.write_table(known)
+
+
+def finish(catalogue: Catalogue, head: dict[str, Any]) -> None:
+    """Write a sweep's sweep.json: all its parts are there, and readers may use it."""
+    catalogue.check_writing()
+    folder(catalogue, head["sweep_id"]).join(HEAD).write_bytes(json.dumps(head, indent=2).encode())
 
 
 def read_tracks(catalogue: Catalogue, sweep_id: str) -> pa.Table:

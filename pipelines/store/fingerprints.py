@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -15,12 +16,13 @@ from asid_core import schema
 from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import ConfigError
-from pipelines.store.catalogue import Catalogue
+from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, CatalogueError, is_one_of
 
 if TYPE_CHECKING:
     from lance import LanceDataset
 
 PREFIX = "fingerprints-"
+COMMIT_TRIES = 5  # only a run without our lease can interfere
 
 
 def load_model(weights: str, config: Config) -> Fingerprinter:
@@ -56,13 +58,16 @@ def embedded(table: LanceDataset | None) -> Iterator[tuple[str, str]]:
             yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
 
 
-def create(catalogue: Catalogue, name: str, dim: int) -> None:
-    """Make the table, empty, if it is not there. Driver only."""
+def create(catalogue: Catalogue, name: str, dim: int) -> LanceDataset:
+    """The table, made empty if it is not there. Driver only."""
     import lance
 
-    if catalogue.table(name) is None:
-        uri, options = catalogue.location.join(f"{name}.lance").lance()
-        lance.write_dataset(schema.fingerprints(dim).empty_table(), uri, storage_options=options)
+    table = catalogue.table(name)
+    if table is not None:
+        return table
+    catalogue.check_writing()
+    uri, options = catalogue.location.join(f"{name}.lance").lance()
+    return lance.write_dataset(schema.fingerprints(dim).empty_table(), uri, storage_options=options)
 
 
 def write_fragments(catalogue: Catalogue, name: str, dim: int, rows: Iterable[pa.RecordBatch]) -> list[str]:
@@ -76,14 +81,47 @@ def write_fragments(catalogue: Catalogue, name: str, dim: int, rows: Iterable[pa
     return [json.dumps(fragment.to_json()) for fragment in written]
 
 
-def append(catalogue: Catalogue, name: str, fragments: list[str], stale: list[str]) -> None:
-    """Make fragments visible in one commit, after the rows of the tracks `stale` are gone. Driver only."""
+def append(catalogue: Catalogue, name: str, fragments: list[str], track_ids: Sequence[str], seen: int) -> int:
+    """Make `fragments`, the rows of `track_ids`, visible in one commit; returns the table's version. Driver only.
+
+    seen: the version of the table in which these tracks have no rows. The commit succeeds only if nobody else has
+    committed meanwhile; where somebody has, the tracks are looked up again. Raises CatalogueError where one of them has
+    rows: another run embedded it.
+    """
+    from lance.commit import CommitConflictError
+
+    for _ in range(COMMIT_TRIES):
+        catalogue.check_writing()
+        table = catalogue.table(name)
+        assert table is not None, "create() makes it"
+        if table.version != seen and (double := next(_present(table, track_ids), None)):
+            raise CatalogueError(f"{name} has fingerprints of {double} already: another run embedded it meanwhile")
+        seen = table.version
+        with contextlib.suppress(CommitConflictError):
+            return _append_to(catalogue, name, table, fragments)
+    raise CatalogueError(f"{name} was changed {COMMIT_TRIES} times during a commit: is another run at work?")
+
+
+def _present(table: LanceDataset, track_ids: Sequence[str]) -> Iterator[str]:
+    """Those of `track_ids` that have rows in this version of the table."""
+    for start in range(0, len(track_ids), IDS_PER_FILTER):
+        wanted = is_one_of("track_id", track_ids[start : start + IDS_PER_FILTER])
+        for batch in table.to_batches(columns=["track_id"], filter=f"window_index = 0 AND {wanted}"):
+            yield from batch.column(0).to_pylist()
+
+
+def _append_to(catalogue: Catalogue, name: str, table: LanceDataset, fragments: list[str]) -> int:
+    """Commit `table` with more fragments. Raises CommitConflictError where it is no longer the newest version.
+
+    Lance lets two Appends to one version both succeed, so this is a Merge, which nothing may precede.
+    """
     import lance
     from lance.fragment import FragmentMetadata
 
-    catalogue.delete(name, "track_id", stale)
-    table = catalogue.table(name)
-    if table is not None and fragments:
-        uri, options = catalogue.location.join(f"{name}.lance").lance()
-        operation = lance.LanceOperation.Append([FragmentMetadata.from_json(text) for text in fragments])
-        lance.LanceDataset.commit(uri, operation, read_version=table.version, storage_options=options)
+    present = [fragment.metadata for fragment in table.get_fragments()]
+    first = max((fragment.id for fragment in present), default=-1) + 1
+    new = [json.dumps(json.loads(text) | {"id": first + number}) for number, text in enumerate(fragments)]
+    merge = lance.LanceOperation.Merge([*present, *map(FragmentMetadata.from_json, new)], table.schema)
+    uri, options = catalogue.location.join(f"{name}.lance").lance()
+    committed = lance.LanceDataset.commit(uri, merge, read_version=table.version, storage_options=options)
+    return int(committed.version)

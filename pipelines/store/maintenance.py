@@ -32,6 +32,7 @@ def apply_renames(catalogue: Catalogue) -> dict[str, str]:
     A track without fingerprints whose audio is that of a track that is gone takes over its rows; rows of tracks that
     are gone or changed are deleted. Holds 200 bytes a track.
     """
+    catalogue.check_writing()
     live = set(catalogue.live().items())
     renamed: dict[str, str] = {}
     for name in fingerprints.tables(catalogue):
@@ -60,13 +61,15 @@ def _rename(catalogue: Catalogue, name: str, ids: dict[Pair, str]) -> None:
             new = pa.array([ids[key] for key in keys], pa.string())
             yield batch.set_column(batch.schema.get_field_index("track_id"), table.schema.field("track_id"), new)
 
-    fingerprints.append(catalogue, name, fingerprints.write_fragments(catalogue, name, dim, rows()), [])
+    written = fingerprints.write_fragments(catalogue, name, dim, rows())
+    fingerprints.append(catalogue, name, written, sorted(ids.values()), table.version)
 
 
 def drop(catalogue: Catalogue, name: str, pairs: Sequence[Pair]) -> None:
     """Delete the fingerprints of these tracks' audio, and of no other audio of theirs."""
     table: Any = catalogue.table(name)
     for start in range(0, len(pairs), IDS_PER_FILTER):
+        catalogue.check_writing()
         table.delete(_is_pair(pairs[start : start + IDS_PER_FILTER]))
 
 
@@ -84,6 +87,7 @@ def clean_versions(catalogue: Catalogue, grace_s: float) -> int:
     for name in ["tracks", *fingerprints.tables(catalogue)]:
         table: Any = catalogue.table(name)
         if table is not None:
+            catalogue.check_writing()
             if name == "tracks":
                 table.optimize.compact_files()
             older = datetime.timedelta(seconds=grace_s)
@@ -102,6 +106,7 @@ def collect_sweeps(catalogue: Catalogue, grace_s: float) -> int:
         files = list(_files(catalogue, f"detections/{sweep_id}"))
         if sweep_id in newest.values() or any(time.time() - written <= grace_s for _, written in files):
             continue
+        catalogue.check_writing()
         # the head first: without it a sweep that is half deleted is one that never ended
         for name, _ in sorted(files, key=lambda file: not file[0].endswith(detections.HEAD)):
             catalogue.location.join(name).delete()
@@ -131,6 +136,7 @@ def delete_orphans(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
     for batch in catalogue.tracks(columns=["segment_files"]):
         segments.difference_update(batch.column(0).flatten().to_pylist())
     rejects = _superseded(catalogue, now - grace_s)
+    catalogue.check_writing()
     for name in [*sorted(segments), *rejects]:  # the oldest first: a withdrawal goes after what it withdraws
         catalogue.location.join(name).delete()
     if segments or rejects:

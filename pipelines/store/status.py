@@ -70,7 +70,7 @@ def status(catalogue: Catalogue) -> Status:
         found=_found(catalogue, sweeps[-1]) if sweeps else {},
         unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else len(live),
         last_run=runs[-1] if runs else None,
-        at_work=lease.holder(catalogue),
+        at_work=lease.holder(catalogue.location),
     )
 
 

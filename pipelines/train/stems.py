@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import posixpath
 import re
-import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -17,8 +15,10 @@ from asid_core.config import Config
 from asid_core.learning.midi import FAMILIES
 from asid_core.learning.separation import pretrained_separator
 from asid_core.signal.formats import AUDIO_SUFFIXES
+from pipelines.driver import Stage, drive, map_blocks
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.runtime import Progress
+from pipelines.store.catalogue import new_run_id
 from pipelines.store.location import Entry, Location, StorageError
 from pipelines.train.render_midi import sound_font
 from pipelines.train.stem_files import StemTables
@@ -32,7 +32,6 @@ Kind = Literal["stems", "mix", "separate", "midi"]
 SEPARATED = ("drums", "bass", "other", "vocals")
 MIXES = ("mix", "mixture")  # lies beside the stems it is the sum of (MUSDB)
 TRACKS_PER_TASK = 4
-TASK_RETRIES = 2
 RENDERINGS = 2  # of a MIDI file: as it is written, and varied
 
 
@@ -67,63 +66,75 @@ def stems(
             f"{tables.location} has the stems {tables.index['names']}, these are {names}: use another --output"
         )
     tables.index["names"] = tables.index["names"] or names
-    todo = [s for s in sources if tables.tracks.get(s["track_id"], {}).get("version") != s["version"]]
-    rejected = tables.index["rejects"]
-    again = [s for s in todo if rejected.get(s["track_id"], {}).get("version") == s["version"]]
-    todo = [s for s in todo if s not in again]
-    counts = {"tracks": 0, "already": len(sources) - len(todo) - len(again), "rejects": len(again), "spans": 0}
-    audio_s = 0.0
-    for outcome in _outcomes(todo, tables, config):
-        audio_s += _take(outcome, tables, counts)
-        if progress is not None:
-            progress({"stage": "stems", "done": counts["tracks"] + counts["rejects"], "total": len(sources)})
-    tables.commit()
-    return StemSummary(**counts, audio_s=audio_s)
+    run = _Run(sources, tables, config)
+    drive(run, progress)
+    return run.summary()
 
 
-def _take(outcome: dict[str, Any], tables: StemTables, counts: dict[str, int]) -> float:
-    track_id, version = outcome["track_id"], outcome["version"]
-    tables.tracks.pop(track_id, None)
-    tables.index["rejects"].pop(track_id, None)
-    if outcome["error"]:
-        tables.index["rejects"][track_id] = {"version": version, **{k: outcome[k] for k in ("error_type", "error")}}
-        log.info("refused %s: %s", track_id, outcome["error"])
-        counts["rejects"] += 1
-        return 0.0
-    tables.tracks[track_id] = {"version": version, "spans": outcome["spans"], "part": outcome["part"]}
-    counts["tracks"] += 1
-    counts["spans"] += outcome["spans"]
-    return float(outcome["audio_s"])
+class _Run(Stage[dict[str, Any], dict[str, Any]]):
+    """State of one run in the driver. Commits are by the minute: each writes the index of all tracks."""
+
+    name = "stems"
+
+    def __init__(self, sources: list[dict[str, Any]], tables: StemTables, config: Config) -> None:
+        self.commit_items = config.segment.commit_tracks
+        self._sources, self._tables, self._config = sources, tables, config
+        rejects = tables.index["rejects"]
+        self._todo = [s for s in sources if not _is(s, tables.tracks) and not _is(s, rejects)]
+        refused = sum(_is(s, rejects) and not _is(s, tables.tracks) for s in sources)
+        already = len(sources) - len(self._todo) - refused
+        self._counts = {"tracks": 0, "already": already, "rejects": refused, "spans": 0}
+        self._audio_s = 0.0
+        self._waiting = 0
+
+    def todo(self) -> list[dict[str, Any]]:
+        return self._todo
+
+    def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """Rows of OUTCOMES, as tasks end."""
+        # neighbours in a listing are of one composer; a part of many mixes better in training
+        count = -(-len(items) // TRACKS_PER_TASK)
+        blocks = [pa.Table.from_pylist(items[i::count], schema=SOURCES) for i in range(count)]
+        options = {"output_uri": self._tables.location.uri, "names": self._tables.index["names"]}
+        options |= {"run_id": new_run_id("stems"), "config": self._config.segment}
+        return map_blocks(stem_batch, blocks, fn_kwargs=options)
+
+    def take(self, outcome: dict[str, Any]) -> None:
+        track_id, version = outcome["track_id"], outcome["version"]
+        self._waiting += 1
+        self._tables.tracks.pop(track_id, None)
+        self._tables.index["rejects"].pop(track_id, None)
+        if outcome["error"]:
+            reason = {key: outcome[key] for key in ("error_type", "error")}
+            self._tables.index["rejects"][track_id] = {"version": version, **reason}
+            log.info("refused %s: %s", track_id, outcome["error"])
+            self._counts["rejects"] += 1
+            return
+        spans = outcome["spans"]
+        self._tables.tracks[track_id] = {"version": version, "spans": spans, "part": outcome["part"]}
+        self._counts["tracks"] += 1
+        self._counts["spans"] += spans
+        self._audio_s += float(outcome["audio_s"])
+
+    def waiting(self) -> int:
+        return self._waiting
+
+    def commit(self) -> None:
+        self._tables.commit()
+        self._waiting = 0
+
+    def counts(self) -> dict[str, Any]:
+        done = sum(self._counts[name] for name in ("tracks", "already", "rejects"))
+        return {"done": done, "total": len(self._sources), "audio_s": self._audio_s}
+
+    def summary(self) -> StemSummary:
+        return StemSummary(**self._counts, audio_s=self._audio_s)
 
 
-def _outcomes(todo: list[dict[str, Any]], tables: StemTables, config: Config) -> Iterator[dict[str, Any]]:
-    """Results (stem_task.OUTCOMES) as tasks end; what has come is committed every minute."""
-    import warnings
-
-    import ray.data
-
-    if not todo:
-        return
-    run_id = f"{time.strftime('%Y%m%dT%H%M%S')}-{uuid.uuid4().hex[:8]}"
-    # neighbours in a listing are of one composer; a part of many mixes better in training
-    blocks = -(-len(todo) // TRACKS_PER_TASK)
-    pieces = [pa.Table.from_pylist(todo[i::blocks], schema=SOURCES) for i in range(blocks)]
-    options = {"output_uri": tables.location.uri, "run_id": run_id, "names": tables.index["names"]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # as in segment: Ray has no other place for max_retries
-        outcomes = ray.data.from_arrow(pieces).map_batches(
-            stem_batch,
-            batch_size=None,
-            batch_format="pyarrow",
-            fn_kwargs=options | {"config": config.segment},
-            max_retries=TASK_RETRIES,
-        )
-    committed = time.monotonic()
-    for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-        yield from batch.to_pylist()
-        if time.monotonic() - committed > 60:
-            tables.commit()
-            committed = time.monotonic()
+def _is(source: dict[str, Any], known: dict[str, dict[str, Any]]) -> bool:
+    """Whether `known` has this track in this version."""
+    version: bool = known.get(source["track_id"], {}).get("version") == source["version"]
+    return version
 
 
 def _sources(uri: str, kind: Kind, tables: StemTables) -> Iterator[dict[str, Any]]:

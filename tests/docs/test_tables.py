@@ -18,7 +18,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("docs")
     catalogue = fake_sweep.make(str(made / "music.asid"))
     reject = {"track_id": "x", "uri": "x", "stage": "segment", "error_type": "DecodeError", "error": "no audio"}
-    catalogue.write_rejects("r", [reject])
+    with catalogue.writing("test"):
+        catalogue.write_rejects("r", [reject])
     return made
 
 

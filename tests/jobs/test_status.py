@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from asid_core import schema
 from jobs import cli
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
-from pipelines.store.lease import Lease
 from tests.pipelines.fake_sweep import add_sweep, detection
 
 SCORES = [(0.9, "sample"), (0.5, "sample"), (0.4, "sample"), (0.99, "duplicate")]
@@ -38,10 +38,11 @@ def _tracks(*rows: dict[str, Any]) -> pa.Table:
 
 
 @pytest.fixture()
-def catalogue(tmp_path: Path) -> Catalogue:
-    made = Catalogue(str(tmp_path / "cat"), create=True)
-    made.commit_tracks(_tracks(_track("a.wav", "a1"), _track("b.wav", "b2")))
-    return made
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    """Open for writing."""
+    with Catalogue(str(tmp_path / "cat"), create=True).writing("test") as made:
+        made.commit_tracks(_tracks(_track("a.wav", "a1"), _track("b.wav", "b2")))
+        yield made
 
 
 def _last(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
@@ -102,10 +103,9 @@ def test_status_of_sweeps(catalogue: Catalogue, capsys: pytest.CaptureFixture[st
     more = pa.Table.from_pylist([_fingerprint("b.wav", "b3", 0)], schema=schema.fingerprints(2))
     catalogue.upsert("fingerprints-m1", more, "fingerprint_id")
     catalogue.delete("fingerprints-m1", "content_hash", ["b2"])
-    with Lease(catalogue, "run"):
-        assert cli.main(argv) == 0
+    assert cli.main(argv) == 0
     out, last = _last(capsys)
-    assert "1 tracks not swept yet" in out and "at work       asid run, process" in out and "--new-only" in last
+    assert "1 tracks not swept yet" in out and "at work       asid test, process" in out and "--new-only" in last
 
 
 def test_status_as_json(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -118,10 +118,10 @@ def test_status_as_json(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 
 
 def test_status_on_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
-    made = Catalogue(f"{s3_bucket}/cat", create=True)
-    made.commit_tracks(_tracks(_track("a.wav", "a1")))
     rows = pa.Table.from_pylist([_fingerprint("a.wav", "a1", 0)], schema=schema.fingerprints(2))
-    made.upsert("fingerprints-m1", rows, "fingerprint_id")
+    with Catalogue(f"{s3_bucket}/cat", create=True).writing("test") as made:
+        made.commit_tracks(_tracks(_track("a.wav", "a1")))
+        made.upsert("fingerprints-m1", rows, "fingerprint_id")
     assert cli.main(["status", "--catalogue", f"{s3_bucket}/cat"]) == 0
     assert "model m1: 1 of 1 tracks\n" in capsys.readouterr().out
 

@@ -91,7 +91,8 @@ def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", 
                         "run_id": "test",
                     }
                 )
-    catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+    with catalogue.writing("test"):
+        catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
     return catalogue
 
 

@@ -55,7 +55,8 @@ def add_tracks(catalogue: Catalogue, tracks: Mapping[str, np.ndarray], **known: 
             }
             row |= {"duration_s": len(samples) / SAMPLE_RATE_HZ, "num_segments": len(segments), "segment_files": [name]}
             rows.append(row | {key: values.get(track_id) for key, values in known.items()})
-    catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+    with catalogue.writing("test"):
+        catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
 
 
 def detection(query: str, reference: str, score: float = 0.9, **more: Any) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_a_corpus_that_is_not_there_takes_nothing_away(case: Case) -> None:
 
 
 def test_two_runs_are_kept_apart(case: Case) -> None:
-    with Lease(case.catalogue, "run"), pytest.raises(LeaseError, match="asid run"):
+    with Lease(case.catalogue.location, "run"), pytest.raises(LeaseError, match="asid run"):
         case.reindex()
 
 
@@ -187,7 +187,8 @@ def test_orphans_go_after_a_grace_time_and_what_is_named_stays(case: Case) -> No
     assert case.catalogue.rejects().num_rows == 0 and list(root.glob("rejects/*/*.parquet"))
     for path in [*root.glob("rejects/*/*"), *root.glob("segments/*/*")]:
         os.utime(path, (0, 0))
-    assert maintenance.delete_orphans(case.catalogue, 1e12) == (0, 0)
+    with case.catalogue.writing("test"):
+        assert maintenance.delete_orphans(case.catalogue, 1e12) == (0, 0)
     case.reindex()
     assert not orphan.exists() and not list(root.glob("rejects/*/*.parquet"))
     assert {str(p.relative_to(root)) for p in root.glob("segments/*/*.parquet")} == named
@@ -200,46 +201,47 @@ def test_sweeps_that_were_overtaken_or_never_ended_go_after_a_grace_time(tmp_pat
         folder.join("part-000000.parquet").write_bytes(b"rows")
         if settings:
             folder.join(detections.HEAD).write_bytes(json.dumps({"sweep_id": name, "settings": settings}).encode())
-    assert maintenance.collect_sweeps(catalogue, 60) == 0
-    for path in (tmp_path / "c/detections").glob("*/*"):
-        os.utime(path, (0, 0))
-    assert maintenance.collect_sweeps(catalogue, 60) == 2
-    assert detections.ids(catalogue) == ["2", "3"] and maintenance.collect_sweeps(catalogue, 60) == 0
+    with catalogue.writing("test"):
+        assert maintenance.collect_sweeps(catalogue, 60) == 0
+        for path in (tmp_path / "c/detections").glob("*/*"):
+            os.utime(path, (0, 0))
+        assert maintenance.collect_sweeps(catalogue, 60) == 2
+        assert detections.ids(catalogue) == ["2", "3"] and maintenance.collect_sweeps(catalogue, 60) == 0
 
 
 def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) -> None:
     """What nobody committed stays for seven days, whatever the grace time: a run may be about to commit it."""
-    catalogue = Catalogue(str(tmp_path / "c"), create=True)
-    for n in range(3):
-        catalogue.commit_tracks(pa.Table.from_pylist([track(f"{n}")], schema=TRACKS))
-    name = fingerprints.table_name("m")
-    fingerprints.create(catalogue, name, 4)
-    fingerprints.write_fragments(catalogue, name, 4, [])
-    row = {"fingerprint_id": "h-0", "track_id": "0", "content_hash": "h", "window_index": 0, "start_s": 0.0}
-    rows = pa.RecordBatch.from_pylist([row | {"level_db": 0.0, "vector": [0.0] * 4}], schema=schema.fingerprints(4))
-    fingerprints.write_fragments(catalogue, name, 4, [rows])  # and killed
-    (orphan,) = (tmp_path / f"c/{name}.lance/data").iterdir()
-    maintenance.clean_versions(catalogue, 0)
-    table = catalogue.table("tracks")
-    assert table is not None and len(table.get_fragments()) == 1 and len(catalogue.live()) == 3
-    assert len(list((tmp_path / "c/tracks.lance/data").iterdir())) == 1
-    assert orphan.exists()
-    week = time.time() - 8 * 86_400
-    os.utime(orphan, (week, week))
-    maintenance.clean_versions(catalogue, 0)
-    assert not orphan.exists()
+    with Catalogue(str(tmp_path / "c"), create=True).writing("test") as catalogue:
+        for n in range(3):
+            catalogue.commit_tracks(pa.Table.from_pylist([track(f"{n}")], schema=TRACKS))
+        name = fingerprints.table_name("m")
+        fingerprints.create(catalogue, name, 4)
+        fingerprints.write_fragments(catalogue, name, 4, [])
+        row = {"fingerprint_id": "h-0", "track_id": "0", "content_hash": "h", "window_index": 0, "start_s": 0.0}
+        rows = pa.RecordBatch.from_pylist([row | {"level_db": 0.0, "vector": [0.0] * 4}], schema=schema.fingerprints(4))
+        fingerprints.write_fragments(catalogue, name, 4, [rows])  # and killed
+        (orphan,) = (tmp_path / f"c/{name}.lance/data").iterdir()
+        maintenance.clean_versions(catalogue, 0)
+        table = catalogue.table("tracks")
+        assert table is not None and len(table.get_fragments()) == 1 and len(catalogue.live()) == 3
+        assert len(list((tmp_path / "c/tracks.lance/data").iterdir())) == 1
+        assert orphan.exists()
+        week = time.time() - 8 * 86_400
+        os.utime(orphan, (week, week))
+        maintenance.clean_versions(catalogue, 0)
+        assert not orphan.exists()
 
 
 def test_a_withdrawal_stays_as_long_as_what_it_withdraws(tmp_path: Path) -> None:
-    catalogue = Catalogue(str(tmp_path / "c"), create=True)
-    row = {"uri": "u", "stage": "segment", "error_type": "empty", "error": "e"}
-    catalogue.write_rejects("1", [{"track_id": "a", **row}, {"track_id": "b", **row}])
-    catalogue.withdraw_rejects("2", ["a"])
-    for path in (tmp_path / "c/rejects").glob("*/*"):
-        os.utime(path, (0, 0))
-    assert maintenance.delete_orphans(catalogue, 60) == (0, 0)
-    assert catalogue.rejects()["track_id"].to_pylist() == ["b"]
-    catalogue.withdraw_rejects("3", ["b"])
-    for path in (tmp_path / "c/rejects").glob("*/*"):
-        os.utime(path, (0, 0))
-    assert maintenance.delete_orphans(catalogue, 60) == (0, 3)
+    with Catalogue(str(tmp_path / "c"), create=True).writing("test") as catalogue:
+        row = {"uri": "u", "stage": "segment", "error_type": "empty", "error": "e"}
+        catalogue.write_rejects("1", [{"track_id": "a", **row}, {"track_id": "b", **row}])
+        catalogue.withdraw_rejects("2", ["a"])
+        for path in (tmp_path / "c/rejects").glob("*/*"):
+            os.utime(path, (0, 0))
+        assert maintenance.delete_orphans(catalogue, 60) == (0, 0)
+        assert catalogue.rejects()["track_id"].to_pylist() == ["b"]
+        catalogue.withdraw_rejects("3", ["b"])
+        for path in (tmp_path / "c/rejects").glob("*/*"):
+            os.utime(path, (0, 0))
+        assert maintenance.delete_orphans(catalogue, 60) == (0, 3)

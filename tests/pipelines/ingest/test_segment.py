@@ -153,7 +153,8 @@ def test_changes_of_the_corpus_are_followed(ray_session: Any, corpus: Path, tmp_
     assert len(segments(tmp_path / "c")["album 1/1.flac"]) == 4
     shutil.move(corpus / "later.wav", tmp_path)  # what is gone stays: removing is reindex's work
     assert run(corpus, tmp_path / "c").tracks == 0
-    Catalogue(str(tmp_path / "c")).delete_tracks(["later.wav"])
+    with Catalogue(str(tmp_path / "c")).writing("test") as catalogue:
+        catalogue.delete_tracks(["later.wav"])
     assert "later.wav" not in rejects(tmp_path / "c")  # its old reject does not come back
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,16 +43,17 @@ def rows(track: int, seed: int) -> pa.RecordBatch:
 
 
 @pytest.fixture()
-def catalogue(tmp_path: Path) -> Catalogue:
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
     """A table of two fragments a track, and one of rows that count for nothing: another audio of a track."""
-    made = Catalogue(str(tmp_path / "c"), create=True)
     name = fingerprints.table_name("m")
-    fingerprints.create(made, name, DIM)
-    for track in range(TRACKS):
-        batch = rows(track, 0)
-        for half in (batch.slice(0, 100), batch.slice(100)):
-            fingerprints.append(made, name, fingerprints.write_fragments(made, name, DIM, [half]), [])
-    return made
+    with Catalogue(str(tmp_path / "c"), create=True).writing("test") as made:
+        seen = fingerprints.create(made, name, DIM).version
+        for track in range(TRACKS):
+            batch = rows(track, 0)
+            for half in (batch.slice(0, 100), batch.slice(100)):
+                fragments = fingerprints.write_fragments(made, name, DIM, [half])
+                seen = fingerprints.append(made, name, fragments, [f"t{track:02d}"], seen)
+        yield made
 
 
 def references(catalogue: Catalogue, hashes: dict[int, str] | None = None) -> References:
@@ -85,7 +87,8 @@ def test_a_large_table_gets_an_index_whose_recall_is_told(catalogue: Catalogue) 
     (again,) = index(catalogue, INDEXED).tables
     assert not again.built and again.recall == made.recall
     name = fingerprints.table_name("m")
-    fingerprints.append(catalogue, name, fingerprints.write_fragments(catalogue, name, DIM, [rows(77, 0)]), [])
+    fragments = fingerprints.write_fragments(catalogue, name, DIM, [rows(77, 0)])
+    fingerprints.append(catalogue, name, fragments, ["t77"], seen=0)
     (grown,) = index(catalogue, INDEXED).tables
     assert grown.built and grown.rows == (TRACKS + 1) * WINDOWS and grown.recall is not None and grown.recall > 0.9
 

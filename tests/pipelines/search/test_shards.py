@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from asid_core.config import Config, ProbesConfig, load
 from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.driver import gpu_share
 from pipelines.search.exact import References
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
-from pipelines.search.sweep import SHARDS, TAKEN_OVER_TRACKS, _Plan, gpu_share
+from pipelines.search.sweep import SHARDS, TAKEN_OVER_TRACKS, _Plan
 
 PROBED = load("discriminant")
 PLAIN = replace(PROBED, probes=ProbesConfig())

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,11 @@ def reject(track_id: str, error: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(params=["local", "s3"])
-def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
+def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalogue]:
+    """Open for writing."""
     where = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_bucket")
-    return Catalogue(where + "/catalogue", create=True)
+    with Catalogue(where + "/catalogue", create=True).writing("test") as made:
+        yield made
 
 
 def test_commit_replaces_by_key_and_delete_removes(catalogue: Catalogue) -> None:

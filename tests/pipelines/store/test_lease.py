@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.store.catalogue import Catalogue
+from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.lease import Lease, LeaseError, holder
 from pipelines.store.location import Location
 
@@ -30,26 +30,26 @@ def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Catalogue:
 
 def test_a_second_run_is_told_who_has_the_catalogue(catalogue: Catalogue) -> None:
     clock = Clock()
-    with Lease(catalogue, "reindex", 60, clock):
+    with Lease(catalogue.location, "reindex", 60, clock):
         clock.now += 59
         with pytest.raises(LeaseError, match=rf"asid reindex \(process {os.getpid()} on .*1970-01-12 13:47:40 UTC"):
-            Lease(catalogue, "run", 60, clock).__enter__()
-    with Lease(catalogue, "run", 60, clock):
+            Lease(catalogue.location, "run", 60, clock).__enter__()
+    with Lease(catalogue.location, "run", 60, clock):
         pass
     assert not catalogue.location.join("lease.json").exists()
 
 
 def test_a_renewed_lease_lasts_and_one_of_a_dead_run_expires(catalogue: Catalogue) -> None:
     clock = Clock()
-    dead = Lease(catalogue, "reindex", 60, clock)
+    dead = Lease(catalogue.location, "reindex", 60, clock)
     dead.__enter__()
     clock.now += 59
     dead.renew()
     clock.now += 59
     with pytest.raises(LeaseError):
-        Lease(catalogue, "run", 60, clock).__enter__()
+        Lease(catalogue.location, "run", 60, clock).__enter__()
     clock.now += 2
-    with Lease(catalogue, "run", 60, clock) as heir:
+    with Lease(catalogue.location, "run", 60, clock) as heir:
         with pytest.raises(LeaseError, match="lost its lease: asid run"):
             dead.renew()
         with pytest.raises(LeaseError, match="start it again"):
@@ -59,32 +59,92 @@ def test_a_renewed_lease_lasts_and_one_of_a_dead_run_expires(catalogue: Catalogu
         assert json.loads(catalogue.location.join("lease.json").read_bytes())["verb"] == "run"
 
 
-@pytest.mark.parametrize("where", ["here", "another machine"])
-def test_a_run_that_was_killed_here_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+def test_a_run_that_was_killed_here_is_no_obstacle(tmp_path: Path) -> None:
     catalogue = Catalogue(str(tmp_path / "c"), create=True)
     killed = subprocess.Popen([sys.executable, "-c", TAKES_IT, str(tmp_path / "c")], stdout=subprocess.PIPE)
     assert killed.stdout is not None and killed.stdout.readline() == b"held\n"
     with pytest.raises(LeaseError, match="asid embed"):
-        Lease(catalogue, "run").__enter__()
-    assert (holder(catalogue) or {})["verb"] == "embed"
+        Lease(catalogue.location, "run").__enter__()
+    assert (holder(catalogue.location) or {})["verb"] == "embed"
     killed.kill()
     killed.wait()
-    if where != "here":
-        monkeypatch.setattr("socket.gethostname", lambda: where)
-        with pytest.raises(LeaseError, match="asid embed"):
-            Lease(catalogue, "run").__enter__()
-        assert holder(catalogue) is not None
-    else:
-        assert holder(catalogue) is None  # asid status says that nobody is at work
-        with Lease(catalogue, "run"):
-            pass
+    assert holder(catalogue.location) is None  # asid status says that nobody is at work
+    with Lease(catalogue.location, "run"):
+        pass
+
+
+class Elsewhere:
+    """A run on another machine, which cannot be seen from here, that renews its lease `renewals` times."""
+
+    def __init__(self, place: Location, clock: Clock, renewals: int) -> None:
+        self.file, self.clock, self.renewals = place.join("lease.json"), clock, renewals
+        self.write()
+
+    def write(self) -> None:
+        lease = {"token": "theirs", "verb": "embed", "host": "far", "processes": "x", "pid": 1}
+        self.file.write_bytes(json.dumps(lease | {"expires": self.clock.now + 60}).encode())
+
+    def sleep(self, seconds: float) -> None:
+        self.clock.now += seconds
+        if self.renewals:
+            self.renewals -= 1
+            self.write()
+
+
+def test_the_next_run_waits_for_the_lease_of_a_dead_one_to_end(
+    catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    dead = Elsewhere(catalogue.location, clock, renewals=0)
+    with Lease(catalogue.location, "run", 60, clock, dead.sleep):
+        assert clock.now == pytest.approx(1_000_060)
+        assert json.loads(dead.file.read_bytes())["verb"] == "run"
+    assert "process 1 on far" in caplog.text and "waiting up to 60 s" in caplog.text
+
+
+def test_a_run_that_renews_its_lease_elsewhere_is_alive(catalogue: Catalogue) -> None:
+    clock = Clock()
+    alive = Elsewhere(catalogue.location, clock, renewals=1)
+    with pytest.raises(LeaseError, match="asid embed .process 1 on far"):
+        Lease(catalogue.location, "run", 60, clock, alive.sleep).__enter__()
+    assert clock.now < 1_000_060
+
+
+@pytest.mark.parametrize("damaged", [b"{}", b"", b"[1]", b'{"token": 1, "expires": "x"}'])
+def test_a_file_that_is_no_lease_is_named(tmp_path: Path, damaged: bytes) -> None:
+    catalogue = Catalogue(str(tmp_path / "c"), create=True)
+    catalogue.location.join("lease.json").write_bytes(damaged)
+    with pytest.raises(CatalogueError, match=r"lease.json is not a lease: delete it"), catalogue.writing("run"):
+        pass
+
+
+def test_a_lost_answer_is_not_a_lost_lease(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that did the write, lost its answer, and refuses the same write when it is sent again."""
+    write_if = Location.write_if
+
+    def twice(self: Location, data: bytes, version: str | None) -> str | None:
+        assert write_if(self, data, version) is not None
+        return write_if(self, data, version)
+
+    clock = Clock()
+    with monkeypatch.context() as patched:
+        patched.setattr(Location, "write_if", twice)
+        lease = Lease(catalogue.location, "run", 60, clock)
+        lease.__enter__()
+        clock.now += 30
+        lease.renew()
+    clock.now += 59
+    lease.check()
+    lease.renew()
+    lease.__exit__(None, None, None)
+    assert not catalogue.location.join("lease.json").exists()
 
 
 TAKES_IT = """
 import sys, threading
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.lease import Lease
-with Lease(Catalogue(sys.argv[1]), "embed"):
+with Lease(Catalogue(sys.argv[1]).location, "embed"):
     print("held", flush=True)
     threading.Event().wait()
 """

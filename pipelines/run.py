@@ -1,0 +1,66 @@
+"""The main job: corpus -> segments -> fingerprints -> index -> detections. Each stage does only what is left to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from asid_core.config import Config
+from pipelines.fingerprint.embed import EmbedSummary, embed
+from pipelines.ingest.segment import SegmentSummary, segment
+from pipelines.runtime import Progress
+from pipelines.search.index import index
+from pipelines.search.sweep import SweepSummary, sweep
+from pipelines.store.catalogue import Catalogue
+
+VERB = "run"
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What each stage did."""
+
+    segmented: SegmentSummary
+    embedded: EmbedSummary
+    swept: SweepSummary
+
+
+def run(
+    corpus_uri: str,
+    catalogue: Catalogue,
+    config: Config,
+    weights: str,
+    queries: str | None = None,
+    references: str | None = None,
+    min_score: float | None = None,
+    new_only: bool = False,
+    progress: Progress | None = None,
+) -> RunSummary:
+    """Segment a corpus, then `embed_and_sweep`; holds the catalogue's lease throughout.
+
+    Needs a running Ray. A run that was killed is simply started again. Raises what the stages raise: CorpusError,
+    CatalogueError, LeaseError, ConfigError, FileNotFoundError.
+    """
+    with catalogue.writing(VERB):
+        segmented = segment(corpus_uri, catalogue, config, progress)
+        embedded, swept = embed_and_sweep(
+            catalogue, config, weights, queries, references, min_score, new_only, progress
+        )
+    return RunSummary(segmented, embedded, swept)
+
+
+def embed_and_sweep(
+    catalogue: Catalogue,
+    config: Config,
+    weights: str,
+    queries: str | None = None,
+    references: str | None = None,
+    min_score: float | None = None,
+    new_only: bool = False,
+    progress: Progress | None = None,
+) -> tuple[EmbedSummary, SweepSummary]:
+    """The stages after `segment`: embed, index and sweep; arguments from `queries` on as in `sweep`."""
+    with catalogue.writing(VERB):
+        embedded = embed(catalogue, config, weights, progress)
+        index(catalogue, config, progress)
+        swept = sweep(catalogue, config, weights, queries, references, min_score, progress, new_only)
+    return embedded, swept
