@@ -18,10 +18,10 @@ demo: .venv/.ready
 	$(BIN)/asid demo
 
 test: lint
-	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest
+	$(BIN)/python -m pytest
 
 slow: .venv/.ready
-	RAY_AUTH_MODE=disabled $(BIN)/python -m pytest -m slow -rP --show-capture=stdout
+	$(BIN)/python -m pytest -m slow -rP --show-capture=stdout
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

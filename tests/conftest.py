@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 
-os.environ["RAY_AUTH_MODE"] = "disabled"  # before ray is imported anywhere
+from pipelines.local_ray import Folder, remove_abandoned
+
+# before ray is imported anywhere: every Ray of the tests has the token of this process
+remove_abandoned()
+FOLDER = Folder.make()
+atexit.register(FOLDER.remove)
+os.environ.update(FOLDER.environment)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # or workers starve where others compute
 
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -39,6 +47,7 @@ def ray_session(s3_server: str) -> Iterator[Any]:
         num_cpus=2,
         include_dashboard=False,
         object_store_memory=200 * 1024**2,
+        _temp_dir=str(FOLDER.sessions),
         log_to_driver=False,
         logging_level="ERROR",
         # workers import the tests' own stub decoders

@@ -13,7 +13,17 @@ FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py")
 # a wing may import those of lower rank and itself
 WINGS = {"signal": 0, "model": 1, "learning": 2, "matching": 2, "evaluation": 3, "synthetic": 4}
 # a room of pipelines may import those of lower rank and itself; a file beside the rooms, every room
-ROOMS = {"runtime": 0, "driver": 1, "store": 1, "ingest": 2, "fingerprint": 3, "train": 3, "search": 4, "report": 5}
+ROOMS = {
+    "local_ray": 0,
+    "runtime": 1,
+    "driver": 2,
+    "store": 2,
+    "ingest": 3,
+    "fingerprint": 4,
+    "train": 4,
+    "search": 5,
+    "report": 6,
+}
 CLUSTER_LIBRARIES = {"ray", "lance", "lancedb", "lance_ray", "s3fs", "boto3", "botocore"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from typing import Any
 
@@ -13,6 +14,7 @@ import ray.data
 
 from pipelines import runtime
 from pipelines.runtime import DATA_THREADS, met_by_worker
+from tests.conftest import FOLDER
 
 
 def full(_: pa.Table) -> pa.Table:
@@ -66,6 +68,10 @@ def test_a_start_of_ray_that_took_too_long_is_tried_again(
         raise Exception(text)
 
     monkeypatch.setattr(ray, "init", fails)
+    for name in FOLDER.environment:
+        monkeypatch.setenv(name, os.environ[name])  # put back at the end
     with pytest.raises(Exception, match=text):
-        runtime._start_here(1)
+        runtime.start_local()
     assert len(tried) == starts
+    runtime._folder.remove()  # type: ignore[union-attr]
+    monkeypatch.setattr(runtime, "_folder", None)
