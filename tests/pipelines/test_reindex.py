@@ -187,8 +187,8 @@ def test_orphans_go_after_a_grace_time_and_what_is_named_stays(case: Case) -> No
     assert case.catalogue.rejects().num_rows == 0 and list(root.glob("rejects/*/*.parquet"))
     for path in [*root.glob("rejects/*/*"), *root.glob("segments/*/*")]:
         os.utime(path, (0, 0))
-    with case.catalogue.writing("test"):
-        assert maintenance.delete_orphans(case.catalogue, 1e12) == (0, 0)
+    with case.catalogue.writing("test") as catalogue:
+        assert maintenance.delete_orphans(catalogue, 1e12) == (0, 0)
     case.reindex()
     assert not orphan.exists() and not list(root.glob("rejects/*/*.parquet"))
     assert {str(p.relative_to(root)) for p in root.glob("segments/*/*.parquet")} == named
