@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import shlex
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +17,7 @@ import yaml
 from asid_core import config as configs
 from asid_core.plain_text import shown
 from asid_core.plain_values import ConfigError, to_dict
+from jobs.interruption import Stopped, how_to_go_on, stoppable
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
@@ -196,7 +195,11 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         return _complain(verb, error, USAGE)
     _set_up_logging(args)
-    return _guarded(verb, args, argv)
+    try:
+        with stoppable():
+            return _guarded(verb, args, argv)
+    except Stopped as stopped:  # while it ended
+        return stopped.code
 
 
 def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
@@ -204,11 +207,10 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     ray_was_up = _ray_is_up()
     try:
         outcome = verb.work(Session(args, resolve_config(verb, args), progress))
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ray is taken down in order, which takes seconds
+    except KeyboardInterrupt as stopped:
         progress.close()
-        print(_how_to_go_on(verb, args, argv), file=sys.stderr, flush=True)
-        return INTERRUPTED
+        print(how_to_go_on(verb.name, getattr(args, "catalogue", None), argv), file=sys.stderr, flush=True)
+        return stopped.code if isinstance(stopped, Stopped) else INTERRUPTED
     except ConfigError as error:
         progress.close()
         return _complain(verb, error, USAGE)
@@ -241,16 +243,6 @@ def _reader_is_gone() -> bool:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
     return False
-
-
-def _how_to_go_on(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> str:
-    """What the user who pressed Ctrl-C wants to know: what is safe, and the command that goes on from there."""
-    lines = [f"asid {verb.name}: stopped."]
-    if getattr(args, "catalogue", None):
-        from jobs import status
-
-        lines.append(f"Committed and kept in {args.catalogue}: {status.committed(args.catalogue)}.")
-    return "\n".join([*lines, f"To go on: {shlex.join(['asid', verb.name, *argv])}"])
 
 
 def _complain(verb: Verb, error: Exception, code: int, what_next: str = "") -> int:

@@ -64,22 +64,6 @@ def lines(found: Status) -> list[tuple[str, str]]:
     return result
 
 
-def committed(uri: str) -> str:
-    """What a run that was stopped has left in a catalogue, on one line."""
-    from pipelines.store.catalogue import Catalogue, CatalogueError
-    from pipelines.store.status import status
-
-    try:
-        found = status(Catalogue(uri))
-    except CatalogueError:
-        return "nothing yet"
-    parts = [f"{found.tracks:,} tracks ({found.audio_s / 3600:.2f} h audio)"]
-    parts += [f"fingerprints of {model.tracks:,} (model {model.model_id})" for model in found.models]
-    parts += [f"{len(found.sweeps):,} finished sweep{'s' if len(found.sweeps) > 1 else ''}"] if found.sweeps else []
-    parts += [f"{parts_done:,} parts of sweep {sweep_id}" for sweep_id, parts_done in found.unfinished.items()]
-    return ", ".join(parts)
-
-
 def next_step(found: Status, uri: str) -> str:
     """The command that brings the catalogue further."""
     at = f"--catalogue {shlex.quote(uri)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -39,6 +40,8 @@ def start_ray(address: str | None = None) -> None:
     has its token. Raises ConnectionError where there is no Ray, OSError where no folder is fit for one.
     """
     local = address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)
+    on_main = threading.current_thread() is threading.main_thread()
+    handler = signal.getsignal(signal.SIGTERM)
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         pass
     elif local:
@@ -48,6 +51,8 @@ def start_ray(address: str | None = None) -> None:
         import ray
 
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    if on_main:
+        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, which ends the process in disorder
     _set_up_data()
 
 
@@ -80,6 +85,12 @@ def start_local(**options: Any) -> None:
             if not left or "timed out during startup" not in str(error):
                 raise
             log.warning("Ray did not start within 30 s (machine overloaded?); retrying")
+
+
+def kill_ray() -> None:
+    """End the Ray of this process without waiting for anything."""
+    if _folder is not None:
+        _folder.remove()
 
 
 def _set_up_data() -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C: what is committed is kept and told, and the command that is named goes on from there."""
+"""Ctrl-C and SIGTERM: what is committed is kept and told, and the command that is named goes on from there."""
 
 from __future__ import annotations
 
@@ -7,28 +7,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs import command, status
+from jobs import command, interruption
 from jobs.command import DONE, INTERRUPTED, Outcome, Session, Verb
 from tests.conftest import tone, write_audio
 from tests.pipelines import fake_sweep
 
 
-@pytest.fixture()
-def handler() -> Iterator[object]:
-    """Puts the handler of Ctrl-C back: a verb that was stopped is deaf from then on."""
-    before = signal.getsignal(signal.SIGINT)
-    yield before
-    signal.signal(signal.SIGINT, before)
-
-
-def test_it_says_what_is_kept_and_how_to_go_on(
-    handler: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_it_says_what_is_kept_and_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def work(session: Session) -> Outcome:
         raise KeyboardInterrupt
 
@@ -41,18 +30,13 @@ def test_it_says_what_is_kept_and_how_to_go_on(
         f"To go on: asid test --catalogue '{uri}'",
     ]
     fake_sweep.make(uri)
-    assert status.committed(uri) == "10 tracks (0.03 h audio), 1 finished sweep"
+    assert interruption.committed(uri) == "10 tracks (0.03 h audio), 1 finished sweep"
 
 
-@pytest.mark.timeout(600)  # two runs with a Ray each: half a minute, minutes where many share a core
-def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path) -> None:
-    for seed in range(6):
-        write_audio(tmp_path / "in" / f"{seed}.wav", tone(12.0, seed=seed), 16_000)
-    arguments = ["run", "--corpus", str(tmp_path / "in"), "--catalogue", str(tmp_path / "cat")]
-    arguments += ["--set", "probes.semitones=[0.0]", "--set", "probes.tempo_ratios=[1.0]"]  # a quick sweep
-    # a session of its own: what it and its Ray get is what a terminal sends to all of them
-    run = subprocess.Popen(
-        [sys.executable, "-m", "jobs.cli", *arguments],
+def start(*arguments: str) -> subprocess.Popen[str]:
+    """A session of its own: what it and its Ray get is what a terminal sends to all of them."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -61,22 +45,74 @@ def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path) -> None:
         env={name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job started with & ignores it
     )
+
+
+def wait_for(run: subprocess.Popen[str], line: str) -> None:
     assert run.stderr is not None
     before = []
-    for line in run.stderr:
-        before.append(line)
-        if line.startswith("embed "):  # all tracks are segmented, most of the work is still to do
-            break
-    assert before and before[-1].startswith("embed "), before
-    os.killpg(run.pid, signal.SIGINT)
+    for said in run.stderr:
+        before.append(said)
+        if said.startswith(line):
+            return
+    raise AssertionError("".join(before))
+
+
+@pytest.mark.timeout(600)  # two runs with a Ray each: half a minute, minutes where many share a core
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+    for seed in range(6):
+        write_audio(tmp_path / "in" / f"{seed}.wav", tone(12.0, seed=seed), 16_000)
+    arguments = ["run", "--corpus", str(tmp_path / "in"), "--catalogue", str(tmp_path / "cat")]
+    arguments += ["--set", "probes.semitones=[0.0]", "--set", "probes.tempo_ratios=[1.0]"]  # a quick sweep
+    run = start("-m", "jobs.cli", *arguments)
+    assert run.stderr is not None
+    wait_for(run, "embed ")  # all tracks are segmented, most of the work is still to do
+    if number == signal.SIGINT:
+        os.killpg(run.pid, number)
+    else:
+        run.send_signal(number)  # as Kubernetes does: the first process alone
     said = run.stderr.read()
-    assert run.wait(timeout=120) == INTERRUPTED, said
+    assert run.wait(timeout=120) == 128 + number, said
     assert "Traceback" not in said
     kept, go_on = said.splitlines()[-2:]
     assert "6 tracks (0.02 h audio)" in kept and shlex.split(go_on.removeprefix("To go on: ")) == ["asid", *arguments]
     with pytest.raises(ProcessLookupError):
         os.killpg(run.pid, 0)  # Ray is gone as well
     assert not (tmp_path / "cat" / "lease.json").exists()  # the next run need not wait
-
+    if number == signal.SIGTERM:
+        return
     again = subprocess.run([sys.executable, "-m", "jobs.cli", *arguments], capture_output=True, text=True, timeout=200)
     assert again.returncode == DONE and "no new tracks, 6 unchanged" in again.stdout.splitlines()[-1], again.stderr
+
+
+# a lock that is taken twice, in C: no signal gets Python out of it, as out of a library that waits for a store
+STUCK = """
+import ctypes, sys
+from jobs import interruption
+interruption.GRACE_S = 0.5
+with interruption.stoppable():
+    print("stuck", file=sys.stderr, flush=True)
+    lock = ctypes.create_string_buffer(256)
+    for _ in range(2):
+        ctypes.CDLL(None).pthread_mutex_lock(lock)
+"""
+
+
+@pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGINT, signal.SIGTERM]])
+def test_a_process_that_hears_nothing_ends_all_the_same(numbers: list[signal.Signals]) -> None:
+    run = start("-c", STUCK)
+    wait_for(run, "stuck")
+    for at, number in enumerate(numbers):
+        assert run.poll() is None
+        run.send_signal(number)
+        wait_for(run, "asid: ended" if at else "asid: stopping")
+    assert run.wait(timeout=60) == 128 + numbers[-1]
+    run.communicate()
+
+
+def test_one_signal_is_raised_once_and_handlers_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in interruption.SIGNALS]
+    with pytest.raises(interruption.Stopped) as caught, interruption.stoppable():
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.code == 143
+    assert [signal.getsignal(number) for number in interruption.SIGNALS] == before

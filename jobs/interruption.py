@@ -1,0 +1,131 @@
+"""Ctrl-C and SIGTERM: the work stops in order, what is committed is kept, and the process ends in any case."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
+
+GRACE_S = 25.0  # after SIGTERM: Kubernetes kills after 30
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """Raised in the main thread by the first signal."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number  # as shells have it
+
+
+@contextlib.contextmanager
+def stoppable() -> Iterator[None]:
+    """In this block the first SIGINT or SIGTERM raises Stopped; a second one ends the process at once.
+
+    So does the end of the grace time after SIGTERM. A thread sees to it: the main thread may be waiting in a library
+    for a store that does not answer, and Python runs no handler until that returns. Only for the main thread; elsewhere
+    nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    read, write = socket.socketpair()
+    write.setblocking(False)
+    before = {number: signal.signal(number, _raise_once()) for number in SIGNALS}
+    wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_watch, args=(read,), name="asid-signals", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        write.close()  # ends the thread
+
+
+def _raise_once() -> Callable[[int, FrameType | None], None]:
+    raised = False
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        nonlocal raised
+        if not raised:
+            raised = True
+            raise Stopped(number)
+
+    return handler
+
+
+def _watch(signals: socket.socket) -> None:
+    """Wait for the first signal, then for the second or the end of the grace time."""
+    with signals:
+        first = _next(signals, None)
+        if first is None:
+            return
+        _say("stopping in order; a second Ctrl-C ends it at once")
+        second = _next(signals, GRACE_S if first == signal.SIGTERM else None)
+        if second is not None:
+            _end_at_once(128 + (second or first))
+
+
+def _next(signals: socket.socket, seconds: float | None) -> int | None:
+    """The next of SIGNALS; None where the block has ended, 0 where `seconds` have passed."""
+    signals.settimeout(seconds)
+    while True:
+        try:
+            number = signals.recv(1)
+        except TimeoutError:
+            return 0
+        if not number:
+            return None
+        if number[0] in SIGNALS:
+            return number[0]
+
+
+def _say(text: str) -> None:
+    """On a line of its own; past Python's streams, whose locks the main thread may hold."""
+    os.write(2, f"{chr(10) if os.isatty(2) else ''}asid: {text}\n".encode())
+
+
+def _end_at_once(code: int) -> None:
+    """End this process and its Ray without waiting for anything; the next start cleans up."""
+    _say("ended at once; what was committed is kept")
+    runtime = sys.modules.get("pipelines.runtime")
+    if runtime is not None:
+        runtime.kill_ray()
+    os._exit(code)
+
+
+def how_to_go_on(verb: str, catalogue: str | None, argv: Sequence[str]) -> str:
+    """What the user who stopped a run wants to know: what is safe, and the command that goes on from there."""
+    lines = [f"asid {verb}: stopped."]
+    if catalogue:
+        lines.append(f"Committed and kept in {catalogue}: {committed(catalogue)}.")
+    return "\n".join([*lines, f"To go on: {shlex.join(['asid', verb, *argv])}"])
+
+
+def committed(uri: str) -> str:
+    """What a run that was stopped has left in a catalogue, on one line; reads no rows but those of the tracks."""
+    from pipelines.store import detections, fingerprints
+    from pipelines.store.catalogue import Catalogue, CatalogueError
+
+    try:
+        catalogue = Catalogue(uri)
+    except CatalogueError:
+        return "nothing yet"
+    lengths_s = [s for batch in catalogue.tracks(columns=["duration_s"]) for s in batch.column(0).to_pylist()]
+    parts = [f"{len(lengths_s):,} tracks ({sum(lengths_s) / 3600:.2f} h audio)"]
+    for name in fingerprints.tables(catalogue):
+        table = catalogue.table(name)
+        rows = 0 if table is None else table.count_rows()
+        parts.append(f"{rows:,} fingerprints (model {name.removeprefix(fingerprints.PREFIX)})")
+    ended = [head["sweep_id"] for head in detections.sweeps(catalogue)]
+    parts += [f"{len(ended):,} finished sweep{'s' if len(ended) > 1 else ''}"] if ended else []
+    begun = [sweep_id for sweep_id in detections.ids(catalogue) if sweep_id not in ended]
+    parts += [f"{len(detections.parts(catalogue, sweep_id)):,} parts of sweep {sweep_id}" for sweep_id in begun]
+    return ", ".join(parts)
