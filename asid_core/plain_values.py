@@ -1,73 +1,66 @@
-"""Config dataclasses from plain values, as YAML, JSON and a command line have them, and back."""
+"""Config sections from plain values, as YAML, JSON and a command line have them, and back."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import re
-import types
 import typing
-from typing import Any, Literal, TypeVar, Union
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
+
+T = TypeVar("T")
 
 
 class ConfigError(ValueError):
     """A key that does not exist or a value that does not fit; the message names the dotted path."""
 
 
-T = TypeVar("T")
-EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")  # 1e-3 is a number to people; to YAML 1.1 it is text
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number; to YAML 1.1 it is text."""
 
 
-def from_dict(cls: type[T], values: dict[str, Any], path: str = "") -> T:
-    """Build a config dataclass from nested plain values; raises ConfigError on an unknown key or wrong type."""
-    hints = typing.get_type_hints(cls)
-    unknown = sorted(set(values) - set(hints))
-    if unknown:
-        known = ", ".join(sorted(hints))
-        raise ConfigError(f"unknown key {path}{unknown[0]} (known here: {known})")
-    return cls(**{key: _convert(hints[key], value, f"{path}{key}") for key, value in values.items()})
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_]*(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
-def _convert(hint: Any, value: Any, path: str) -> Any:
-    origin = typing.get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _choose(typing.get_args(hint), value, path)
-    if dataclasses.is_dataclass(hint):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path} is a section, not {value!r}")
-        return from_dict(typing.cast(Any, hint), value, path + ".")
-    if origin is Literal:
-        if value not in typing.get_args(hint):
-            raise ConfigError(f"{path} must be one of {typing.get_args(hint)}, not {value!r}")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path} must be a list, not {value!r}")
-        return tuple(_convert(typing.get_args(hint)[0], item, path) for item in value)
-    if hint is float and isinstance(value, str) and EXPONENT.fullmatch(value):
-        return float(value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
-        raise ConfigError(f"{path} must be {hint.__name__}, not {value!r}")
-    return value
+def read_yaml(text: str) -> dict[str, Any]:
+    """A mapping in YAML; nothing is the empty one. Raises ConfigError."""
+    try:
+        values = yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}") from error
+    return _mapping({} if values is None else values)
 
 
-def _choose(options: tuple[Any, ...], value: Any, path: str) -> Any:
-    """One of several sections, by its `kind`; or an optional plain value."""
-    sections: dict[str, Any] = {
-        str(o.__dataclass_fields__["kind"].default): o for o in options if dataclasses.is_dataclass(o)
-    }
-    if not sections:
-        if value is None and type(None) in options:
-            return None
-        return _convert(next(o for o in options if o is not type(None)), value, path)
-    kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in sections:
-        raise ConfigError(f"{path}.kind must be one of {sorted(sections)}, not {kind!r}")
-    return from_dict(sections[kind], value, path + ".")
+def read_json(text: str) -> dict[str, Any]:
+    """A mapping in JSON. Raises ValueError."""
+    return _mapping(json.loads(text))
+
+
+def _mapping(values: Any) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise ConfigError(f"expected sections with settings, not {_short(values)}")
+    return values
+
+
+@functools.cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
+def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Build a config section from nested plain values. Raises ConfigError for the first value that does not fit."""
+    try:
+        # as JSON, where a list is what a tuple is written as; Python's own validation would refuse it
+        return typing.cast(T, _adapter(typing.cast(Any, cls)).validate_json(json.dumps(values, default=str)))
+    except ValidationError as error:
+        raise ConfigError(_message(cls, values, error)) from error
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -75,9 +68,62 @@ def to_dict(config: Any) -> dict[str, Any]:
     return typing.cast(dict[str, Any], json.loads(json.dumps(dataclasses.asdict(config))))
 
 
-def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[str, Any]:
-    """Apply `a.b=c` assignments (the value read as YAML) to plain values; returns a new dict."""
-    result = json.loads(json.dumps(values))
+def _message(cls: type, values: Any, error: ValidationError) -> str:
+    """The first error in one sentence, with the dotted path."""
+    first = min(error.errors(), key=lambda e: e["type"] != "unexpected_keyword_argument")
+    names, section, at = [], cls, values
+    for part in first["loc"]:
+        if isinstance(at, dict) and part not in at:
+            continue  # the kind of a section, which pydantic puts into the path
+        if isinstance(at, dict | list):
+            at = at[typing.cast(Any, part)]
+        names.append(str(part))
+        if dataclasses.is_dataclass(section) and part in section.__dataclass_fields__:
+            section = _section(section, str(part), at) or section
+    path = ".".join(names)
+    match first["type"]:
+        case "unexpected_keyword_argument":
+            known = ", ".join(sorted(field.name for field in dataclasses.fields(section)))
+            return f"unknown key {path} (known here: {known})"
+        case "union_tag_invalid" | "union_tag_not_found":
+            kinds = first["ctx"].get("expected_tags") or "a kind that the default names"
+            return f"{path}.kind must be one of {kinds}, not {_short(at.get('kind'))}"
+        case "value_error":
+            return f"{path}: {first['ctx']['error']}" if path else str(first["ctx"]["error"])
+    wanted = _WANTED.get(first["type"]) or first["msg"].removeprefix("Input should ")
+    return f"{path or 'the config'} must {wanted}, not {_short(first['input'])}"
+
+
+_WANTED = {
+    "float_type": "be float",
+    "int_type": "be int",
+    "bool_type": "be bool",
+    "string_type": "be str",
+    "tuple_type": "be a list",
+    "dict_type": "be a section",
+    "dataclass_type": "be a section",
+}
+
+
+def _section(cls: Any, key: str, value: Any) -> type | None:
+    """The class of the section `key` of `cls`; of several, the one whose kind `value` names. None for a plain value."""
+    hint = typing.get_type_hints(cls)[key]
+    for option in typing.get_args(hint) or (hint,):
+        if dataclasses.is_dataclass(option):
+            kind = option.__dataclass_fields__.get("kind")
+            if kind is None or (isinstance(value, dict) and value.get("kind") == kind.default):
+                return typing.cast(type, option)
+    return None
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply `a.b=c` assignments (the value read as YAML) to plain values; returns a new dict. Raises ConfigError."""
+    result: dict[str, Any] = json.loads(json.dumps(values))
     for assignment in assignments:
         dotted, equals, text = assignment.partition("=")
         if not equals or not dotted:
@@ -88,5 +134,33 @@ def override(values: dict[str, Any], assignments: typing.Iterable[str]) -> dict[
             node = node.setdefault(parent, {})
             if not isinstance(node, dict):
                 raise ConfigError(f"{dotted}: {parent} is not a section")
-        node[last] = yaml.safe_load(text)
-    return typing.cast(dict[str, Any], result)
+        try:
+            node[last] = yaml.load(text, _Loader)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {dotted}: {text!r} is not valid YAML: {error}") from error
+    return result
+
+
+def merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `values` on top, section by section; a section of another `kind` replaces that of the base whole."""
+    result = dict(base)
+    for key, value in values.items():
+        under: Any = base.get(key)
+        both = isinstance(under, dict) and isinstance(value, dict)
+        same_kind = both and value.get("kind", under.get("kind")) == under.get("kind")
+        result[key] = merged(under, value) if same_kind else value
+    return result
+
+
+def difference(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """What `merged` must put on `base` to get `values`; both whole configs."""
+    result = {}
+    for key, value in values.items():
+        under = base[key]
+        if isinstance(value, dict) and isinstance(under, dict) and value.get("kind") == under.get("kind"):
+            changed = difference(value, under)
+            if changed:
+                result[key] = changed | ({"kind": value["kind"]} if "kind" in value else {})
+        elif value != under:
+            result[key] = value
+    return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,7 +27,14 @@ SHIPPED = {
 @pytest.mark.parametrize("name", SHIPPED)
 def test_their_config_is_the_named_one(name: str) -> None:
     stored = weights_directory(name).joinpath("config.json").read_text()
-    assert json.loads(stored) == to_dict(config.load(name)), "write config.json again after a change of config"
+    assert stored == config.stated(config.load(name)), "write config.json again after a change of config"
+    assert weights.read_config(weights_directory(name)) == config.load(name)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_whole_config_as_older_versions_wrote_is_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(to_dict(config.load(name))))
+    assert weights.read_config(tmp_path) == config.load(name)
 
 
 @pytest.mark.parametrize("name", SHIPPED)

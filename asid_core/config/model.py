@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from dataclasses import field
+from typing import Annotated, ClassVar, Literal
 
-SAMPLE_RATE_HZ = 16_000
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from asid_core.config.values import (
+    SAMPLE_RATE_HZ,
+    STRICT,
+    Bins,
+    Blocks,
+    Dim,
+    FftSize,
+    Frames,
+    OddSize,
+    Samples,
+    ShareBelow1,
+    Stages,
+    Width,
+)
+
+MAX_PATCH_VALUES = 65_536
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LogMelConfig:
     """The paper's front end: power mel spectrogram in dB."""
 
     kind: Literal["log_mel"] = "log_mel"
-    n_fft: int = 1024
-    hop_samples: int = 512
-    bins: int = 64
-    window_frames: int = 128
-    window_hop_frames: int = 16
+    n_fft: FftSize = 1024
+    hop_samples: Samples = 512
+    bins: Bins = 64
+    window_frames: Frames = 128
+    window_hop_frames: Frames = 16
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -26,41 +44,52 @@ class LogMelConfig:
         return self.bins, self.window_frames
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LogFrequencyConfig:
     """Whitened log-frequency spectrogram (DESIGN section 4): a pitch shift is a shift of bins."""
 
     kind: Literal["log_frequency"] = "log_frequency"
-    n_fft: int = 4096
-    hop_samples: int = 640
-    bins_per_octave: int = 24
-    bins: int = 156
-    f_min_hz: float = 65.4
-    mean_bins: int = 25
-    mean_frames: int = 25
-    pool_bins: int = 2
-    pool_frames: int = 4
-    window_frames: int = 100
-    window_hop_frames: int = 4
+    n_fft: FftSize = 4096
+    hop_samples: Samples = 640
+    bins_per_octave: Annotated[int, Field(ge=1, le=192)] = 24
+    bins: Bins = 156
+    f_min_hz: Annotated[float, Field(ge=16, le=4000)] = 65.4
+    mean_bins: OddSize = 25
+    mean_frames: OddSize = 25
+    pool_bins: Bins = 2
+    pool_frames: Frames = 4
+    window_frames: Frames = 100
+    window_hop_frames: Frames = 4
 
     @property
     def patch_size(self) -> tuple[int, int]:
         """(bins, frames) of what the encoder takes."""
         return self.bins // self.pool_bins, self.window_frames // self.pool_frames
 
+    @model_validator(mode="after")
+    def _check(self) -> LogFrequencyConfig:
+        if self.bins % self.pool_bins or self.window_frames % self.pool_frames:
+            raise ValueError("bins must be a multiple of pool_bins, and window_frames of pool_frames")
+        if not self.mean_bins % 2 or not self.mean_frames % 2:
+            raise ValueError("mean_bins and mean_frames must be odd: a mean is taken around a point")
+        highest = self.f_min_hz * 2 ** (min(self.bins, 16 * self.bins_per_octave) / self.bins_per_octave)
+        if highest > SAMPLE_RATE_HZ / 2:
+            raise ValueError(f"bins reach beyond {SAMPLE_RATE_HZ // 2} Hz, half the sample rate: make bins fewer")
+        return self
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class CqtConfig:
     """Constant-Q transform in decibels: the front end of the ResNet-IBN baseline (arXiv:2502.06364)."""
 
     kind: Literal["cqt"] = "cqt"
-    rate_hz: int = 22_050
-    hop_samples: int = 320  # of the table's 16 kHz; 441 at 22.05 kHz: 20 ms
-    bins_per_octave: int = 12
-    bins: int = 84
-    f_min_hz: float = 32.7
-    window_frames: int = 250
-    window_hop_frames: int = 25
+    rate_hz: Annotated[int, Field(ge=8000, le=48_000)] = 22_050
+    hop_samples: Samples = 320  # of the table's 16 kHz; 441 at 22.05 kHz: 20 ms
+    bins_per_octave: Annotated[int, Field(ge=1, le=48)] = 12
+    bins: Bins = 84
+    f_min_hz: Annotated[float, Field(ge=10, le=4000)] = 32.7
+    window_frames: Frames = 250
+    window_hop_frames: Frames = 25
 
     @property
     def patch_size(self) -> tuple[int, int]:
@@ -71,6 +100,16 @@ class CqtConfig:
     def n_fft(self) -> int:
         """Samples at 16 kHz that the longest filter takes in: what a frame needs around it."""
         return math.ceil(SAMPLE_RATE_HZ / self.f_min_hz / (2 ** (1 / self.bins_per_octave) - 1))
+
+    @model_validator(mode="after")
+    def _check(self) -> CqtConfig:
+        if self.hop_samples * self.rate_hz % SAMPLE_RATE_HZ:
+            raise ValueError(f"hop_samples {self.hop_samples} is no whole number at {self.rate_hz} Hz: take 320")
+        octaves = min(self.bins - 1, 16 * self.bins_per_octave) / self.bins_per_octave
+        # the highest filter's upper edge
+        if self.f_min_hz * 2**octaves * 2 ** (1 / self.bins_per_octave) > SAMPLE_RATE_HZ / 2:
+            raise ValueError(f"{self.bins} bins reach beyond the audio, {SAMPLE_RATE_HZ // 2} Hz: make bins fewer")
+        return self
 
 
 FrontEndConfig = LogMelConfig | LogFrequencyConfig | CqtConfig
@@ -98,44 +137,44 @@ class EncoderSection:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class LinearConfig(EncoderSection):
     """A fixed projection of the whitened patch (PCA); needs the `log_frequency` front end."""
 
     trained_by = "principal_components"
     needs_log_frequency = True
     kind: Literal["linear"] = "linear"
-    dim: int = 256
+    dim: Dim = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class DiscriminantConfig(EncoderSection):
     """Directions of the patch in which a sample under other music stays near itself; needs `log_frequency` as well."""
 
     trained_by = "discriminant"
     needs_log_frequency = True
     kind: Literal["discriminant"] = "discriminant"
-    dim: int = 128
+    dim: Dim = 128
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class GnnConfig(EncoderSection):
     """The paper's encoder (section 3; DESIGN section 4)."""
 
     trained_by = "contrast"
     kind: Literal["gnn"] = "gnn"
-    patch_channels: int = 8
-    patch_bins: int = 4
-    patch_frames: int = 8
-    channels: tuple[int, ...] = (64, 128, 256, 512)
-    blocks: tuple[int, ...] = (2, 2, 6, 2)
-    k: int = 5
+    patch_channels: Dim = 8
+    patch_bins: Bins = 4
+    patch_frames: Frames = 8
+    channels: Stages = (64, 128, 256, 512)
+    blocks: Blocks = (2, 2, 6, 2)
+    k: Annotated[int, Field(ge=1, le=256)] = 5
     graph_blocks: bool = True
-    edge_drop: float = 0.2
-    stochastic_depth: float = 0.1
-    pooled_dim: int = 1024
-    hidden_dim: int = 4096
-    dim: int = 128
+    edge_drop: ShareBelow1 = 0.2
+    stochastic_depth: ShareBelow1 = 0.1
+    pooled_dim: Width = 1024
+    hidden_dim: Width = 4096
+    dim: Dim = 128
     # of the nodes, pooled: the paper's. Or gains of what a projection of the whole window is given (gain_encoder.py)
     head: Literal["pooled", "gains"] = "pooled"
 
@@ -149,16 +188,24 @@ class GnnConfig(EncoderSection):
         """Whether the graph blocks are on."""
         return self.graph_blocks
 
+    @model_validator(mode="after")
+    def _check(self) -> GnnConfig:
+        if len(self.channels) != len(self.blocks):
+            raise ValueError(f"channels has {len(self.channels)} stages, blocks {len(self.blocks)}: give as many")
+        if self.head == "gains" and len(self.channels) != 1:
+            raise ValueError("head gains needs one stage of channels and blocks")
+        return self
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, config=STRICT)
 class ResnetIbnConfig(EncoderSection):
     """The baseline: a residual network with instance and batch normalisation, GeM pooling (arXiv:2502.06364)."""
 
     trained_by = "triplet"
     kind: Literal["resnet_ibn"] = "resnet_ibn"
-    blocks: tuple[int, ...] = (3, 4, 6, 3)  # ResNet-50's
-    width: int = 64  # of the first stage's bottlenecks; a stage doubles it
-    classes: int = 2048  # of the training loss: recordings fall into so many; not used for fingerprints
+    blocks: Blocks = (3, 4, 6, 3)  # ResNet-50's
+    width: Annotated[int, Field(ge=1, le=512)] = 64  # of the first stage's bottlenecks; a stage doubles it
+    classes: Width = 2048  # of the training loss: recordings fall into so many; not used for fingerprints
 
     @property
     def dim(self) -> int:
@@ -169,20 +216,32 @@ class ResnetIbnConfig(EncoderSection):
 EncoderConfig = LinearConfig | DiscriminantConfig | GnnConfig | ResnetIbnConfig
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class RerankerConfig:
     """The cross-attention classifier; `heads = 0` means the model has none."""
 
-    heads: int = 4
-    hidden_dim: int = 128
-    dropout: float = 0.3
+    heads: Annotated[int, Field(ge=0, le=64)] = 4
+    hidden_dim: Width = 128
+    dropout: ShareBelow1 = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class ModelConfig:
     """What makes fingerprints. Its hash, with the weights', is the `model_id`."""
 
     name: str = "linear"
-    front_end: FrontEndConfig = field(default_factory=LogFrequencyConfig)
-    encoder: EncoderConfig = field(default_factory=LinearConfig)
+    front_end: Annotated[FrontEndConfig, Field(discriminator="kind")] = field(default_factory=LogFrequencyConfig)
+    encoder: Annotated[EncoderConfig, Field(discriminator="kind")] = field(default_factory=LinearConfig)
     reranker: RerankerConfig = field(default_factory=lambda: RerankerConfig(heads=0))
+
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        front, encoder = self.front_end, self.encoder
+        bins, frames = front.patch_size
+        if bins * frames > MAX_PATCH_VALUES:
+            raise ValueError(f"a window of {bins} bins x {frames} frames has more than {MAX_PATCH_VALUES:,} values")
+        if encoder.needs_log_frequency and front.kind != "log_frequency":
+            raise ValueError(f"encoder.kind {encoder.kind} needs front_end.kind log_frequency")
+        if self.reranker.heads and encoder.kind != "gnn":
+            raise ValueError("reranker needs the nodes of a gnn encoder: set reranker.heads to 0")
+        return self

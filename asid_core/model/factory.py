@@ -19,7 +19,6 @@ from asid_core.model.gain_encoder import GainEncoder
 from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
 from asid_core.model.reranker import Reranker
 from asid_core.model.resnet import ResnetIbnEncoder
-from asid_core.plain_values import ConfigError
 from asid_core.signal.cqt import CqtFrontEnd
 from asid_core.signal.front_end import FrontEnd
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd
@@ -39,10 +38,8 @@ def front_end_of(config: FrontEndConfig) -> FrontEnd:
 
 def encoder_of(model: ModelConfig) -> Encoder:
     """A fresh encoder for the patches of the model's front end. Raises ConfigError where they do not go together."""
-    front, config = model.front_end, model.encoder
-    if config.needs_log_frequency and front.kind != "log_frequency":
-        raise ConfigError(f"model.encoder.kind {config.kind} needs model.front_end.kind log_frequency")
-    bins, frames = front.patch_size
+    config = model.encoder
+    bins, frames = model.front_end.patch_size
     match config:
         case LinearConfig():
             return LinearEncoder(config.dim, bins, frames)
@@ -58,12 +55,11 @@ def encoder_of(model: ModelConfig) -> Encoder:
 
 
 def reranker_of(model: ModelConfig) -> Reranker | None:
-    """A fresh reranker, or None where the config wants none. Raises ConfigError without nodes to compare."""
+    """A fresh reranker, or None where the config wants none."""
     config, encoder = model.reranker, model.encoder
     if not config.heads:
         return None
     match encoder:
         case GnnConfig():
             return Reranker(config, encoder.channels[-1], num_nodes(encoder, *model.front_end.patch_size))
-        case _:
-            raise ConfigError("model.reranker needs the nodes of a gnn encoder: set model.reranker.heads to 0")
+    raise TypeError(f"encoder.kind {encoder.kind} has no nodes to compare")

@@ -11,8 +11,9 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from asid_core import config as configs
 from asid_core.config import Config, ModelConfig
-from asid_core.plain_values import from_dict, to_dict
+from asid_core.plain_values import to_dict
 
 SHIPPED = Path(str(resources.files("asid_core"))) / "weights"
 
@@ -35,7 +36,7 @@ def weights_directory(name_or_directory: str | Path) -> Path:
 
 def read_config(directory: Path) -> Config:
     """The config of a directory of weights. Raises ConfigError."""
-    return from_dict(Config, json.loads((directory / "config.json").read_text()))
+    return configs.load(str(directory / "config.json"))
 
 
 def read_tensors(directory: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -50,7 +51,7 @@ def read_tensors(directory: Path, wanted: Mapping[str, Tensor]) -> dict[str, Ten
 def write(directory: Path, config: Config, tensors: Mapping[str, Tensor]) -> None:
     """Write config.json and model.safetensors."""
     directory.mkdir(parents=True, exist_ok=True)
-    (directory / "config.json").write_text(json.dumps(to_dict(config), indent=1) + "\n")
+    (directory / "config.json").write_text(configs.stated(config))
     save_file({name: value.contiguous() for name, value in tensors.items()}, directory / "model.safetensors")
 
 

@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asid_core.config import Config
 from asid_core.evaluation.report import Report, compare
 from asid_core.model.encoder import GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.model.weights import shipped_weights, weights_directory
-from asid_core.plain_values import from_dict
+from asid_core.model.weights import read_config, shipped_weights, weights_directory
 from benchmarks.lib.calls import run_bench
 
 STAGES = {"coarse": "coarse alone", "rerank": "reranker alone", "verify": "verification alone", "all": "all stages"}
@@ -50,7 +48,7 @@ def systems_of(weights: str, kept: Path) -> Iterator[System]:
     """The model as it is; without probes, where it has some; with its graph blocks left out, where it uses them."""
     directory = weights_directory(weights)
     name = directory.name
-    config = from_dict(Config, json.loads((directory / "config.json").read_text()))
+    config = read_config(directory)
     probed = len(config.probes.grid) > 1
     yield System(name, name, weights)
     if probed:

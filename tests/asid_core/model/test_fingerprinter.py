@@ -1,6 +1,7 @@
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,6 @@ from asid_core.config import (
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.fingerprints import Fingerprints
 from asid_core.model.linear import LinearEncoder
-from asid_core.plain_values import ConfigError
 from asid_core.signal.probing import probed_patches
 from asid_core.signal.windows import level_db, window_starts
 from tests.asid_core.golden import TINY, TINY_CONFIG, difference
@@ -224,15 +224,16 @@ def test_optimised_copies_agree_and_keep_the_id(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "model",
+    ("parts", "message"),
     [
-        ModelConfig(front_end=LogMelConfig(), encoder=LinearConfig()),
-        ModelConfig(encoder=LinearConfig(), reranker=RerankerConfig(heads=4)),
+        ({"front_end": LogMelConfig()}, "front_end.kind log_frequency"),
+        ({"reranker": RerankerConfig(heads=4)}, "nodes of a gnn"),
+        ({"front_end": LogFrequencyConfig(window_frames=10_000)}, "more than 65,536 values"),
     ],
 )
-def test_parts_that_do_not_go_together(model: ModelConfig) -> None:
-    with pytest.raises(ConfigError, match=r"model\."):
-        Fingerprinter(Config(model=model))
+def test_parts_that_do_not_go_together(parts: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**parts)
 
 
 def test_an_unpooled_patch_and_a_full_size_paper_model() -> None:

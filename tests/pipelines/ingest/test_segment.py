@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from asid_core.config import Config, SegmentConfig
+from asid_core.config import Config, LinearConfig, LogFrequencyConfig, ModelConfig, SegmentConfig
 from asid_core.schema import SEGMENTS, TRACKS
 from asid_core.signal.decode import decode
 from asid_core.signal.pcm import to_pcm
@@ -28,7 +28,9 @@ pytestmark = pytest.mark.ray
 STUB = "tests.pipelines.stub_decoders:by_name"
 # short segments, small tasks and commits, so that a few seconds of audio go through every branch
 CUT = SegmentConfig(core_s=1.28, margin_s=0.5, files_per_task=3, commit_tracks=4)
-CONFIG = Config(segment=CUT)
+# windows of 0.48 s, which the margin holds
+MODEL = ModelConfig(front_end=LogFrequencyConfig(window_frames=12), encoder=LinearConfig(dim=8))
+CONFIG = Config(segment=CUT, model=MODEL)
 
 
 @pytest.fixture()
@@ -163,7 +165,7 @@ def test_a_decoder_that_crashes_or_hangs_costs_only_its_file(ray_session: Any, t
     for name in ("crash.wav", "hang.wav", "long.wav", "memory.wav"):
         write_audio(corpus / name, tone(0.1), 16_000)
     write_audio(corpus / "ordinary.wav", tone(2.0), 16_000)
-    config = Config(segment=replace(CUT, decode_timeout_s=1.5, max_track_s=3600.0))
+    config = replace(CONFIG, segment=replace(CUT, decode_timeout_s=1.5, max_track_s=3600.0))
     summary = run(corpus, tmp_path / "c", config, reader=STUB)
     assert (summary.tracks, summary.rejects) == (1, 4)
     assert {k: t for k, (t, _) in rejects(tmp_path / "c").items()} == {
@@ -187,12 +189,13 @@ import os, signal, sys
 import ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
 from pipelines.store.catalogue import Catalogue
-from tests.pipelines.ingest.test_segment import run
-from asid_core.config import Config, SegmentConfig
+from dataclasses import replace
+from tests.pipelines.ingest.test_segment import CONFIG, run
+from asid_core.config import SegmentConfig
 def progress(event):
     if Catalogue(sys.argv[3]).count_tracks() >= 2:
         os.kill(os.getpid(), signal.SIGKILL)
-one = Config(segment=SegmentConfig(core_s=1.28, margin_s=0.5, files_per_task=1, commit_tracks=2))
+one = replace(CONFIG, segment=SegmentConfig(core_s=1.28, margin_s=0.5, files_per_task=1, commit_tracks=2))
 run(sys.argv[2], sys.argv[3], one, progress=progress)
 """
 

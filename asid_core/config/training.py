@@ -1,0 +1,68 @@
+"""Settings of training."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from asid_core.config.values import (
+    STRICT,
+    Count,
+    CountOrZero,
+    Decibels,
+    Hertz,
+    NotNegative,
+    Positive,
+    Rows,
+    Share,
+    TempoRatio,
+)
+
+
+@dataclass(frozen=True, config=STRICT)
+class AugmentationConfig:
+    """What may happen to a sample on its way into another track: the ends of ranges, drawn from uniformly."""
+
+    semitones: Annotated[float, Field(ge=0, le=48)] = 3.0
+    tempo_ratios: Annotated[tuple[TempoRatio, ...], Field(min_length=2, max_length=2)] = (0.7, 1.5)
+    together: bool = False  # pitch and tempo in one pair; the paper's T2 does one of them
+    gain_db: NotNegative = 10.0
+    offset_s: Annotated[float, Field(ge=0, le=60)] = 0.25
+    background_db: Annotated[tuple[Decibels, ...], Field(min_length=2, max_length=2)] = (
+        -12.0,
+        8.0,
+    )  # of the music laid over it, re the sample; for recordings without stems
+    equaliser_db: Annotated[float, Field(ge=0, le=200)] = 0.0
+    low_cut_hz: Hertz = 20.0  # drawn up to here, and
+    high_cut_hz: Hertz = 8000.0  # down to here
+    reverb_s: Annotated[float, Field(ge=0, le=60)] = 0.0  # time in which the tail falls by 60 dB
+    compression: Share = 0.0  # share of the loudness changes, in dB, that is taken away
+    codec_db: Annotated[float, Field(ge=0, le=200)] = 120.0  # what lies so far below its frame's loudest band is lost
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainingConfig:
+    """How an encoder or a reranker is trained (DESIGN section 4); the defaults are the paper's."""
+
+    objective: Literal["paper", "mixes"] = "paper"
+    batch_pairs: Count = 64  # of one worker
+    steps: Rows = 20_000
+    learning_rate: Positive = 8e-5
+    final_learning_rate: NotNegative = 7e-7
+    warmup_steps: CountOrZero = 100
+    clip_norm: Positive = 1.0
+    temperature: Positive = 0.05
+    margin: Annotated[float, Field(ge=0, le=2)] = 0.3  # of the baseline's triplet loss, in cosine
+    curriculum: Share = 0.5  # share of the steps over which all ranges grow from 5 % to full
+    graph_blocks_start: Share = (
+        0.0  # share of the steps before which the graph blocks are left out (five times as fast)
+    )
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    check_every: Count = 200  # steps between validations and checkpoints
+    held_out: tuple[str, ...] = ()  # beginnings of the track_ids to validate on; none: every tenth track
+    reranker_steps: Rows = 2000
+    reranker_learning_rate: Positive = 1e-4
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -1,0 +1,83 @@
+"""The whole config: every setting a verb takes."""
+
+from __future__ import annotations
+
+from dataclasses import field, replace
+from typing import Annotated
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from asid_core.config.model import ModelConfig
+from asid_core.config.search import NO_FIRST_PASS, FirstPass, ProbesConfig, ScoreConfig, SearchConfig, VerifyConfig
+from asid_core.config.training import TrainingConfig
+from asid_core.config.values import SAMPLE_RATE_HZ, STRICT, Count, CountOrZero, Loudness, NotNegative, Positive, Rows
+
+
+@dataclass(frozen=True, config=STRICT)
+class SegmentConfig:
+    """Geometry of a segment table and what makes a recording unusable (DESIGN section 2)."""
+
+    # 491,520 samples: a multiple of 512, 640, 8192 and 2560, so every front end's frames and hops fall on the cut.
+    core_s: Annotated[float, Field(ge=0.1, le=600)] = 30.72
+    margin_s: Annotated[float, Field(ge=0, le=60)] = 6.0
+    min_track_s: NotNegative = 1.0
+    max_track_s: Positive = 12 * 3600.0
+    silence_db: Loudness = -70.0
+    follow_links: bool = False  # out of the corpus
+    decode_timeout_s: Positive = 120.0  # without any progress, not for the whole file
+    files_per_task: Count = 8
+    commit_tracks: Count = 2000
+
+    @model_validator(mode="after")
+    def _check(self) -> SegmentConfig:
+        if self.min_track_s > self.max_track_s:
+            raise ValueError(f"min_track_s {self.min_track_s} is more than max_track_s {self.max_track_s}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class Report:
+    """How much of a sweep its page shows; the best of samples and of duplicates each."""
+
+    detections: Rows = 100_000
+    snippets: CountOrZero = 200  # detections that can be heard: 60 kB each
+    snippet_s: Annotated[float, Field(gt=0, le=60)] = 8.0
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """Everything a verb may be told."""
+
+    segment: SegmentConfig = field(default_factory=SegmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    probes: ProbesConfig = field(default_factory=ProbesConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    report: Report = field(default_factory=Report)
+
+    @property
+    def first_pass(self) -> FirstPass:
+        """The first pass of the exact search with these probes."""
+        wanted = self.search.first_pass
+        if not wanted.stride:
+            return NO_FIRST_PASS
+        return replace(wanted, probes=self.probes.alike(wanted.probes))
+
+    @model_validator(mode="after")
+    def _check(self) -> Config:
+        front, segment = self.model.front_end, self.segment
+        core = round(segment.core_s * SAMPLE_RATE_HZ)
+        if core % front.hop_samples:
+            raise ValueError(
+                f"segment.core_s {segment.core_s} is {core} samples, no multiple of model.front_end.hop_samples "
+                f"{front.hop_samples}: frames would not fall on the cuts. 30.72 suits every front end"
+            )
+        window_s = front.window_frames * front.hop_samples / SAMPLE_RATE_HZ
+        if window_s > segment.margin_s:
+            raise ValueError(f"segment.margin_s {segment.margin_s} must hold a window of {window_s:g} s")
+        if front.kind != "log_frequency" and self.probes.grid != [(0.0, 1.0)]:
+            raise ValueError(f"{front.kind} features cannot be probed: set probes to [0] and [1]")
+        return self
