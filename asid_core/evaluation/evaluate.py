@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ import pyarrow as pa
 from asid_core.evaluation import metrics, statistics
 from asid_core.evaluation.localisation import Located, Row, locate
 from asid_core.evaluation.metrics import Protocol
+from asid_core.evaluation.rejection import Answered, nothing_by_kind, rejection_figures
 from asid_core.evaluation.report import Report
 from asid_core.evaluation.statistics import Figure
 from asid_core.evaluation.truth import Query, Relation, Truth, track_name
@@ -25,15 +25,6 @@ HIT_RANKS = (1, 3, 5, 10)
 RIGHT_TEMPO, RIGHT_SEMITONES = 0.02, 0.5
 
 Pairs = dict[str, dict[str, list[Row]]]  # query -> reference -> rows
-
-
-@dataclass(frozen=True)
-class _Answered:
-    """One query with what is right for it and what was returned."""
-
-    query: Query
-    relevant: frozenset[str]
-    ranking: dict[str, float]
 
 
 def evaluate(
@@ -62,7 +53,7 @@ def evaluate(
     located = [locate(_reported(pairs[r.query].get(r.reference, []), threshold), r) for r in truth.relations]
     figures = {
         **_retrieval_figures(retrieval, seed),
-        **_rejection_figures(answered, threshold, seed),
+        **rejection_figures(answered, threshold, seed),
         **_localisation_figures(located, seed),
         **_transformation_figures(truth.relations, located, pairs, threshold, seed),
     }
@@ -72,7 +63,10 @@ def evaluate(
         len(truth.queries),
         count,
         figures,
-        _by_group(answered, truth.relations, located, count, protocol, seed),
+        {
+            **_by_group(answered, truth.relations, located, count, protocol, seed),
+            **nothing_by_kind(answered, threshold, seed),
+        },
         retrieval,
     )
 
@@ -109,12 +103,12 @@ def _reported(rows: list[Row], threshold: float) -> list[Row]:
 
 def _answer(
     query: Query, relevant: set[str], pairs: Pairs, protocol: Protocol, references: Collection[str]
-) -> _Answered:
+) -> Answered:
     scores = {name: max(r.score for r in rows) for name, rows in pairs[query.name].items()}
-    return _Answered(query, frozenset(relevant), dict(metrics.rankable(scores, protocol, set(references))))
+    return Answered(query, frozenset(relevant), dict(metrics.rankable(scores, protocol, set(references))))
 
 
-def _retrieval(answered: Iterable[_Answered], num_references: int, protocol: Protocol) -> dict[str, dict[str, float]]:
+def _retrieval(answered: Iterable[Answered], num_references: int, protocol: Protocol) -> dict[str, dict[str, float]]:
     """Measure -> query -> value, of queries that sample something."""
     result: dict[str, dict[str, float]] = {name: {} for name in ("map", *(f"hit_at_{k}" for k in HIT_RANKS), "rank")}
     for a in answered:
@@ -136,42 +130,6 @@ def _retrieval_figures(retrieval: dict[str, dict[str, float]], seed: int) -> dic
         "mean_rank": statistics.mean_figure(ranks, seed),
         "median_rank": statistics.median_figure(ranks, seed),
     }
-
-
-def _rejection_figures(answered: list[_Answered], threshold: float, seed: int) -> dict[str, Figure]:
-    """Does the best score tell who samples something, and what is reported at the threshold, right and wrong."""
-    n = len(answered)
-    samples = np.array([bool(a.relevant) for a in answered])
-    best = np.array([max(a.ranking.values(), default=0.0) for a in answered])
-    reported = [{name for name, score in a.ranking.items() if score >= threshold} for a in answered]
-    right = np.array([len(found & a.relevant) for found, a in zip(reported, answered, strict=True)], float)
-    wrong = np.array([len(found - a.relevant) for found, a in zip(reported, answered, strict=True)], float)
-    wanted = np.array([len(a.relevant) for a in answered], float)
-    seconds = np.array([a.query.duration_s or math.nan for a in answered])
-    both = bool(samples.any() and not samples.all())
-    empty = np.array(
-        [float(not found) if not a.relevant else math.nan for found, a in zip(reported, answered, strict=True)]
-    )
-
-    def auprc(i: np.ndarray) -> float:
-        return metrics.area_under_precision_recall(samples[i], best[i]) if samples[i].any() else math.nan
-
-    def ratio(top: np.ndarray, bottom: np.ndarray) -> Figure:
-        def of(i: np.ndarray) -> float:
-            return float(top[i].sum() / bottom[i].sum()) if bottom[i].sum() > 0 else math.nan
-
-        return statistics.figure(of, n, seed)
-
-    figures = {
-        "auroc": statistics.figure(lambda i: metrics.auroc(samples[i], best[i]), n if both else 0, seed),
-        "auprc": statistics.figure(auprc, n if both else 0, seed),
-        "recall": ratio(right, wanted),
-        "precision": ratio(right, right + wrong),
-        "nothing_kept_empty": statistics.mean_figure(empty, seed),
-    }
-    if not np.isnan(seconds).any():
-        figures["false_alarms_per_hour"] = ratio(wrong, seconds / 3600)
-    return figures
 
 
 def _localisation_figures(located: list[Located], seed: int) -> dict[str, Figure]:
@@ -208,7 +166,7 @@ def _transformation_figures(
 
 
 def _by_group(
-    answered: list[_Answered],
+    answered: list[Answered],
     relations: tuple[Relation, ...],
     located: list[Located],
     count: int,
@@ -228,7 +186,7 @@ def _by_group(
             for name, right in wanted.items():
                 a = by_name[name]
                 ranking = {k: v for k, v in a.ranking.items() if k in right or k not in a.relevant}
-                part.append(_Answered(a.query, frozenset(right), ranking))
+                part.append(Answered(a.query, frozenset(right), ranking))
             result.setdefault(split, {})[value] = {
                 **_retrieval_figures(_retrieval(part, count, protocol), seed),
                 **_localisation_figures([located[i] for i in chosen], seed),

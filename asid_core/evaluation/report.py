@@ -37,6 +37,14 @@ TITLES = {
 }
 
 
+COLUMNS = {
+    "map": "mAP",
+    "hit_at_1": "HR@1",
+    "within_5_s": "within 5 s",
+    "nothing_kept_empty": "come back empty",
+    "auroc": "AUROC",
+}
+NOTHING = "samples nothing"  # the group of queries without a relation
 COMPARED = ("map", "hit_at_1", "hit_at_10")
 
 
@@ -75,10 +83,12 @@ class Report:
             *(f"| {TITLES[name]} | {figure} |" for name, figure in self.figures.items() if figure.n),
         ]
         for group, values in self.groups.items():
-            lines += ["", f"| {group} | n | mAP | HR@1 | within 5 s |", "|---|---|---|---|---|"]
+            names = ("nothing_kept_empty", "auroc") if group == NOTHING else ("map", "hit_at_1", "within_5_s")
+            lines += ["", f"| {group} | n | {' | '.join(COLUMNS[name] for name in names)} |"]
+            lines.append("|---" * (2 + len(names)) + "|")
             for value, figures in values.items():
-                cells = " | ".join(str(figures[name]) for name in ("map", "hit_at_1", "within_5_s"))
-                lines.append(f"| {value} | {figures['map'].n} | {cells} |")
+                cells = " | ".join(str(figures[name]) for name in names)
+                lines.append(f"| {value} | {figures[names[0]].n} | {cells} |")
         return "\n".join(lines) + "\n"
 
 

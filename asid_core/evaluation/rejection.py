@@ -1,0 +1,69 @@
+"""Queries that sample nothing: does the best score tell them from the others, and what is reported for them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from asid_core.evaluation import metrics, statistics
+from asid_core.evaluation.report import NOTHING
+from asid_core.evaluation.statistics import Figure
+from asid_core.evaluation.truth import Query
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One query with what is right for it and what was returned."""
+
+    query: Query
+    relevant: frozenset[str]
+    ranking: dict[str, float]
+
+
+def rejection_figures(answered: list[Answered], threshold: float, seed: int) -> dict[str, Figure]:
+    """Does the best score tell who samples something, and what is reported at the threshold, right and wrong."""
+    n = len(answered)
+    samples = np.array([bool(a.relevant) for a in answered])
+    best = np.array([max(a.ranking.values(), default=0.0) for a in answered])
+    reported = [{name for name, score in a.ranking.items() if score >= threshold} for a in answered]
+    right = np.array([len(found & a.relevant) for found, a in zip(reported, answered, strict=True)], float)
+    wrong = np.array([len(found - a.relevant) for found, a in zip(reported, answered, strict=True)], float)
+    wanted = np.array([len(a.relevant) for a in answered], float)
+    seconds = np.array([a.query.duration_s or math.nan for a in answered])
+    both = bool(samples.any() and not samples.all())
+    empty = np.array(
+        [float(not found) if not a.relevant else math.nan for found, a in zip(reported, answered, strict=True)]
+    )
+
+    def auprc(i: np.ndarray) -> float:
+        return metrics.area_under_precision_recall(samples[i], best[i]) if samples[i].any() else math.nan
+
+    def ratio(top: np.ndarray, bottom: np.ndarray) -> Figure:
+        def of(i: np.ndarray) -> float:
+            return float(top[i].sum() / bottom[i].sum()) if bottom[i].sum() > 0 else math.nan
+
+        return statistics.figure(of, n, seed)
+
+    figures = {
+        "auroc": statistics.figure(lambda i: metrics.auroc(samples[i], best[i]), n if both else 0, seed),
+        "auprc": statistics.figure(auprc, n if both else 0, seed),
+        "recall": ratio(right, wanted),
+        "precision": ratio(right, right + wrong),
+        "nothing_kept_empty": statistics.mean_figure(empty, seed),
+    }
+    if not np.isnan(seconds).any():
+        figures["false_alarms_per_hour"] = ratio(wrong, seconds / 3600)
+    return figures
+
+
+def nothing_by_kind(answered: list[Answered], threshold: float, seed: int) -> dict[str, dict[str, dict[str, Figure]]]:
+    """The figures of the queries of each tier that samples nothing, against all that sample something."""
+    tiers = sorted({a.query.groups["tier"] for a in answered if not a.relevant and "tier" in a.query.groups})
+    found = {}
+    for tier in tiers:
+        chosen = [a for a in answered if a.relevant or a.query.groups.get("tier") == tier]
+        figures = rejection_figures(chosen, threshold, seed)
+        found[tier] = {name: figures[name] for name in ("auroc", "nothing_kept_empty")}
+    return {NOTHING: found} if found else {}
