@@ -24,6 +24,10 @@ TRACKS = pa.schema(
         pa.field("artist", pa.string()),
         pa.field("year", pa.int32()),
         pa.field("isrc", pa.string()),
+        # from here on columns that older catalogues lack: they read as null
+        pa.field("album", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("manifest", pa.string()),  # JSON object of all that the manifest says of the track; null without one
     ]
 )
 

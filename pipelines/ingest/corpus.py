@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 from asid_core.plain_text import control_shown
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
-from pipelines.ingest.manifest import BadRow, CorpusError, Row, local_path, one_line, rows, text_of, year_of
+from pipelines.ingest.manifest import FURTHER, BadRow, CorpusError, Row, local_path, one_line, rows, text_of, year_of
 from pipelines.store.location import Entry, Location, redacted
 
 log = logging.getLogger(__name__)
@@ -23,6 +26,8 @@ MANIFEST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
 REPORT_FILES = re.compile(r"(^|.*/)files/[0-9T.]+Z-report-[0-9a-f]+/")
 OF_REPORTS, OUTSIDE = "in reports of asid", "links out of the corpus"
 SHOWN_YEARS = 5  # that were not understood
+TEXTS = ("title", "artist", "isrc", "album", "label")
+NOTHING: Mapping[str, Any] = MappingProxyType({})
 STAT_THREADS = 16  # sizes of a manifest's files: on S3 one request each
 
 
@@ -38,6 +43,9 @@ class CorpusFile:
     artist: str | None = None
     year: int | None = None
     isrc: str | None = None
+    album: str | None = None
+    label: str | None = None
+    manifest: str | None = None  # JSON object of all that the manifest says
 
 
 @dataclass(frozen=True)
@@ -124,7 +132,7 @@ class Corpus:
             shown = redacted(given)
             track_id = (text_of(row, "track_id") or "").strip() or shown.removeprefix("s3://").lstrip("/")
             where = self._place(local_path(given))
-            return _file(track_id, where.uri, where.stat(), *self._details(row))
+            return _file(track_id, where.uri, where.stat(), self._details(row))
         except BadRow as error:
             problem = ("manifest", str(error))
         except FileNotFoundError:
@@ -146,10 +154,12 @@ class Corpus:
         return Location(given) if absolute else Location(self.location.parent.join(given).uri)
 
     @staticmethod
-    def _details(row: Row) -> tuple[str | None, str | None, int | None, str | None]:
-        """Title, artist, year and isrc. Raises BadRow for a text that is no UTF-8, or a whole book."""
-        title, artist, isrc = (one_line(text_of(row, column)) for column in ("title", "artist", "isrc"))
-        return title, artist, year_of(row.get("year")), isrc
+    def _details(row: Row) -> dict[str, Any]:
+        """What the row says of its file. Raises BadRow for a text that is no UTF-8, or a whole book."""
+        texts: dict[str, Any] = {column: one_line(text_of(row, column)) for column in TEXTS}
+        details = texts | {"year": year_of(row.get("year"))}
+        said = {key: value for key, value in (details | row.get(FURTHER, {})).items() if value is not None}
+        return details | {"manifest": json.dumps(said, ensure_ascii=False) if said else None}
 
 
 def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
@@ -163,15 +173,7 @@ def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
     return Refusal(control_shown(entry.name), control_shown(uri), "unreadable", problem)
 
 
-def _file(
-    track_id: str,
-    uri: str,
-    entry: Entry,
-    title: str | None = None,
-    artist: str | None = None,
-    year: int | None = None,
-    isrc: str | None = None,
-) -> CorpusFile | Refusal:
+def _file(track_id: str, uri: str, entry: Entry, details: Mapping[str, Any] = NOTHING) -> CorpusFile | Refusal:
     """A file whose name can go into the tables, or why it cannot."""
     assert entry.size_bytes is not None and entry.version is not None
     problem = _bad_name(track_id)
@@ -179,7 +181,7 @@ def _file(
         problem = "its name has control characters or is not valid UTF-8; rename it"
     if problem:
         return Refusal(control_shown(track_id), control_shown(uri), "name", problem, entry.size_bytes, entry.version)
-    return CorpusFile(track_id, uri, entry.size_bytes, entry.version, title, artist, year, isrc)
+    return CorpusFile(track_id, uri, entry.size_bytes, entry.version, **details)
 
 
 def _bad_name(track_id: str) -> str | None:

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
 from pipelines.store.location import Location, StorageError
 
-COLUMNS = ("uri", "track_id", "title", "artist", "year", "isrc")
+COLUMNS = ("uri", "track_id", "title", "artist", "year", "isrc", "album", "label")
+FURTHER = "\0further"  # of a row: the other columns, by name; a column's own name has no zero byte
+MAX_FURTHER, MAX_FURTHER_NAME, MAX_FURTHER_TEXT = 50, 100, 1000  # columns, characters of a name and of a text
 MAX_FIELD = 10_000  # characters; a longer text is another file's contents, or an open quote
 MAX_ROW = 16 << 20
 SEPARATORS = ",;\t|"
@@ -40,7 +42,7 @@ Row = dict[str, Any]
 
 
 def rows(manifest: Location) -> Iterator[Row | BadRow]:
-    """The rows, with the names of COLUMNS in lower case; other columns are left out.
+    """The rows, with the names of COLUMNS in lower case, and the other columns as one dict under FURTHER.
 
     Raises CorpusError, naming the line where that is known, where the file cannot be read any further.
     """
@@ -147,7 +149,7 @@ def _row(fields: list[str], names: list[str]) -> Row | BadRow:
     row: Row = {}
     for name, text in zip(names, fields, strict=False):
         row.setdefault(name, text)
-    return {name: row[name] for name in COLUMNS if name in row}
+    return _known_columns(row)
 
 
 def _json_lines(lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
@@ -174,14 +176,27 @@ def _known_columns(row: Row) -> Row:
     found: Row = {}
     for key, value in row.items():
         found.setdefault(key.strip().lower(), value)
-    return {name: found[name] for name in COLUMNS if name in found}
+    known = {name: found.pop(name) for name in COLUMNS if name in found}
+    return known | {FURTHER: _further(found)}
+
+
+def _further(row: Row) -> dict[str, str]:
+    """Columns that asid does not know, as short texts of one line: they travel to the exports as they are."""
+    texts: dict[str, str] = {}
+    for key, value in row.items():
+        if value is not None and not isinstance(value, list | dict | bytes) and len(texts) < MAX_FURTHER:
+            name, text = (one_line(str(part).encode("utf-8", "replace").decode()) for part in (key, value))
+            if name and text:
+                texts[name[:MAX_FURTHER_NAME]] = text[:MAX_FURTHER_TEXT]
+    return texts
 
 
 def _parquet(manifest: Location, file: pa.NativeFile) -> Iterator[Row | BadRow]:
     try:
         source = pq.ParquetFile(file)
         names = source.schema_arrow.names
-        wanted = [name for name in names if name.strip().lower() in COLUMNS]
+        simple = [f.name for f in source.schema_arrow if not pa.types.is_nested(f.type) and not _is_binary(f.type)]
+        wanted = [name for name in names if name.strip().lower() in COLUMNS or name in simple[:MAX_FURTHER]]
         if "uri" not in map(str.lower, wanted):
             raise CorpusError(f"{manifest} has no column 'uri' (it has: {', '.join(names) or 'nothing'})")
         for batch in source.iter_batches(columns=wanted):
@@ -190,6 +205,10 @@ def _parquet(manifest: Location, file: pa.NativeFile) -> Iterator[Row | BadRow]:
         if isinstance(error, CorpusError):
             raise
         raise CorpusError(f"{manifest} is not a Parquet file that can be read, or damaged: {error}") from None
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 def text_of(row: Row, column: str) -> str | None:

@@ -29,7 +29,8 @@ __all__ = ["SegmentSummary", "read_segments", "segment"]
 
 log = logging.getLogger(__name__)
 
-FILE_COLUMNS = ("uri", "size_bytes", "version", "title", "artist", "year", "isrc")
+LISTED = ("uri", "size_bytes", "version", "manifest")  # what the listing says; a change of it is looked at
+FILE_COLUMNS = (*LISTED, "title", "artist", "year", "isrc", "album", "label")
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,8 @@ def segment(
 
 
 def _stamp(file: dict[str, Any]) -> bytes:
-    """Digest of everything that a track's row takes from the listing."""
-    return hashlib.blake2b(repr([file[key] for key in FILE_COLUMNS]).encode(), digest_size=8).digest()
+    """Digest of everything that a track's row takes from the listing; titles may come from the file's own tags."""
+    return hashlib.blake2b(repr([file[key] for key in LISTED]).encode(), digest_size=8).digest()
 
 
 class _Run(Stage[dict[str, Any], dict[str, Any]]):
@@ -114,7 +115,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self._audio_s = self._missing_s = 0.0
         self._shortened = 0
         self._live: dict[str, tuple[str, bytes]] = {}
-        for batch in catalogue.tracks(columns=["track_id", "content_hash", *FILE_COLUMNS]):
+        for batch in catalogue.tracks(columns=["track_id", "content_hash", *LISTED]):
             for row in batch.to_pylist():
                 self._live[row["track_id"]] = (row["content_hash"], _stamp(row))
         self._standing = {row["track_id"]: row for row in catalogue.rejects().to_pylist()}

@@ -18,6 +18,7 @@ from asid_core.signal.decode import Blocks, DecodeError, unreadable
 from asid_core.signal.pcm import SCALE, cut, to_pcm
 from asid_core.signal.resample import resample_blocks
 from pipelines.ingest.decoding import IsolatedDecoder
+from pipelines.ingest.file_tags import TagReader, with_tags
 from pipelines.store.location import Location, StorageError
 from pipelines.store.segments import SegmentWriter
 
@@ -34,6 +35,9 @@ FILES = pa.schema(
         pa.field("artist", pa.string()),
         pa.field("year", pa.int32()),
         pa.field("isrc", pa.string()),
+        pa.field("album", pa.string()),
+        pa.field("label", pa.string()),
+        pa.field("manifest", pa.string()),
         pa.field("known_hash", pa.string()),
     ]
 )
@@ -57,6 +61,12 @@ PASSING = ("vanished", "unreadable")
 def _decoder(timeout_s: float, reader: str) -> IsolatedDecoder:
     """One child a Ray worker, kept over its tasks."""
     return IsolatedDecoder(timeout_s, reader)
+
+
+@functools.lru_cache(maxsize=1)
+def _tag_reader() -> TagReader:
+    """One child a Ray worker, kept over its tasks."""
+    return TagReader()
 
 
 def segment_batch(batch: pa.Table, catalogue_uri: str, run_id: str, config: SegmentConfig, reader: str) -> pa.Table:
@@ -88,7 +98,8 @@ def _segment_file(
         with Location(file["uri"]).local_copy() as path:
             content_hash = hash_file(path)
             if content_hash == file["known_hash"]:
-                return {"same": file}
+                return {"same": with_tags(file, _tag_reader().read(path))}
+            tags = _tag_reader().read(path)
             with decoder.open(path) as (info, blocks):
                 level = _Level(config.max_track_s)
                 level.check_length(info.duration_s or 0.0)  # before 12 h are decoded for nothing
@@ -100,7 +111,7 @@ def _segment_file(
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
         raise unreadable(error) from None
     level.judge(config)
-    row = {key: value for key, value in file.items() if key != "known_hash"}
+    row = {key: value for key, value in with_tags(file, tags).items() if key != "known_hash"}
     return {
         "missing_s": level.missing_s,
         "track": row

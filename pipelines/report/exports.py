@@ -11,7 +11,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 from xml.sax.saxutils import escape, quoteattr
 
@@ -26,7 +26,8 @@ PANAKO = (
     "Index", "Total", "Query path", "Query start (s)", "Query stop (s)", "Match path", "Match id", "Match start (s)",
     "Match stop (s)", "Match score", "Time factor (%)", "Frequency factor (%)", "Seconds with match (%)",
 )  # fmt: skip
-JOINED = ("title", "artist", "year")
+JOINED = {"title": "title", "artist": "artist", "album": "album", "year": "year", "isrc": "isrc", "label": "rights"}
+FURTHER = 50  # columns of manifests
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 NOT_A_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 GRAPHML_HEAD = """<?xml version="1.0" encoding="utf-8"?>
@@ -117,27 +118,35 @@ def write_panako_csv(found: Findings, stream: BinaryIO) -> None:
 
 def write_json_lines(found: Findings, stream: BinaryIO) -> None:
     """One object a detection: the schema's columns and each side's title, artist and year."""
-    for row in _rows(found):
-        row |= {f"{side}_{key}": getattr(found.tracks[row[f"{side}_id"]], key) for side, key in _joined()}
+    named = _with_names(found, found.rows)
+    for row in (row for batch in named.to_batches(max_chunksize=4096) for row in batch.to_pylist()):
         stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
 
 
 def write_parquet(found: Findings, stream: BinaryIO) -> None:
-    """The schema's columns, each side's title, artist and year, and the number of the relation."""
+    """The schema's columns, each side's title and so on, and the number of the relation."""
     pq.write_table(_with_names(found, found.rows), stream, compression="zstd")
 
 
 def _with_names(found: Findings, table: pa.Table) -> pa.Table:
-    """`table` (columns query_id and reference_id) with each side's title, artist and year."""
-    for side, key in _joined():
-        kind = pa.int32() if key == "year" else pa.string()
-        ids = table.column(f"{side}_id").to_pylist()
-        table = table.append_column(f"{side}_{key}", pa.array([getattr(found.tracks[i], key) for i in ids], kind))
+    """`table` (columns query_id and reference_id) with each side's title, artist and so on, and manifest columns."""
+    further = sorted({key for track in found.tracks.values() for key in track.more})[:FURTHER]
+    for side in ("query", "reference"):
+        tracks = [found.tracks[i] for i in table.column(f"{side}_id").to_pylist()]
+        for name, attribute in JOINED.items():
+            kind = pa.int32() if name == "year" else pa.string()
+            table = table.append_column(f"{side}_{name}", pa.array([getattr(t, attribute) for t in tracks], kind))
+        for key in further:
+            name = _free_name(f"{side}_{key}", table.column_names)
+            table = table.append_column(name, pa.array([t.more.get(key) for t in tracks], pa.string()))
     return table
 
 
-def _joined() -> list[tuple[str, str]]:
-    return [(side, key) for side in ("query", "reference") for key in JOINED]
+def _free_name(name: str, taken: Sequence[str]) -> str:
+    """`name`, or that with `_` after it where a column has it: a manifest may name its columns as it likes."""
+    while name in taken:
+        name += "_"
+    return name
 
 
 def write_graphml(found: Findings, stream: BinaryIO) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from asid_core.matching.relations import relate
-from asid_core.schema import DETECTIONS
+from asid_core.schema import DETECTIONS, TRACKS
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue, CatalogueError
 
 KINDS = ("sample", "duplicate")
+TEXTS = ("title", "artist", "album", "isrc")
 TEXT_LIMIT = 200  # characters of a title: some are whole lyrics, and a page of 2000 rows must stay small
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 SIDES = ("query", "reference")
@@ -32,6 +34,10 @@ class Track:
     year: int | None = None
     duration_s: float = 0.0
     content_hash: str | None = None
+    album: str | None = None
+    isrc: str | None = None
+    rights: str | None = None  # the label, as tags and manifests call it
+    more: Mapping[str, str] = field(default_factory=dict)  # further columns of the manifest
 
     @property
     def label(self) -> str:
@@ -126,11 +132,18 @@ def _tracks(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:
     chunks = rows.column("query_id").chunks + rows.column("reference_id").chunks
     ids = pc.unique(pa.chunked_array(chunks, pa.string())).to_pylist()
     tracks = {track_id: Track(track_id) for track_id in ids}
-    names = ["track_id", "title", "artist", "year", "duration_s", "content_hash"]
+    names = ["track_id", "year", "duration_s", "content_hash", *TEXTS, "label", "manifest"]
     for row in catalogue.tracks_of(ids).select(names).to_pylist():
-        text = {key: shorten(row[key]) for key in ("title", "artist")}
-        tracks[row["track_id"]] = Track(**(row | text))
+        row |= {key: shorten(row[key]) for key in TEXTS}
+        row |= {"rights": shorten(row.pop("label")), "more": _further_columns(row.pop("manifest"))}
+        tracks[row["track_id"]] = Track(**row)
     return tracks
+
+
+def _further_columns(manifest: str | None) -> dict[str, str]:
+    """What a manifest says of a track beyond the columns of the tracks table."""
+    values = json.loads(manifest) if manifest else {}
+    return {key: text for key, value in values.items() if key not in TRACKS.names and (text := shorten(value))}
 
 
 def shorten(text: str | None) -> str | None:

@@ -51,6 +51,15 @@ def is_one_of(column: str, values: Sequence[str]) -> str:
     return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
+def _with_fields(batch: pa.RecordBatch, wanted: Sequence[pa.Field]) -> pa.RecordBatch:
+    """The columns `wanted`; one that came into the schema after the table was made is null."""
+    there = set(batch.schema.names)
+    columns = [
+        batch.column(f.name).cast(f.type) if f.name in there else pa.nulls(batch.num_rows, f.type) for f in wanted
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=pa.schema(wanted))
+
+
 class Catalogue:
     """An open catalogue. To change it, enter `writing`.
 
@@ -164,10 +173,12 @@ class Catalogue:
     ) -> Iterator[pa.RecordBatch]:
         """The live tracks (schema.TRACKS), streamed; `filter` is SQL, such as `year < 1990`."""
         table = self.table("tracks")
-        if table is not None:
-            yield from table.to_batches(
-                columns=None if columns is None else list(columns), filter=filter, batch_size=batch_rows
-            )
+        if table is None:
+            return
+        wanted = [TRACKS.field(name) for name in (TRACKS.names if columns is None else columns)]
+        there = [field.name for field in wanted if field.name in table.schema.names]
+        for batch in table.to_batches(columns=there, filter=filter, batch_size=batch_rows):
+            yield _with_fields(batch, wanted)
 
     def tracks_of(self, track_ids: Sequence[str]) -> pa.Table:
         """The live tracks among `track_ids`."""
@@ -189,7 +200,15 @@ class Catalogue:
 
     def commit_tracks(self, rows: pa.Table) -> None:
         """Make tracks (schema.TRACKS, one row a track_id) visible, replacing earlier ones. Driver only."""
+        self._add_columns("tracks", TRACKS)
         self.upsert("tracks", rows.cast(TRACKS), on="track_id")
+
+    def _add_columns(self, name: str, schema: pa.Schema) -> None:
+        """Give a table that an older asid made the columns that it lacks, filled with null."""
+        table = self.table(name)
+        missing = [] if table is None else [field for field in schema if field.name not in table.schema.names]
+        if table is not None and missing:
+            table.add_columns(missing)
 
     def delete_tracks(self, track_ids: Iterable[str]) -> None:
         """Take tracks out of the catalogue. Their segments become garbage. Driver only."""

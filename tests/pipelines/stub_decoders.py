@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from asid_core.signal.decode import AudioInfo, open_native
+from pipelines.ingest.file_tags import Tags
 
 
 @contextlib.contextmanager
@@ -47,3 +48,15 @@ def _broken(name: str) -> Iterator[np.ndarray]:
     if name.startswith("raise"):
         raise ZeroDivisionError("oops")
     yield noise(1000)
+
+
+@contextlib.contextmanager
+def tags_by_name(path: str) -> Iterator[tuple[Tags, Iterator[np.ndarray]]]:
+    name = Path(path).name
+    if name.startswith("crash"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name.startswith("hang"):
+        threading.Event().wait()
+    if name.startswith("raise"):
+        raise ValueError("a bug of the tag reader")
+    yield Tags("A title"), iter(())

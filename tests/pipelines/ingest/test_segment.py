@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mutagen.flac
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -228,6 +230,28 @@ def test_manifest_and_catalogue_on_s3(ray_session: Any, s3_bucket: str, audio: C
     assert (row["title"], row["artist"], row["year"]) == ("T", "A", 1999)
     assert sum(s["core_samples"] for s in segments(s3_bucket + "/c")["one"]) == 32_000
     assert run(s3_bucket + "/in/list.csv", s3_bucket + "/c").already == 1
+
+
+def test_names_come_from_tags_and_the_manifest_overrides_them(
+    ray_session: Any, tmp_path: Path, audio: Callable[..., Path]
+) -> None:
+    path = audio("music/a.flac", 2.0)
+    tags = mutagen.flac.FLAC(path)
+    tags.update({"title": "Of the file", "artist": "Artist", "date": "1971", "label": "Label"})
+    tags.save()
+    assert run(path.parent, tmp_path / "c").tracks == 1
+    row = rows(tmp_path / "c")["a.flac"]
+    names = ("title", "artist", "year", "label", "album", "manifest")
+    assert [row[name] for name in names] == ["Of the file", "Artist", 1971, "Label", None, None]
+    assert run(path.parent, tmp_path / "c").already == 1  # a title from the file is no change of the listing
+    manifest = tmp_path / "list.csv"
+    for title in ("First", "Second"):
+        manifest.write_text(f"uri,track_id,title,publisher\nmusic/a.flac,a.flac,{title},P\n")
+        assert run(manifest, tmp_path / "c").refreshed == 1
+        row = rows(tmp_path / "c")["a.flac"]
+        assert [row[name] for name in names[:5]] == [title, "Artist", 1971, "Label", None]
+        assert json.loads(row["manifest"]) == {"title": title, "publisher": "P"}
+    assert run(manifest, tmp_path / "c").already == 1
 
 
 def test_another_geometry_is_refused(tmp_path: Path, corpus: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from asid_core.schema import DETECTIONS
 from pipelines.report import exports as module
 from pipelines.report.findings import Findings, Track, findings
+from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
 
@@ -65,6 +66,20 @@ def test_relations_are_one_row_a_pair_in_every_format(exports: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     query = f"select count(*), sum(places) from '{exports / 'relations.csv'}' where kind = 'sample'"
     assert duckdb.sql(query).fetchall() == [(6, 7)]
+
+
+def test_further_columns_of_a_manifest_travel_with_each_side(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "cat"), create=True, geometry=fake_sweep.GEOMETRY)
+    manifest = {"a": json.dumps({"title": "T", "publisher": "P", "id": "7", "contract": "x\n=1+1"}), "b": None}
+    tracks = {name: fake_sweep.wave(1, 12.0) for name in "ab"}
+    fake_sweep.add_tracks(catalogue, tracks, manifest=manifest, label={"b": "L"}, album={"b": "Al"}, isrc={"b": "I"})
+    fake_sweep.add_sweep(catalogue, [fake_sweep.detection("a", "b")])
+    module.write_exports(findings(catalogue, 10), Location(str(tmp_path / "out")))
+    for name in ("relations.parquet", "detections.parquet"):
+        (row,) = pq.read_table(tmp_path / "out" / name).to_pylist()
+        assert (row["query_publisher"], row["query_contract"], row["reference_publisher"]) == ("P", "x =1+1", None)
+        assert (row["query_id"], row["query_id_"]) == ("a", "7")
+        assert [row[f"reference_{key}"] for key in ("album", "isrc", "label")] == ["Al", "I", "L"]
 
 
 def test_graphml(exports: Path, found: Findings) -> None:

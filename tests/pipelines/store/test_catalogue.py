@@ -46,6 +46,19 @@ def test_commit_replaces_by_key_and_delete_removes(catalogue: Catalogue) -> None
     assert set(catalogue.live()) == {"a", "c"} and catalogue.count_tracks() == 2
 
 
+def test_a_catalogue_of_an_older_asid_is_read_and_gets_the_new_columns(catalogue: Catalogue) -> None:
+    older = TRACKS.names[: TRACKS.names.index("album")]
+    catalogue.upsert("tracks", rows(track("a", title="T")).select(older), on="track_id")
+    (row,) = catalogue.tracks_of(["a"]).to_pylist()
+    assert (row["title"], row["label"], row["manifest"]) == ("T", None, None)
+    assert [b.to_pylist() for b in catalogue.tracks(columns=["label", "track_id"])] == [
+        [{"label": None, "track_id": "a"}]
+    ]
+    catalogue.commit_tracks(rows(track("b", label="L")))
+    found = {row["track_id"]: row["label"] for row in catalogue.tracks_of(["a", "b"]).to_pylist()}
+    assert found == {"a": None, "b": "L"}
+
+
 def test_rejects_that_stand_are_the_latest_of_tracks_that_are_not_live(catalogue: Catalogue) -> None:
     assert catalogue.rejects().num_rows == 0
     catalogue.write_rejects("2026-1", [reject("a", "old"), reject("b", "x"), reject("c", "y"), reject("d", "z")])
