@@ -1,0 +1,84 @@
+"""What a score is worth as the catalogue grows: calibration, false alarms and recall among up to a million tracks.
+
+On a benchmark with distractors, such as that of `make wild-validation`. The best real distractors of each query tell
+how the coarse scores of more of them go on (a generalised Pareto tail, of one shape for all queries); what verification
+says of such a track is drawn from what it said of real ones whose coarse score is near.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from asid_core import config as configs
+from asid_core.config import Config
+from asid_core.evaluation.truth import Truth, track_name
+from benchmarks.lib import calibration
+from benchmarks.lib.among_distractors import DISTRACTORS, WEIGHTS, swept
+from benchmarks.lib.distractors import Tail, fit_tails, in_tail
+from benchmarks.lib.growth import Growth, Measured, pairs_of
+from benchmarks.lib.results import write_section
+from pipelines.runtime import start_ray
+
+COMMAND = "make -C benchmarks score"
+BENCH = Path("out/bench-wild-validation")
+SIZES = (100, 300, 1000, 10_000, 100_000, 1_000_000)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="a benchmark with distractors")
+    args = parser.parse_args(argv)
+    if not (args.bench / "truth.json").exists():
+        print(f"no benchmark in {args.bench}: run `make -C benchmarks wild-validation` first", file=sys.stderr)
+        return 2
+    start_ray(None)
+    config = configs.load(WEIGHTS)
+    truth, sweep = swept(args.bench, config.search.verify_tracks)
+    names = sorted(path.stem for path in (args.bench / "references").iterdir())
+    text = report(sweep.detections, truth, names, config)
+    print(text)
+    write_section(f"Score and catalogue size, {args.bench.name}", COMMAND, text)
+    return 0
+
+
+def report(detections: pa.Table, truth: Truth, references: Sequence[str], config: Config) -> str:
+    """`references`: names of all tracks that were searched; those that begin with DISTRACTORS are distractors."""
+    distractors = [name for name in references if name.startswith(track_name(DISTRACTORS))]
+    growth = Growth(truth, pairs_of(detections, truth, track_name(DISTRACTORS)), distractors, config)
+    tails = tails_of(growth)
+    scores, right = calibration.pair_scores(detections, truth)
+    bins = calibration.reliability(scores, right)
+    hours = sum(query.duration_s or 0.0 for query in truth.queries) / 3600
+    real = [size for size in SIZES if size < len(distractors)] + [len(distractors)]
+    lines = [
+        f"{len(truth.queries)} queries ({hours:.2f} h), {len(truth.references)} references and {len(distractors)} real "
+        f"distractors; threshold {config.score.threshold:g}.",
+        "",
+        calibration.to_markdown(bins),
+        f"Expected calibration error {calibration.expected_calibration_error(bins):.4f}, log loss "
+        f"{calibration.log_loss(scores, right):.4f} nats a pair.",
+        "",
+        Measured.header(),
+        *(growth.with_real(size).row("real", size) for size in real),
+        *(growth.with_synthetic(size, tails).row("foretold", size) for size in SIZES),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def tails_of(growth: Growth) -> dict[str, Tail]:
+    """How each query's distractors go on, from those that were verified; queries with too few of them have none."""
+    found = {
+        name: sorted((pair.coarse for pair in pairs if pair.is_distractor), reverse=True)
+        for name, pairs in growth.pairs.items()
+    }
+    enough = {name: scores for name, scores in found.items() if len(scores) > in_tail(growth.num_distractors)}
+    return dict(zip(enough, fit_tails(list(enough.values()), growth.num_distractors), strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
