@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
+
 from asid_core.config import (
     CqtConfig,
     DiscriminantConfig,
@@ -63,3 +66,15 @@ def reranker_of(model: ModelConfig) -> Reranker | None:
         case GnnConfig():
             return Reranker(config, encoder.channels[-1], num_nodes(encoder, *model.front_end.patch_size))
     raise TypeError(f"encoder.kind {encoder.kind} has no nodes to compare")
+
+
+def weights_of(model: ModelConfig) -> dict[str, Tensor]:
+    """Names, shapes and types of the weights of a model, without memory: tensors on the meta device."""
+    with torch.device("meta"):
+        parts = {"encoder": encoder_of(model), "reranker": reranker_of(model)}
+    return {
+        f"{part}.{name}": tensor
+        for part, module in parts.items()
+        if module is not None
+        for name, tensor in module.state_dict().items()
+    }

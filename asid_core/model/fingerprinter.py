@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.model import weights
-from asid_core.model.factory import encoder_of, front_end_of, reranker_of
+from asid_core.model.factory import encoder_of, front_end_of, reranker_of, weights_of
 from asid_core.model.fingerprints import Fingerprints
 from asid_core.signal import framing
 from asid_core.signal.windows import level_db, padded_to_window, windows_in_core
@@ -177,10 +177,12 @@ class Fingerprinter(nn.Module):
     def from_pretrained(name_or_directory: str | Path) -> Fingerprinter:
         """A model we ship, by name, or a directory that `save` wrote, ready for inference.
 
-        Raises FileNotFoundError where there is neither, ConfigError or RuntimeError where its files do not fit.
+        Raises FileNotFoundError where there is neither, ConfigError where its files are damaged or do not fit.
         """
         directory = weights.weights_directory(name_or_directory)
-        model = Fingerprinter(weights.read_config(directory))
-        model.load_state_dict(weights.read_tensors(directory, model.weights()), strict=False)
+        config = weights.read_config(directory)
+        tensors = weights.read_tensors(directory, weights_of(config.model))
+        model = Fingerprinter(config)
+        model.load_state_dict(tensors, strict=False)
         model.known_id = model.model_id
         return model.eval()

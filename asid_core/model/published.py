@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ _RERANKER_NAMES = [
 
 
 def import_checkpoint(encoder_path: Path, reranker_path: Path | None, config: Config) -> Fingerprinter:
-    """The authors' weights as a model of ours, shaped by `config` with graph blocks off (DESIGN section 4, note 1).
+    """The authors' weights as a model of ours, with graph blocks off; widths and stages are those of the checkpoint.
 
     Without `reranker_path` the model has no reranker. Raises ValueError where the file is no such checkpoint or does
     not fit the config: every key must be used, and every weight given.
@@ -50,24 +51,64 @@ def import_checkpoint(encoder_path: Path, reranker_path: Path | None, config: Co
     if not isinstance(encoder, GnnConfig):
         raise ValueError("published checkpoints need a config whose encoder.kind is gnn: use --config gnn-paper")
     heads = 0 if reranker_path is None else config.model.reranker.heads or RerankerConfig().heads
-    model = Fingerprinter(
-        replace(
-            config,
-            model=replace(
-                config.model,
-                encoder=replace(encoder, graph_blocks=False),
-                reranker=replace(config.model.reranker, heads=heads),
-            ),
-        )
-    )
-    _load(model.encoder, _read(encoder_path), _ENCODER_NAMES, encoder_path)
+    state = _read(encoder_path)
+    reranker_state = {} if reranker_path is None else _read(reranker_path)
+    hidden = _widths(reranker_state, {"hidden_dim": ("fc.0.weight", 0)})
+    reranker = replace(config.model.reranker, heads=heads, **hidden)
+    encoder = replace(encoder_shape(encoder, state), graph_blocks=False)
+    model = Fingerprinter(replace(config, model=replace(config.model, encoder=encoder, reranker=reranker)))
+    _load(model.encoder, state, _ENCODER_NAMES, encoder_path)
     if reranker_path is not None and model.reranker is not None:
-        _load(model.reranker, _read(reranker_path), _RERANKER_NAMES, reranker_path)
+        _load(model.reranker, reranker_state, _RERANKER_NAMES, reranker_path)
     return model.eval()
+
+
+def encoder_shape(config: GnnConfig, state: Mapping[str, Tensor]) -> GnnConfig:
+    """`config` with the widths, stages and patch size that the shapes in a checkpoint show."""
+    sizes = _widths(
+        state,
+        {
+            "patch_channels": ("peak_extractor.convs.0.weight", 0),
+            "patch_bins": ("peak_extractor.convs.0.weight", 2),
+            "patch_frames": ("peak_extractor.convs.0.weight", 3),
+            "pooled_dim": ("encoder.proj.weight", 0),
+            "hidden_dim": ("projector.0.weight", 0),
+            "dim": ("projector.2.weight", 0),
+        },
+    )
+    stem, layers = state.get("encoder.stem.0.weight"), _layers(state)
+    if stem is None or not layers:
+        return replace(config, **sizes)
+    channels, blocks = [len(stem)], [0]
+    for width in layers:
+        if width is None:
+            blocks[-1] += 1
+        else:
+            channels.append(width)
+            blocks.append(0)
+    return replace(config, **sizes, channels=tuple(channels), blocks=tuple(blocks))
+
+
+def _layers(state: Mapping[str, Tensor]) -> list[int | None]:
+    """The layers of the backbone in order: the width after a downsample, None for a graph block."""
+    layers: dict[int, int | None] = {}
+    for key, value in state.items():
+        if match := re.fullmatch(r"encoder\.backbone\.(\d+)\.(\d\.norm|conv\.0)\.weight", key):
+            layers[int(match[1])] = len(value) if match[2] == "conv.0" else None
+    return [layers[at] for at in sorted(layers)]
+
+
+def _widths(state: Mapping[str, Tensor], where: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
+    """Settings by name, each read from one dimension of a tensor; those whose tensor is missing are left out."""
+    return {
+        name: state[key].shape[dim] for name, (key, dim) in where.items() if key in state and state[key].dim() > dim
+    }
 
 
 def _read(path: Path) -> dict[str, Tensor]:
     """The state dict of a checkpoint, bare or under `state_dict`, without DataParallel's `module.` prefix."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no regular file: give the checkpoint itself")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:

@@ -75,13 +75,7 @@ class Catalogue:
             if not create:
                 raise CatalogueError(f"no catalogue at {self.location}; make one with `asid segment` or `asid run`")
             head.write_bytes(json.dumps(self._head(geometry or SegmentConfig()), indent=2).encode())
-        found = json.loads(head.read_bytes())
-        if found.get("format") != FORMAT:
-            raise CatalogueError(
-                f"{head} is of format {found.get('format')}, this asid reads {FORMAT}: make a new catalogue"
-            )
-        self.core_samples: int = found["core_samples"]
-        self.margin_samples: int = found["margin_samples"]
+        self.core_samples, self.margin_samples = _geometry_in(head)
         if geometry is not None:
             self.check_geometry(geometry)
 
@@ -260,3 +254,26 @@ class Catalogue:
         folder = self.location.join("runs")
         names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
         return [json.loads(folder.join(name).read_bytes()) for name in names]
+
+
+def _geometry_in(head: Location) -> tuple[int, int]:
+    """(core_samples, margin_samples) of a catalogue.json. Raises CatalogueError where it is damaged or too new."""
+    try:
+        values = json.loads(head.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise CatalogueError(f"{head} is damaged ({error}): restore it from a copy") from error
+    if not isinstance(values, dict):
+        raise CatalogueError(f"{head} is damaged (it holds no settings): restore it from a copy")
+    if values.get("format") != FORMAT:
+        raise CatalogueError(
+            f"{head} is of format {values.get('format')}, this asid reads {FORMAT}: make a new catalogue"
+        )
+    core: Any = values.get("core_samples")
+    margin: Any = values.get("margin_samples")
+    try:  # the ranges are those of the settings
+        SegmentConfig(core_s=core / SAMPLE_RATE_HZ, margin_s=margin / SAMPLE_RATE_HZ)
+    except (TypeError, ValueError) as error:
+        raise CatalogueError(
+            f"{head} is damaged (core_samples {core!r}, margin_samples {margin!r}): restore it from a copy"
+        ) from error
+    return core, margin

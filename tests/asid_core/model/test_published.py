@@ -1,4 +1,5 @@
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -65,6 +66,23 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: object, message: str
     torch.save(content, tmp_path / "changed.pth")
     with pytest.raises(ValueError, match=message):
         import_checkpoint(tmp_path / "changed.pth", None, TINY_CONFIG)
+
+
+def test_widths_and_stages_are_those_of_the_checkpoint() -> None:
+    """The tiny checkpoint with the config of the full-size model."""
+    model = import_checkpoint(ENCODER_FILE, RERANKER_FILE, load("gnn-paper"))
+    assert model.config.model.encoder == replace(TINY_CONFIG.model.encoder, graph_blocks=False)
+    assert model.config.model.reranker == TINY_CONFIG.model.reranker
+    expected = import_checkpoint(ENCODER_FILE, RERANKER_FILE, TINY_CONFIG).weights()
+    assert all(torch.equal(value, expected[name]) for name, value in model.weights().items())
+
+
+def test_a_pipe_or_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "folder.pth").mkdir()
+    for name in ("pipe.pth", "folder.pth"):
+        with pytest.raises(ValueError, match=f"{name} is no regular file"):
+            import_checkpoint(tmp_path / name, None, TINY_CONFIG)
 
 
 def test_files_that_are_no_checkpoint(tmp_path: Path) -> None:

@@ -87,3 +87,26 @@ def test_runs_are_kept_in_order(catalogue: Catalogue) -> None:
         catalogue.record_run(f"2026-{number}", {"verb": "segment", "outcome": "done"})
     assert [r["run_id"] for r in catalogue.runs()] == ["2026-0", "2026-1"]
     assert new_run_id("segment") < "3" and new_run_id("embed") != new_run_id("embed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "hello",
+        "[" * 50_000,
+        '{"format": 1}',
+        '{"format": 1, "core_samples": -5, "margin_samples": 0}',
+        '{"format": 1, "core_samples": 1e18, "margin_samples": 96000}',
+        '{"format": 1, "core_samples": "491520", "margin_samples": 96000}',
+        '{"format": 1, "core_samples": 491520, "margin_samples": null}',
+    ],
+)
+def test_a_damaged_head_is_named(tmp_path: Path, text: str) -> None:
+    Catalogue(str(tmp_path), create=True)
+    (tmp_path / "catalogue.json").write_text(text)
+    with pytest.raises(CatalogueError, match="catalogue.json is"):
+        Catalogue(str(tmp_path))
