@@ -16,8 +16,9 @@ from asid_core.matching.coarse import Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.direction import probability as sampler_probability
 from asid_core.matching.direction import skewness
+from asid_core.matching.matched_filter import Recording
 from asid_core.matching.score import kind, probability
-from asid_core.matching.verify import Recording, Verified, Verifier
+from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References

@@ -14,8 +14,9 @@ from torch import Tensor
 from asid_core.config import VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate, running_correlation
+from asid_core.matching.matched_filter import Recording
 from asid_core.matching.span import Span
-from asid_core.matching.verify import Recording, Verified, Verifier, grown
+from asid_core.matching.verify import Verified, Verifier, grown
 from asid_core.signal.probing import centred
 
 CONFIG = VerifyConfig()
@@ -299,3 +300,17 @@ def test_both_sides_of_a_span_are_images_and_inside_their_tracks(
 def test_a_line_that_misses_a_track_is_no_detection() -> None:
     music = notes(1).render(QUERY_FRAMES)
     assert verifier_of(music, music).verify([pointing(20.0, -100.0)]) == []
+
+
+def test_the_grid_is_only_for_what_a_glance_does_not_reject(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted, sounds = Planted(2.0, 1.12), notes(1)
+    verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
+    searched: list[float] = []
+    best = verifier.filter.best
+    monkeypatch.setattr(
+        verifier.filter, "best", lambda at, *grid: searched.append(at.query_centre_s) or best(at, *grid)
+    )
+    wrong = [replace(pointing(query_s, 5.0), coarse_score=3.0) for query_s in (4.0, 8.0, 30.0)]
+    found = verifier.verify([planted.near(14.0, 0.4, 1.03), *wrong])
+    assert found[0].verify_score > 0.6 and len(found) == 4
+    assert {round(query_s) for query_s in searched} == {18}

@@ -1,0 +1,145 @@
+"""The matched filter: how well the query, stretched and shifted back, correlates with a reference around a place.
+
+Two forms. `best` searches a grid of pitches, tempi and lags in full resolution. `glance` takes one pitch and tempo in
+half resolution in time and frequency, which forgives the error of a probe's grid, at an eighth of the cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asid_core.config import SAMPLE_RATE_HZ, VerifyConfig
+from asid_core.matching.align import Candidate
+from asid_core.matching.correlation import correlate
+from asid_core.signal.probing import pooled_bins, shifted, stretched
+
+# whitened values have a long tail of onsets; cut at 1 (8.7 dB above their surroundings) no single one decides:
+# mAP +0.02
+CEILING = 1.0
+PEAK_FRAMES = 8  # of correlation over lag, on either side; what lies beyond is another place
+GLANCE_FRAMES = 2  # averaged to one
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Frames [F, T] of a whole track and its duration, which its last frame may exceed."""
+
+    features: Tensor
+    duration_s: float
+
+
+class References(Protocol):
+    """What a verifier asks about the references, by their index."""
+
+    def duration_s(self, reference: int) -> float:
+        """The length of the track."""
+
+    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        """Features [F, T] of at least that span (less where the track ends) and the time of their first frame."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The best of a search; `centre_s` in the reference."""
+
+    score: float  # centred correlation, -1..1; about 0 for unrelated music
+    margin: float  # by how much that exceeds the best at another place within a second
+    pitch_semitones: float
+    tempo_ratio: float
+    centre_s: float
+
+
+class MatchedFilter:
+    """Correlates one query with references."""
+
+    def __init__(self, query: Recording, references: References, config: VerifyConfig) -> None:
+        self.query = query.features.float().clamp(max=CEILING)
+        self.references = references
+        self.config = config
+        self.frame_s = config.features.hop_samples / SAMPLE_RATE_HZ
+
+    def reference(self, track: int, start_frame: int, frames: int) -> Tensor:
+        """Exactly those frames of a reference, zero outside it: [F, frames]."""
+        features, first_s = self.references.features(
+            track, max(0.0, start_frame * self.frame_s), (start_frame + frames) * self.frame_s
+        )
+        offset = start_frame - round(first_s / self.frame_s)
+        part = features[:, max(offset, 0) : max(offset + frames, 0)].float().clamp(max=CEILING)
+        left = max(-offset, 0)
+        return F.pad(part, (left, max(frames - left - part.shape[1], 0)))[:, :frames]
+
+    def undone(self, centre_s: float, semitones: float, ratio: float, frames: int) -> Tensor:
+        """The query around `centre_s` as the reference would sound there: [1, F, frames]."""
+        cut = stretched(self.query, torch.tensor([centre_s / self.frame_s]), ratio, frames, 1)
+        return shifted(cut, semitones, self.config.features)
+
+    def best(self, at: Candidate, pitches: list[float], ratios: list[float], width: int, lag: int) -> Peak:
+        """Best of a grid of pitches, ratios and lags."""
+        cuts = [self.undone(at.query_centre_s, 0.0, ratio, width) for ratio in ratios]
+        templates = torch.cat([shifted(cut, pitch, self.config.features) for cut in cuts for pitch in pitches])
+        first = round(at.reference_centre_s / self.frame_s) - width // 2 - lag
+        scores = correlate(templates, self.reference(at.reference, first, width + 2 * lag))
+        grid = scores.unflatten(0, (len(ratios), len(pitches)))
+        at_ratio, at_pitch, at_lag = (int(i) for i in torch.unravel_index(grid.argmax(), grid.shape))
+        along = grid[at_ratio, at_pitch]
+        return Peak(
+            score=float(along[at_lag]),
+            margin=_margin(along, at_lag, PEAK_FRAMES, self.config.lag_frames),
+            pitch_semitones=_between(pitches, at_pitch + _offset(grid[at_ratio, :, at_lag], at_pitch)),
+            tempo_ratio=_between(ratios, at_ratio + _offset(grid[:, at_pitch, at_lag], at_ratio)),
+            centre_s=(first + at_lag + _offset(along, at_lag) + width / 2) * self.frame_s,
+        )
+
+    def glance(self, at: Candidate, lag: int) -> Peak:
+        """Best lag, up to `lag` frames away, at the candidate's own pitch and tempo."""
+        width, lags = self.config.excerpt_frames // GLANCE_FRAMES, -(-lag // GLANCE_FRAMES)
+        centre = torch.tensor([at.query_centre_s / self.frame_s])
+        cut = stretched(self.query, centre, at.tempo_ratio, width * GLANCE_FRAMES, GLANCE_FRAMES)
+        template = self._coarse(shifted(cut, at.pitch_semitones, self.config.features))
+        first = round(at.reference_centre_s / self.frame_s) - (width // 2 + lags) * GLANCE_FRAMES
+        place = self.reference(at.reference, first, (width + 2 * lags) * GLANCE_FRAMES)
+        pooled = place.unflatten(1, (-1, GLANCE_FRAMES)).mean(2)
+        along = correlate(template, self._coarse(pooled[None])[0])[0]
+        best = int(along.argmax())
+        near, far = PEAK_FRAMES // GLANCE_FRAMES, self.config.lag_frames // GLANCE_FRAMES
+        middle = best + _offset(along, best) + width / 2
+        return Peak(
+            score=float(along[best]),
+            margin=_margin(along, best, near, far),
+            pitch_semitones=at.pitch_semitones,
+            tempo_ratio=at.tempo_ratio,
+            centre_s=(first + middle * GLANCE_FRAMES) * self.frame_s,
+        )
+
+    def _coarse(self, patches: Tensor) -> Tensor:
+        """Patches [n, F, T] with bins pooled as those of fingerprints."""
+        return pooled_bins(patches, self.config.features.pool_bins)
+
+
+def _margin(along: Tensor, at: int, near: int, far: int) -> float:
+    """By how much the maximum of `along` exceeds the best more than `near` and at most `far` steps away."""
+    steps = torch.arange(len(along)).sub(at).abs()
+    elsewhere = along[(steps > near) & (steps <= far)]
+    return float(along[at] - elsewhere.max().clamp(min=0)) if len(elsewhere) else 0.0
+
+
+def _offset(values: Tensor, at: int) -> float:
+    """Offset of the maximum of the parabola through a maximum and its neighbours, -0.5..0.5; 0 at the border."""
+    if not 0 < at < len(values) - 1:
+        return 0.0
+    left, middle, right = (float(v) for v in values[at - 1 : at + 2])
+    curvature = left - 2 * middle + right
+    return 0.0 if curvature >= -1e-9 else max(-0.5, min(0.5, 0.5 * (left - right) / curvature))
+
+
+def _between(steps: list[float], position: float) -> float:
+    """Value at a fractional position of a list."""
+    if len(steps) == 1:
+        return steps[0]
+    low = min(int(position), len(steps) - 2)
+    return steps[low] + (position - low) * (steps[low + 1] - steps[low])
