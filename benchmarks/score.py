@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from asid_core import config as configs
@@ -73,8 +74,7 @@ def report(detections: pa.Table, truth: Truth, references: Sequence[str], config
 def tails_of(growth: Growth) -> dict[str, Tail]:
     """How each query's distractors go on, from those that were verified; queries with too few of them have none."""
     found = {
-        name: sorted((pair.coarse for pair in pairs if pair.is_distractor), reverse=True)
-        for name, pairs in growth.pairs.items()
+        name: np.array([pair.coarse for pair in pairs if pair.is_distractor]) for name, pairs in growth.pairs.items()
     }
     enough = {name: scores for name, scores in found.items() if len(scores) > in_tail(growth.num_distractors)}
     return dict(zip(enough, fit_tails(list(enough.values()), growth.num_distractors), strict=True))

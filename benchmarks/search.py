@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -74,7 +74,7 @@ def exact(rows: Vectors, dtype: torch.dtype = torch.float32) -> Search:
     return search
 
 
-def first_pass(rows: Vectors, stride: int) -> Search:
+def first_pass(rows: Vectors, stride: Literal[1, 2]) -> Search:
     """As a sweep does: a first pass at every `stride`-th row chooses groups of neighbours; they are scored in full."""
     table = torch.from_numpy(rows)
     groups = table.unflatten(0, (-1, GROUP))

@@ -62,8 +62,8 @@ class Measured:
         return f"| {' | '.join(titles)} |\n{'|---' * len(titles)}|"
 
     def row(self, kind: str, tracks: int) -> str:
-        figures = (self.recall, self.map_coarse, self.map_all, self.map_hard, self.auroc, self.reported)
-        figures += (self.calibration_error,)
+        ranked = (self.recall, self.map_coarse, self.map_all, self.map_hard, self.auroc)
+        figures = (*ranked, self.reported, self.calibration_error)
         return f"| {kind} | {tracks:,} | {' | '.join(f'{f:.3f}' for f in figures)} | {self.false_alarms_per_hour:.2f} |"
 
 
