@@ -120,6 +120,19 @@ RELATIONS = pa.schema(
     ]
 )
 
+# What somebody said of a relation; the latest of a relation counts
+VERDICTS = pa.schema(
+    [
+        pa.field("relation_id", pa.string(), nullable=False),  # names the pair of recordings, whatever they are called
+        pa.field("verdict", pa.string(), nullable=False),  # 'confirmed' | 'not a sample' | 'unsure' | 'withdrawn'
+        pa.field("note", pa.string(), nullable=False),
+        pa.field("said_by", pa.string(), nullable=False),
+        pa.field("said_at", pa.timestamp("ms", "UTC"), nullable=False),
+        pa.field("query_id", pa.string(), nullable=False),  # as the tracks were called then
+        pa.field("reference_id", pa.string(), nullable=False),
+    ]
+)
+
 
 def stems(names: Sequence[str]) -> pa.Schema:
     """Rows of training tables: one span of one track, with a column a stem and its level."""

@@ -38,19 +38,28 @@ PLACES: dict[str, tuple[str, tables.Cell]] = {
 def show(found: Findings, format: str, limit: int = SHOWN) -> None:
     """Print the best `limit` relations as a table that fits the terminal, or all of them as csv or json."""
     if format == "json":
-        json.dump(with_places(found), sys.stdout, indent=1, ensure_ascii=False)
+        json.dump(with_places(found), sys.stdout, indent=1, ensure_ascii=False, default=str)
         print()
     elif format == "csv":
         from pipelines.report.exports import relations
 
         print(tables.encode(relations(found), "csv").decode(), end="")
     elif found.relations.num_rows:
-        names = names_of(found)
-        rows = [_line(row, names) for row in found.relations.slice(0, limit).to_pylist()]
-        print(tables.aligned(rows, COLUMNS, terminal_width()))
-        if found.relations.num_rows > limit:
-            print(f"... and {found.relations.num_rows - limit:,} more (--format csv prints all)")
-        _say_common_sources(found, names)
+        _show_table(found, limit)
+
+
+def _show_table(found: Findings, limit: int) -> None:
+    """The best relations that nobody has marked as no sample."""
+    names = names_of(found)
+    every = found.relations.to_pylist()
+    left = [row for row in every if row["verdict"] != "not a sample"]
+    if left:
+        print(tables.aligned([_line(row, names) for row in left[:limit]], COLUMNS, terminal_width()))
+    if len(left) > limit:
+        print(f"... and {len(left) - limit:,} more (--format csv prints all)")
+    if len(left) < len(every):
+        print(f"{len(every) - len(left):,} not shown: marked as not a sample (asid review --list)")
+    _say_common_sources(found, names)
 
 
 def show_places(rows: Sequence[dict[str, Any]], names: Mapping[str, str]) -> None:

@@ -83,7 +83,7 @@ def write_relations_csv(found: Findings, stream: BinaryIO) -> None:
 def write_relations_json_lines(found: Findings, stream: BinaryIO) -> None:
     """`relations`, one object a line."""
     for row in relations(found).to_pylist():
-        stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
+        stream.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace"))
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:

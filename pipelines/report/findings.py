@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from asid_core.matching.relations import relate
-from asid_core.schema import DETECTIONS, TRACKS
-from pipelines.store import detections
+from asid_core.schema import DETECTIONS, TRACKS, VERDICTS
+from pipelines.store import detections, verdicts
 from pipelines.store.catalogue import Catalogue, CatalogueError
 
 KINDS = ("sample", "duplicate")
+VERDICT_COLUMNS = ("verdict", "note", "said_by", "said_at")
 TEXTS = ("title", "artist", "album", "isrc")
 TEXT_LIMIT = 200  # characters of a title: some are whole lyrics, and a page of 2000 rows must stay small
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -50,7 +51,8 @@ class Track:
 class Findings:
     """What a sweep found, as relations.
 
-    `relations` (schema.RELATIONS and `relation_id`): samples, then duplicates, each by falling score. `rows`
+    `relations` (schema.RELATIONS, `relation_id`, and VERDICT_COLUMNS, null where nobody gave a verdict): samples, then
+    duplicates, each by falling score. `rows`
     (schema.DETECTIONS and `relation`, the number of the relation): the places of relation 0, then of relation 1, ...
     `found`: how many detections of each kind the sweep has, of which `rows` are the best.
     """
@@ -88,15 +90,19 @@ def findings_of(
     pairs = zip(*(relations.table.column(f"{side}_id").to_pylist() for side in SIDES), strict=True)
     ids = [relation_id(tracks[query], tracks[reference]) for query, reference in pairs]
     table = relations.table.append_column("relation_id", pa.array(ids, pa.string()))
+    given = verdicts.read(catalogue)
+    for name in VERDICT_COLUMNS:
+        values = [given[one][name] if one in given else None for one in ids]
+        table = table.append_column(name, pa.array(values, VERDICTS.field(name).type))
     numbers = [n for n, places in enumerate(table.column("places").to_pylist()) for _ in range(places)]
     places = relations.places.append_column("relation", pa.array(numbers, pa.int32()))
     return Findings(sweep_id, model_id, table, places, tracks, found or {})
 
 
 def relation_id(one: Track, other: Track) -> str:
-    """Twelve hex digits that name a pair of recordings: the same in both directions, under other names and titles."""
+    """Sixteen hex digits that name a pair of recordings: the same in both directions, under other names and titles."""
     keys = sorted(track.content_hash or f"gone {track.track_id}" for track in (one, other))
-    return hashlib.blake2b("\n".join(keys).encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return hashlib.blake2b("\n".join(keys).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:

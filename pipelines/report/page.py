@@ -11,13 +11,17 @@ import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from asid_core.config import Config
 from pipelines.report import exports, snippets
-from pipelines.report.findings import KINDS, Findings, findings
+from pipelines.report.findings import KINDS, VERDICT_COLUMNS, Findings, findings
 from pipelines.runtime import Progress
 from pipelines.store.catalogue import Catalogue, new_run_id
 from pipelines.store.location import Location
@@ -85,7 +89,7 @@ def report(
     run = f"{FOLDER}/{new_run_id(STAGE)}"
     place = output.join(run)
     heard = _write_snippets(catalogue, found, config, place, progress)
-    pages = list(_write_pages(found, heard, place))
+    pages = list(_write_pages(found, heard, _seen_before(output), place))
     _write_script(place.join("data", "network.js"), "network", network(found))
     written = exports.write_exports(found, output.join("exports"))
     head = {
@@ -98,7 +102,8 @@ def report(
         "shown": {kind: found.count(kind) for kind in KINDS},
         "places": found.rows.num_rows,
         "sounds": {"snippets": len(heard), "seconds": config.report.snippet_s, "most": config.report.snippets},
-        "pages": pages,
+        "pages": [{key: page[key] for key in ("file", "kind", "rows")} for page in pages],
+        "fresh": sum(page["new"] for page in pages),  # relations that the report before this one did not have
         "exports": written,
     }
     _write_script(place.join("data", "head.js"), "start", head)
@@ -139,7 +144,9 @@ def _write_snippets(
     return heard
 
 
-def _write_pages(found: Findings, heard: set[tuple[int, str]], place: Location) -> Iterator[dict[str, Any]]:
+def _write_pages(
+    found: Findings, heard: set[tuple[int, str]], seen: frozenset[str], place: Location
+) -> Iterator[dict[str, Any]]:
     """Write relations in pages of one kind, best first, each with a file of its places; yields what the head says."""
     first = 0
     for kind in KINDS:
@@ -147,15 +154,15 @@ def _write_pages(found: Findings, heard: set[tuple[int, str]], place: Location) 
         for start in range(0, relations.num_rows, PAGE_RELATIONS):
             columns = relations.slice(start, PAGE_RELATIONS).to_pydict()
             name = f"data/{kind}-{start // PAGE_RELATIONS:04d}"
-            page = _relations(found, columns, heard)
+            page = _relations(found, columns, heard, seen)
             places = f"{name}-places.js"
             _write_script(place.join(f"{name}.js"), "page", {"kind": kind, "file": places, **page})
             _write_script(place.join(places), "places", _places(found, columns, heard))
-            yield {"file": f"{name}.js", "kind": kind, "rows": len(page["q"])}
+            yield {"file": f"{name}.js", "kind": kind, "rows": len(page["q"]), "new": sum(page["new"])}
         first += relations.num_rows
 
 
-def _relations(found: Findings, columns: Columns, heard: set[tuple[int, str]]) -> dict[str, Any]:
+def _relations(found: Findings, columns: Columns, heard: set[tuple[int, str]], seen: frozenset[str]) -> dict[str, Any]:
     """Relations by column; `q` and `r` count in the page's own list of tracks, so that pages load in any order."""
     numbers: dict[str, int] = {}
     sides = {s: [numbers.setdefault(i, len(numbers)) for i in columns[f"{s}_id"]] for s in ("query", "reference")}
@@ -164,7 +171,26 @@ def _relations(found: Findings, columns: Columns, heard: set[tuple[int, str]]) -
     page |= {"id": columns["relation_id"], "q": sides["query"], "r": sides["reference"], "source": sources}
     page |= {"by": columns["decided_by"], **_numbers(columns, RELATION_NUMBERS), "first": columns["first_place"]}
     page["heard"] = [_heard(heard, first) for first in columns["first_place"]]
+    said = zip(*(columns[name] for name in VERDICT_COLUMNS), strict=True)
+    page["verdict"] = [_verdict(*one) for one in said]
+    page["new"] = [int(one not in seen) if seen else 0 for one in columns["relation_id"]]
     return page
+
+
+def _verdict(verdict: str | None, note: str, who: str, when: datetime) -> dict[str, str] | None:
+    """What the catalogue says of a relation, as the page keeps it."""
+    if verdict is None:
+        return None
+    return {"verdict": verdict, "note": note, "by": who, "when": when.isoformat(timespec="seconds")}
+
+
+def _seen_before(output: Location) -> frozenset[str]:
+    """Ids of the relations of the report that lies in `output`; empty where there is none."""
+    earlier = output.join("exports", "relations.parquet")
+    if not earlier.exists():
+        return frozenset()
+    table = pq.read_table(pa.BufferReader(earlier.read_bytes()))
+    return frozenset(table.column("relation_id").to_pylist() if "relation_id" in table.column_names else ())
 
 
 def _places(found: Findings, relations: Columns, heard: set[tuple[int, str]]) -> dict[str, Any]:

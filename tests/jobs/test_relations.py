@@ -123,7 +123,8 @@ def test_a_reader_that_ends_early_is_no_error(verb: list[str], tmp_path: Path) -
     if verb[-1] == "--catalogue":
         made = Catalogue(str(tmp_path / "cat"), create=True)
         long = {"stage": "segment", "error_type": "x", "error": "y" * 1000}
-        made.write_rejects("r", [{"track_id": f"t{i}", "uri": "u", **long} for i in range(1000)])
+        with made.writing("test"):
+            made.write_rejects("r", [{"track_id": f"t{i}", "uri": "u", **long} for i in range(1000)])
         verb = [*verb, str(tmp_path / "cat")]
     code = f"import sys; from jobs.cli import main; sys.exit(main({verb!r}))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)

@@ -33,7 +33,7 @@ var asid = (() => {
     const tracks = data.tracks.map(track);
     data.q.forEach((q, i) => {
       const row = { kind: data.kind, file: data.file, query: tracks[q], reference: tracks[data.r[i]], source: data.source[i] === null ? null : tracks[data.source[i]], found: null };
-      for (const name of ["id", "score", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard"]) row[name] = data[name][i];
+      for (const name of ["id", "score", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard", "verdict", "new"]) row[name] = data[name][i];
       row.number = row.first; // of the best first, samples before duplicates
       state.rows[data.kind].push(row);
       state.byId.set(row.id, row);

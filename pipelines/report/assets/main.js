@@ -4,7 +4,7 @@
 (() => {
   const { byId, el, format, state } = asid;
   const VIEWS = ["list", "relation", "network", "exports"];
-  const ADDRESS = /^r([0-9a-f]{12})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, and of one of its places
+  const ADDRESS = /^r([0-9a-f]{16})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, and of one of its places
   const EXPORTS = {
     "relations.csv": "Who samples whom, a row a pair: for a spreadsheet",
     "relations.jsonl": "The same, an object a line",

@@ -63,7 +63,7 @@ asid.relation = (() => {
     }
     const mine = shown = { row, place: null };
     const body = el("div", { class: "sound" });
-    view.replaceChildren(steps(row), heading(row), summary(row), ...[common(row)].filter(Boolean), body);
+    view.replaceChildren(steps(row), heading(row), summary(row), ...[common(row)].filter(Boolean), asid.verdict.panel(row), body);
     try {
       if (!row.found) await asid.load(row.file);
       if (mine !== shown) return;

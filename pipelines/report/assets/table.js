@@ -5,6 +5,7 @@ asid.table = (() => {
   const { el, byId, format, state } = asid;
   const PAGE = 50;
   const AUTOMATIC = 60; // data files (of 500 relations) that load by themselves
+  const VERDICTS = ["confirmed", "", "unsure", "not a sample"]; // in this order
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const view = { kind: "sample", sort: "score", down: true, page: 0, found: [] };
   const loaded = { sample: 0, duplicate: 0 };
@@ -19,6 +20,7 @@ asid.table = (() => {
     { key: "tempo", title: "Tempo", number: true, value: (row) => row.tempo, cell: (row) => format.tempo(row.tempo) },
     { key: "pitch", title: "Pitch", number: true, value: (row) => row.pitch ?? 0, cell: (row) => format.pitch(row.pitch) },
     { key: "by", title: "Direction", down: true, value: (row) => (row.by === "years" ? 2 : row.by === "audio" ? 1 + (row.sure ?? 0) / 2 : row.sure ?? 0), cell: asid.direction.word },
+    { key: "verdict", title: "Verdict", value: (row) => VERDICTS.indexOf(asid.verdict.word(row)), cell: (row) => asid.verdict.word(row) || "–" },
   ];
   const titleOf = (column) => (view.kind === "duplicate" && column.other) || column.title;
 
@@ -57,9 +59,11 @@ asid.table = (() => {
     const least = Number(byId("filter-score").value) || 0;
     const change = byId("filter-change").value;
     const heard = byId("filter-heard").checked;
-    const direction = byId("filter-direction").value;
+    const direction = byId("filter-direction").value, shown = byId("filter-verdict").value;
     return state.rows[view.kind].filter((row) => {
       if (row.score < least || (heard && !row.heard)) return false;
+      const verdict = asid.verdict.word(row);
+      if (shown === "new" ? !row.new || verdict : shown === "none" ? verdict : shown === "left" ? verdict === "not a sample" : shown && verdict !== shown) return false;
       if (direction && (direction === "unknown") !== (row.by === "unknown")) return false;
       if (change) {
         const tempo = asid.isChanged.tempo(row), pitch = asid.isChanged.pitch(row);
@@ -88,6 +92,7 @@ asid.table = (() => {
   }
 
   function drawRows() {
+    const at = links().indexOf(document.activeElement);
     const rows = view.found.slice(view.page * PAGE, (view.page + 1) * PAGE);
     byId("table-body").replaceChildren(...rows.map(drawRow));
     const pages = Math.max(1, Math.ceil(view.found.length / PAGE));
@@ -96,6 +101,7 @@ asid.table = (() => {
     byId("page-next").disabled = view.page >= pages - 1;
     document.querySelector(".pager").hidden = pages === 1;
     byId("table").hidden = !rows.length;
+    if (at >= 0 && links().length) links()[Math.min(at, links().length - 1)].focus();
     say();
   }
 
@@ -115,6 +121,11 @@ asid.table = (() => {
     const text = all === 0 ? `No ${view.kind === "sample" ? "samples" : many} were found.` : `${some}${format.count(here)} ${here === 1 ? one : many}`;
     byId("list-status").textContent = text + (here < all ? `, the best of ${format.count(all)}; others are not loaded yet` : "");
     byId("load-more").hidden = here >= all || loaded.sample + loaded.duplicate < allowed;
+  }
+
+  // A report that has new relations since the one before starts with those.
+  function startWithNew() {
+    if (state.head.fresh) byId("filter-verdict").value = "new";
   }
 
   async function loadAll() {
@@ -144,7 +155,16 @@ asid.table = (() => {
 
   function filterBy(text) {
     byId("filters").reset();
+    byId("filter-verdict").value = "";
     byId("filter-text").value = text;
+  }
+
+  // The relation whose link has the focus, and the way to the next.
+  const links = () => [...byId("table-body").querySelectorAll("a.open")];
+  const focused = () => view.found[view.page * PAGE + links().indexOf(document.activeElement)] || null;
+  function move(step) {
+    const all = links(), at = all.indexOf(document.activeElement);
+    if (all.length) all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
   }
 
   function next(id, step) { // the relation before or after, in the order of the table
@@ -158,6 +178,8 @@ asid.table = (() => {
     byId("filters").addEventListener("input", again);
     byId("filters").addEventListener("reset", () => setTimeout(() => { view.page = 0; update(); }));
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
+    asid.verdict.begin();
+    startWithNew();
     const turn = (page) => { view.page = page; drawRows(); byId("table").scrollIntoView({ block: "start" }); };
     byId("page-first").addEventListener("click", () => turn(0));
     byId("page-previous").addEventListener("click", () => turn(view.page - 1));
@@ -166,5 +188,5 @@ asid.table = (() => {
     return loadAll();
   }
 
-  return { begin, show, filterBy, next, view, commonWord };
+  return { begin, show, filterBy, next, view, commonWord, update, focused, move };
 })();

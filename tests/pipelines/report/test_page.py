@@ -138,7 +138,8 @@ def test_a_relation_keeps_its_id_when_tracks_are_renamed_and_swept_again(tmp_pat
     ids = []
     for names in ("abc", "xyz"):
         renamed = [row | {"track_id": name} for row, name in zip(rows, names, strict=True)]
-        catalogue.commit_tracks(pa.Table.from_pylist(renamed, schema=TRACKS))
+        with catalogue.writing("test"):
+            catalogue.commit_tracks(pa.Table.from_pylist(renamed, schema=TRACKS))
         add_sweep(catalogue, [detection(names[1], names[0]), detection(names[0], names[2])], sweep_id=names)
         ids.append(sorted(findings(catalogue, 10).relations.column("relation_id").to_pylist()))
     assert ids[0] == ids[1] and len(set(ids[0])) == 2

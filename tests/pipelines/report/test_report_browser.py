@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import functools
+import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from asid_core.config import Config
+from pipelines.report.findings import findings
 from pipelines.report.page import report
+from pipelines.store import verdicts
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
 from tests.pipelines.fake_sweep import add_sweep, detection
@@ -223,8 +227,70 @@ def test_tracks_that_share_one_thing_are_shown_together(chromium: Browser, tmp_p
 
 
 def test_an_address_that_this_report_does_not_have_says_so(opened: Browser, page: str) -> None:
-    opened.open(f"{page}#r{'0' * 12}")
+    opened.open(f"{page}#r{'0' * 16}")
     assert opened.run("document.querySelector('#relation-heading').textContent") == "No such finding"
+
+
+def test_verdicts_by_keyboard_are_kept_saved_and_filtered(opened: Browser, page: str) -> None:
+    opened.run("localStorage.clear()")
+    opened.open(page)
+    opened.key("j", 74)
+    opened.key("j", 74)
+    opened.key("n", 78)  # the second relation; it leaves the list
+    opened.wait(f"{ROWS}.length === 5")
+    go(opened, "r0", "document.querySelector('.verdict-panel button')")
+    opened.key("y", 89)
+    opened.wait("document.querySelector('.verdict-panel [aria-pressed=true]')?.textContent === 'Confirmedy'")
+    opened.run("""(() => { const note = document.querySelector('.verdict-panel input'); note.value = 'the break';
+      note.dispatchEvent(new Event('change')); })()""")
+    before = opened.run("location.hash")
+    opened.key("j", 74)
+    opened.wait(f"location.hash !== '{before}'")
+    opened.key("k", 75)
+    opened.wait(f"location.hash === '{before}'")
+    saved = json.loads(opened.run("asid.verdict.text()"))["verdicts"]
+    assert [(v["verdict"], v["note"]) for v in saved] == [("not a sample", ""), ("confirmed", "the break")]
+    assert verdicts.parse(opened.run("asid.verdict.text()").encode(), "me")[1]["note"] == "the break"
+    opened.open(page)  # they are still there
+    assert opened.run("document.getElementById('verdicts-status').textContent") == "2 verdicts in this browser."
+    put(opened, "filter-verdict", "confirmed")
+    opened.wait(f"{ROWS}.length === 1")
+    go(opened, "r0", "document.querySelector('.verdict-panel input')?.value === 'the break'")
+    opened.key("y", 89)  # once more takes it back
+    opened.wait("!document.querySelector('.verdict-panel [aria-pressed=true]')")
+    opened.run("localStorage.clear()")
+
+
+def test_space_plays_an_open_relation_and_stops_it(opened: Browser) -> None:
+    opened.run(LISTEN)
+    go(opened, "r0", "document.querySelectorAll('.snippet canvas').length === 2")
+    opened.run("document.activeElement.blur()")
+    opened.key(" ", 32)
+    opened.wait("heard.length === 2 && heard.every((a) => !a.paused)")
+    opened.key(" ", 32)
+    opened.wait("heard.every((a) => a.paused)")
+
+
+def test_the_next_report_starts_with_what_is_new_and_knows_the_verdicts(chromium: Browser, tmp_path: Path) -> None:
+    catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
+    report(catalogue, output, Config())
+    old = [detection("b/other.wav", "b/old.wav", 0.9), detection("b/plain.wav", "b/old.wav", 0.8)]
+    add_sweep(catalogue, old, sweep_id="3")
+    ids = [row["relation_id"] for row in findings(catalogue, 9).relations.to_pylist()]
+    said = {"note": "", "said_by": "Ann", "said_at": datetime(2026, 1, 2, tzinfo=timezone.utc)}
+    row = {"relation_id": ids[0], "verdict": "confirmed", "query_id": "q", "reference_id": "r"}
+    verdicts.write(catalogue, [row | said])
+    report(catalogue, output, Config())
+    chromium.problems.clear()
+    chromium.open((tmp_path / "out" / "index.html").as_uri())
+    names = f"{ROWS}.map((row) => row.cells[1].querySelector('.name').textContent)"
+    assert chromium.run(names) == ["plain.wav"] and chromium.run("filters.elements['filter-verdict'].value") == "new"
+    put(chromium, "filter-verdict", "left")
+    chromium.wait(f"{ROWS}.length === 2")
+    assert "By Ann, 2026-01-02" not in chromium.run("document.body.textContent")
+    go(chromium, "r0", "document.querySelector('.verdict-panel')")
+    assert "By Ann, 2026-01-02" in chromium.run("document.querySelector('.verdict-panel').textContent")
+    assert chromium.problems == []
 
 
 def test_the_network(opened: Browser) -> None:

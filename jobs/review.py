@@ -1,0 +1,85 @@
+"""asid review: writes the verdicts that somebody gave in a report into the catalogue, and lists them."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from asid_core.plain_values import ConfigError
+from jobs import command, relations, tables
+from jobs.command import Outcome, Session, Verb
+
+COLUMNS: dict[str, tuple[str, tables.Cell]] = {
+    "verdict": ("verdict", tables.plain),
+    "query_id": ("track", tables.plain),
+    "reference_id": ("samples", tables.plain),
+    "said_by": ("by", tables.plain),
+    "said_at": ("on", lambda value: f"{value:%Y-%m-%d}"),
+    "note": ("note", lambda value: " ".join(str(value).split())),
+}
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    command.catalogue_option(parser)
+    parser.add_argument("files", metavar="VERDICTS.json", nargs="*", help="what a report saved, local or s3://")
+    parser.add_argument("--who", metavar="NAME", help="who gave the verdicts (default: your user name)")
+    parser.add_argument("--list", action="store_true", help="print the verdicts that the catalogue has")
+    command.format_option(parser)
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.store import verdicts
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.store.location import Location
+
+    args = session.args
+    if not args.files and not args.list:
+        raise ConfigError("give a file of verdicts that a report saved, or --list")
+    catalogue = Catalogue(args.catalogue)
+    who = args.who or _user()
+    added = [row for file in args.files for row in verdicts.parse(Location(file).read_bytes(), who)]
+    verdicts.write(catalogue, added)
+    known = verdicts.read(catalogue)
+    if args.list:
+        _list(sorted(known.values(), key=lambda row: row["said_at"], reverse=True), args.format)
+    counts = f"{len(added):,} verdicts of {who} added; " if args.files else ""
+    return Outcome(f"{counts}{len(known):,} verdicts in {args.catalogue}", to_stderr=args.format != "table")
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        return "unknown"
+
+
+def _list(rows: list[dict[str, Any]], format: str) -> None:
+    import pyarrow as pa
+
+    from asid_core.schema import VERDICTS
+
+    if format == "table":
+        if rows:
+            print(tables.aligned(rows, COLUMNS, relations.terminal_width()))
+    else:
+        command.show(pa.Table.from_pylist(rows, schema=VERDICTS), COLUMNS, format)
+
+
+VERB = Verb(
+    "review",
+    "Keep the verdicts that you gave in a report, and list them.",
+    "asid review --catalogue ~/music.asid ~/Downloads/verdicts.json\nasid review --catalogue ~/music.asid --list",
+    options,
+    work,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.main(VERB, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
