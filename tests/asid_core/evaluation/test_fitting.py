@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core import schema
-from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR, alarm_level, best_rows, fit_score, logistic
+from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR, PER_TRY, alarm_level, best_rows, fit_score, logistic
 from asid_core.evaluation.truth import Query, Relation, Truth
 
 TRUTH = Truth(
@@ -61,7 +61,7 @@ def test_what_tells_gets_weight_and_what_does_not_little() -> None:
     assert (fit.pairs, fit.right) == (40, 20)
     assert fit.score.coarse > 1 and abs(0.2 * fit.score.verify) < 0.3 * fit.score.coarse  # by their spreads
     assert fit.score.rerank == 0 and fit.score.threshold == 0.6
-    assert fit.score.tries == 1
+    assert fit.score.tries == PER_TRY
 
 
 def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> None:
