@@ -48,7 +48,7 @@ def import_checkpoint(encoder_path: Path, reranker_path: Path | None, config: Co
     not fit the config: every key must be used, and every weight given.
     """
     encoder = config.model.encoder
-    if not isinstance(encoder, GnnConfig):
+    if encoder.kind != "gnn":
         raise ValueError("published checkpoints need a config whose encoder.kind is gnn: use --config gnn-paper")
     heads = 0 if reranker_path is None else config.model.reranker.heads or RerankerConfig().heads
     state = _read(encoder_path)
