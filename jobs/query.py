@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from asid_core.plain_text import shown
 from jobs import command, relations
 from jobs.command import Outcome, Session, Verb
 
@@ -31,10 +32,10 @@ def work(session: Session) -> Outcome:
     catalogue = Catalogue(args.catalogue)
     found, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
     for file, error in unreadable.items():
-        print(f"asid query: {file}: {error}", file=sys.stderr)
+        print(f"asid query: {shown(file)}: {shown(error)}", file=sys.stderr)
     show(findings_of(catalogue, found), found.to_pylist(), args.format)
     counts = f"{len(args.files) - len(unreadable)} files, {found.num_rows} places"
-    counts += f", {len(unreadable)} unreadable" if unreadable else ""
+    counts += f", {len(unreadable)} not usable" if unreadable else ""
     code = command.FAILED if unreadable else command.DONE
     return Outcome(session.summary(counts), code, to_stderr=args.format != "table")
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import math
 import uuid
-from collections.abc import Iterable, Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
-from asid_core.signal.decode import Blocks, DecodeError, unreadable
-from asid_core.signal.pcm import SCALE, cut, to_pcm
+from asid_core.signal.decode import AudioInfo, DecodeError, unreadable
+from asid_core.signal.level import Level
+from asid_core.signal.pcm import cut
 from asid_core.signal.resample import resample_blocks
 from pipelines.ingest.decoding import IsolatedDecoder
 from pipelines.ingest.file_tags import TagReader, with_tags
@@ -100,17 +98,15 @@ def _segment_file(
             if content_hash == file["known_hash"]:
                 return {"same": with_tags(file, _tag_reader().read(path))}
             tags = _tag_reader().read(path)
-            with decoder.open(path) as (info, blocks):
-                level = _Level(config.max_track_s)
-                level.check_length(info.duration_s or 0.0)  # before 12 h are decoded for nothing
-                pcm = level.watch(resample_blocks(level.native(blocks), info.rate_hz))
-                count = 0
-                for segment in cut(pcm, round(config.core_s * SAMPLE_RATE_HZ), round(config.margin_s * SAMPLE_RATE_HZ)):
-                    writer.add(file["track_id"], segment)
-                    count += 1
+            info, level, count = _write(path, file["track_id"], writer, decoder, config)
+            level.judge(config)
+            if gain_db := level.gain_db:  # known only now that it has been read: again, into a part of its own
+                writer.forget(file["track_id"])
+                name = f"{name.removesuffix('.parquet')}-{uuid.uuid4().hex[:8]}.parquet"
+                with SegmentWriter(writer.part.parent.join(name.rsplit("/", 1)[1])) as louder:
+                    _write(path, file["track_id"], louder, decoder, config, gain_db)
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
         raise unreadable(error) from None
-    level.judge(config)
     row = {key: value for key, value in with_tags(file, tags).items() if key != "known_hash"}
     return {
         "missing_s": level.missing_s,
@@ -128,6 +124,25 @@ def _segment_file(
     }
 
 
+def _write(
+    path: str,
+    track_id: str,
+    writer: SegmentWriter,
+    decoder: IsolatedDecoder,
+    config: SegmentConfig,
+    gain_db: float = 0.0,
+) -> tuple[AudioInfo, Level, int]:
+    """Decode and cut one file; the header, the level and the number of segments. Raises DecodeError."""
+    level, count = Level(config.max_track_s), 0
+    with decoder.open(path) as (info, blocks):
+        level.check_length(info.duration_s or 0.0)  # before 12 h are decoded for nothing
+        pcm = level.watch(resample_blocks(level.native(blocks), info.rate_hz), gain_db)
+        for segment in cut(pcm, round(config.core_s * SAMPLE_RATE_HZ), round(config.margin_s * SAMPLE_RATE_HZ)):
+            writer.add(track_id, segment)
+            count += 1
+    return info, level, count
+
+
 def hash_file(path: str) -> str:
     """blake2b-128 of a file's bytes, hex."""
     digest = hashlib.blake2b(digest_size=16)
@@ -135,48 +150,3 @@ def hash_file(path: str) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
-
-
-class _Level:
-    """Length, RMS and what is missing of a track, as it passes by."""
-
-    def __init__(self, max_track_s: float) -> None:
-        self.samples = 0
-        self.missing_s = 0.0
-        self._energy = 0.0
-        self._max_track_s = max_track_s
-
-    def native(self, blocks: Blocks) -> Iterator[np.ndarray]:
-        """The blocks, and how much is missing once they end."""
-        self.missing_s = (yield from blocks) or 0.0
-
-    def watch(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """The blocks at 16 kHz as PCM."""
-        for block in blocks:
-            pcm = to_pcm(block)
-            self.samples += len(pcm)
-            self._energy += float(np.square(pcm, dtype=np.float64).sum())
-            self.check_length(self.samples / SAMPLE_RATE_HZ)
-            yield pcm
-
-    def check_length(self, seconds: float) -> None:
-        """Raises DecodeError for more than `segment.max_track_s`."""
-        if seconds > self._max_track_s:
-            most = f"{self._max_track_s / 3600:g} h, the most that segment.max_track_s allows"
-            raise DecodeError("too_long", f"{seconds / 3600:.1f} h is longer than {most}")
-
-    @property
-    def db(self) -> float:
-        """dBFS; digital silence is -120, below what 16 bits can hold (-90)."""
-        rms = math.sqrt(self._energy / max(self.samples, 1)) / SCALE
-        return max(20 * math.log10(rms), -120.0) if rms else -120.0
-
-    def judge(self, config: SegmentConfig) -> None:
-        """Raises DecodeError for a track that is too short or silent."""
-        seconds = self.samples / SAMPLE_RATE_HZ
-        if seconds < config.min_track_s:
-            raise DecodeError(
-                "too_short", f"only {seconds:.2f} s of audio; at least {config.min_track_s:g} s are needed"
-            )
-        if self.db < config.silence_db:
-            raise DecodeError("silent", f"silent: {self.db:.0f} dB on average, below {config.silence_db:g} dB")

@@ -23,21 +23,21 @@ def query(
 ) -> tuple[pa.Table, dict[str, str]]:
     """The best `top` rows (schema.DETECTIONS) of each file at or above the config's threshold; `query_id` is the file.
 
-    Also why files could not be read, by file; of one that is damaged further on, what comes before counts. Raises
-    CatalogueError where there are no fingerprints.
+    Also why files could not be used (damaged, silent, too short), by file; of one that is damaged further on, what comes
+    before counts. Raises CatalogueError where there are no fingerprints.
     """
     model = fingerprints.load_model(weights, config)
     _, references = find_references(catalogue, model)
     identifier = Identifier(catalogue, model, config, references)
     unreadable: dict[str, str] = {}
-    found = dict(identifier.identify(_pieces(dict.fromkeys(files), catalogue, unreadable)))
+    found = dict(identifier.identify(_pieces(dict.fromkeys(files), catalogue, config, unreadable)))
     table = detections.table((one for file in files for one in found.get(file, [])[:top]), SWEEP_ID)
     return table.filter(pc.greater_equal(table.column("score"), config.score.threshold)), unreadable
 
 
-def _pieces(files: Iterable[str], catalogue: Catalogue, unreadable: dict[str, str]) -> Iterator[Piece]:
+def _pieces(files: Iterable[str], catalogue: Catalogue, config: Config, unreadable: dict[str, str]) -> Iterator[Piece]:
     for file in files:
         try:
-            yield from pieces_of_file(file, catalogue)
+            yield from pieces_of_file(file, catalogue, config.segment)
         except (DecodeError, OSError) as error:
             unreadable[file] = str(error)

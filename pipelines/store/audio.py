@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ
-from asid_core.signal.decode import decode
-from asid_core.signal.pcm import cut, from_pcm, to_pcm
+from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
+from asid_core.plain_text import shown
+from asid_core.signal.level import level_of, levelled
+from asid_core.signal.pcm import cut, from_pcm
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
 from pipelines.store.segments import read_segments
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,10 +51,16 @@ def pieces_of_tracks(
                 yield Piece(row["track_id"], start, row["lead_samples"], row["core_samples"], waveform)
 
 
-def pieces_of_file(file: str, catalogue: Catalogue) -> Iterator[Piece]:
-    """Pieces of a recording (local or s3://), as `segment` would have cut it. Raises DecodeError, OSError."""
+def pieces_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> Iterator[Piece]:
+    """Pieces of a recording (local or s3://), as `segment` would have cut it.
+
+    Raises DecodeError, also for one that `segment` would refuse as silent or too short; OSError.
+    """
     with Location(file).local_copy() as path:
-        pcm: Iterator[np.ndarray] = (to_pcm(block) for block in decode(path))
-        for found in cut(pcm, catalogue.core_samples, catalogue.margin_samples):
+        level = level_of(path, config.max_track_s)
+        level.judge(config)
+        if level.missing_s:
+            log.warning("%s: %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s)
+        for found in cut(levelled(path, level), catalogue.core_samples, catalogue.margin_samples):
             waveform = torch.from_numpy(from_pcm(found.pcm))
             yield Piece(file, found.start_sample, found.lead_samples, found.core_samples, waveform)

@@ -258,3 +258,32 @@ def test_another_geometry_is_refused(tmp_path: Path, corpus: Path) -> None:
     opened = Catalogue(str(tmp_path / "c"), create=True, geometry=CUT)
     with pytest.raises(CatalogueError, match="margin"):
         segment(str(corpus), opened, Config())
+
+
+def test_a_soft_track_is_stored_louder_and_its_level_is_the_file_s(ray_session: Any, tmp_path: Path) -> None:
+    for name, gain in (("loud", 1.0), ("soft", 0.002)):
+        write_audio(tmp_path / f"corpus/{name}.flac", tone(6.0) * np.float32(gain), 16_000)
+    run(tmp_path / "corpus", tmp_path / "c")
+    found, tracks = segments(tmp_path / "c"), rows(tmp_path / "c")
+    assert tracks["soft.flac"]["level_db"] == pytest.approx(tracks["loud.flac"]["level_db"] - 54, abs=0.5)
+    parts = found["soft.flac"]
+    assert len(parts) == tracks["soft.flac"]["num_segments"]
+    pcm = np.concatenate([np.frombuffer(part["pcm"], "<i2") for part in parts]).astype(float) / 32_768
+    assert 10 * np.log10(np.mean(pcm**2)) == pytest.approx(-35, abs=0.3)
+
+
+def test_a_header_that_tells_too_great_a_length_is_refused_before_decoding(ray_session: Any, tmp_path: Path) -> None:
+    write_audio(tmp_path / "corpus/long.flac", tone(10.0), 16_000)
+    write_audio(tmp_path / "corpus/long.ogg", tone(10.0), 16_000)
+    short = Config(segment=replace(CUT, max_track_s=5.0))
+    run(tmp_path / "corpus", tmp_path / "c", short)
+    assert {kind for kind, _ in rejects(tmp_path / "c").values()} == {"too_long"}
+    assert not list((tmp_path / "c").glob("segments/**/*.parquet"))
+
+
+def test_what_is_missing_is_counted(ray_session: Any, tmp_path: Path) -> None:
+    whole = write_audio(tmp_path / "corpus/a.flac", tone(20.0), 16_000).read_bytes()
+    (tmp_path / "corpus/a.flac").write_bytes(whole[: len(whole) * 95 // 100])
+    write_audio(tmp_path / "corpus/b.flac", tone(3.0), 16_000)
+    summary = run(tmp_path / "corpus", tmp_path / "c")
+    assert (summary.tracks, summary.shortened) == (2, 1) and 0.5 < summary.missing_s < 2

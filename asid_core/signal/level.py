@@ -1,0 +1,100 @@
+"""How loud a track is, and the gain that a soft one needs: front ends take what lies below -80 dB for silence.
+
+A copy of a recording at -55 dB RMS has nothing in common with it for a front end; raised to -35 dB, its fingerprints
+have a cosine of 0.93 with those of the recording (music at -27 dB, `discriminant`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
+from asid_core.signal.decode import Blocks, DecodeError, open_native
+from asid_core.signal.pcm import SCALE, to_pcm
+from asid_core.signal.resample import resample_blocks
+
+SOFT_DB = -35.0  # a track softer than this is raised to it; others are left as they are
+MIN_GAIN_DB = 0.1
+PEAK_STEP = 7  # every such sample is enough to know the peaks by
+CLIPPED_SHARE = 1e-3  # of the samples may be clipped by the gain: a click does not keep a track soft
+
+
+class Level:
+    """Length, RMS, peaks and what is missing of a track, as it passes by."""
+
+    def __init__(self, max_track_s: float) -> None:
+        self.samples = 0
+        self.missing_s = 0.0
+        self._energy = 0.0
+        self._max_track_s = max_track_s
+        self._octaves = np.zeros(17, np.int64)  # samples of 0, below 2, 4, 8, ... 65,536
+
+    def native(self, blocks: Blocks) -> Iterator[np.ndarray]:
+        """The blocks, and how much is missing once they end."""
+        self.missing_s = (yield from blocks) or 0.0
+
+    def watch(self, blocks: Iterable[np.ndarray], gain_db: float = 0.0) -> Iterator[np.ndarray]:
+        """Float blocks at 16 kHz, raised by `gain_db`, as PCM. What is measured is the file, without the gain."""
+        gain = np.float32(10 ** (gain_db / 20))
+        for block in blocks:
+            pcm = to_pcm(block)
+            self.samples += len(pcm)
+            self._energy += float(np.square(pcm, dtype=np.float64).sum())
+            exponents = np.frexp(np.abs(pcm[::PEAK_STEP].astype(np.float32)))[1]
+            self._octaves += np.bincount(exponents, minlength=len(self._octaves))
+            self.check_length(self.samples / SAMPLE_RATE_HZ)
+            yield to_pcm(block * gain) if gain_db else pcm
+
+    def check_length(self, seconds: float) -> None:
+        """Raises DecodeError for more than `segment.max_track_s`."""
+        if seconds > self._max_track_s:
+            most = f"{self._max_track_s / 3600:g} h, the most that segment.max_track_s allows"
+            raise DecodeError("too_long", f"{seconds / 3600:.1f} h is longer than {most}")
+
+    @property
+    def db(self) -> float:
+        """dBFS; digital silence is -120, below what 16 bits can hold (-90)."""
+        rms = math.sqrt(self._energy / max(self.samples, 1)) / SCALE
+        return max(20 * math.log10(rms), -120.0) if rms else -120.0
+
+    @property
+    def gain_db(self) -> float:
+        """What the track needs to be heard by every front end: 0 for one that is loud enough."""
+        above = self._octaves[::-1].cumsum()[::-1]  # samples of at least half of each power of two
+        loud = int((above > CLIPPED_SHARE * self._octaves.sum()).nonzero()[0].max(initial=0))
+        room_db = 20 * math.log10(SCALE / 2**loud)
+        gain_db = min(SOFT_DB - self.db, room_db)
+        return gain_db if gain_db >= MIN_GAIN_DB else 0.0
+
+    def judge(self, config: SegmentConfig) -> None:
+        """Raises DecodeError for a track that is too short or silent."""
+        seconds = self.samples / SAMPLE_RATE_HZ
+        if seconds < config.min_track_s:
+            raise DecodeError(
+                "too_short", f"only {seconds:.2f} s of audio; at least {config.min_track_s:g} s are needed"
+            )
+        if self.db < config.silence_db:
+            raise DecodeError("silent", f"silent: {self.db:.0f} dB on average, below {config.silence_db:g} dB")
+
+
+def level_of(path: str, max_track_s: float = math.inf) -> Level:
+    """The level of a file, read once for it. Raises DecodeError; one that is cut off has the level of what is there."""
+    level = Level(max_track_s)
+    try:
+        with open_native(path) as (info, blocks):
+            for _ in level.watch(resample_blocks(level.native(blocks), info.rate_hz)):
+                pass
+    except DecodeError as error:
+        if error.error_type != "truncated":
+            raise
+    return level
+
+
+def levelled(path: str, level: Level) -> Iterator[np.ndarray]:
+    """int16 blocks at 16 kHz of a file whose level was measured, as `segment` stores them. Raises DecodeError."""
+    again = Level(math.inf)
+    with open_native(path) as (info, blocks):
+        yield from again.watch(resample_blocks(again.native(blocks), info.rate_hz), level.gain_db)
