@@ -168,7 +168,7 @@ def _serve_one(pipe: Connection, path: str, open_native: Any, alarm_s: float) ->
                 try:
                     block = next(blocks)
                 except StopIteration as end:
-                    block, missing_s = None, end.value or 0.0
+                    block, missing_s = None, end.value or missing_s  # an ended generator tells it once
                 if block is not None:
                     pieces.append(block)
                 if pieces and (block is None or sum(map(len, pieces)) >= MESSAGE_SAMPLES):

@@ -23,8 +23,8 @@ def query(
 ) -> tuple[pa.Table, dict[str, str]]:
     """The best `top` rows (schema.DETECTIONS) of each file at or above the config's threshold; `query_id` is the file.
 
-    Also why files could not be used (damaged, silent, too short), by file; of one that is damaged further on, what comes
-    before counts. Raises CatalogueError where there are no fingerprints.
+    Also why files could not be used (damaged, silent, too short), by file; what comes before a
+    damaged place counts. Raises CatalogueError where there are no fingerprints.
     """
     model = fingerprints.load_model(weights, config)
     _, references = find_references(catalogue, model)

@@ -78,3 +78,17 @@ def test_the_same_samples_as_in_this_process(audio: Callable[..., Path]) -> None
 def test_an_environment_without_the_reader_is_no_fault_of_the_file() -> None:
     with pytest.raises(RuntimeError, match="does not start"):
         read(IsolatedDecoder(timeout_s=5, reader="asid_core.signal.decode:nothing"), os.devnull)
+
+
+def test_what_is_missing_comes_with_the_end(audio: Callable[..., Path]) -> None:
+    path = audio("a.flac", 20.0)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 95 // 100])
+    decoder, missing_s = IsolatedDecoder(timeout_s=60), []
+    with decoder.open(str(path)) as (_, blocks):
+
+        def noted() -> Iterator[np.ndarray]:
+            missing_s.append((yield from blocks))
+
+        seconds = sum(map(len, noted())) / 16_000
+    decoder.close()
+    assert seconds + missing_s[0] == pytest.approx(20.0, abs=0.01) and missing_s[0] > 0.5

@@ -128,6 +128,12 @@ def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[P
     (tmp_path / "text.mp3").write_text("no music")
     one, unreadable = query([str(tmp_path / "text.mp3"), file], catalogue, PROBED, embedded[1], 1)
     assert one.num_rows == 1 and "not audio" in unreadable[str(tmp_path / "text.mp3")]
+    soft = str(write_audio(tmp_path / "soft.flac", music()["user"][:, None] * np.float32(0.02), 16_000))
+    silent = str(write_audio(tmp_path / "silent.flac", np.zeros((48_000, 2), np.float32), 16_000))
+    short = str(write_audio(tmp_path / "short.flac", music()["user"][:8000, None], 16_000))
+    one, unusable = query([soft, silent, short], catalogue, PROBED, embedded[1], 1)
+    assert one.column("query_id").to_pylist() == [soft] and one.column("reference_id").to_pylist() == ["user"]
+    assert "silent: -120 dB" in unusable[silent] and "only 0.50 s" in unusable[short]
 
 
 KILLED = """
