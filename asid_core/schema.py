@@ -1,4 +1,4 @@
-"""Arrow schemas of the catalogue's tables (DESIGN section 3). One place; every reader and writer uses these."""
+"""Arrow schemas of the catalogue's tables. One place; every reader and writer uses these."""
 
 from __future__ import annotations
 

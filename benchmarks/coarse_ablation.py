@@ -118,10 +118,16 @@ def candidates(
 
 def as_rows(query: str, names: Sequence[str], found: Sequence[Candidate]) -> list[dict[str, Any]]:
     """The columns of schema.DETECTIONS that an evaluation reads."""
-    kept = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s", "tempo_ratio", "pitch_semitones")
+    spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     return [
-        {"query_id": query, "reference_id": names[c.reference], "score": c.coarse_score}
-        | {name: getattr(c, name) for name in kept}
+        {
+            "query_id": query,
+            "reference_id": names[c.reference],
+            "score": c.coarse_score,
+            "tempo_ratio": c.tempo_ratio,
+            "pitch_semitones": c.pitch_semitones,
+        }
+        | {name: getattr(c.span, name) for name in spans}
         for c in found
     ]
 

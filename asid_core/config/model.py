@@ -46,7 +46,7 @@ class LogMelConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class LogFrequencyConfig:
-    """Whitened log-frequency spectrogram (DESIGN section 4): a pitch shift is a shift of bins."""
+    """Whitened log-frequency spectrogram: a pitch shift is a shift of bins."""
 
     kind: Literal["log_frequency"] = "log_frequency"
     n_fft: FftSize = 4096
@@ -159,7 +159,7 @@ class DiscriminantConfig(EncoderSection):
 
 @dataclass(frozen=True, config=STRICT)
 class GnnConfig(EncoderSection):
-    """The paper's encoder (section 3; DESIGN section 4)."""
+    """The paper's encoder (section 3)."""
 
     trained_by = "contrast"
     kind: Literal["gnn"] = "gnn"

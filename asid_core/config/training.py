@@ -45,7 +45,7 @@ class AugmentationConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class TrainingConfig:
-    """How an encoder or a reranker is trained (DESIGN section 4); the defaults are the paper's."""
+    """How an encoder or a reranker is trained; the defaults are the paper's."""
 
     objective: Literal["paper", "mixes"] = "paper"
     batch_pairs: Count = 64  # of one worker

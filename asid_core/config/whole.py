@@ -16,7 +16,7 @@ from asid_core.config.values import SAMPLE_RATE_HZ, STRICT, Count, CountOrZero, 
 
 @dataclass(frozen=True, config=STRICT)
 class SegmentConfig:
-    """Geometry of a segment table and what makes a recording unusable (DESIGN section 2)."""
+    """Geometry of a segment table and what makes a recording unusable."""
 
     # 491,520 samples: a multiple of 512, 640, 8192 and 2560, so every front end's frames and hops fall on the cut.
     core_s: Annotated[float, Field(ge=0.1, le=600)] = 30.72

@@ -10,7 +10,7 @@ EASIEST = 0.05
 
 
 def learning_rate(training: TrainingConfig, step: int, steps: int, peak: float) -> float:
-    """Linear warm-up to `peak`, then half a cosine down to the final rate at `steps` (DESIGN section 4)."""
+    """Linear warm-up to `peak`, then half a cosine down to the final rate at `steps`."""
     warmup = min(training.warmup_steps, steps // 4)
     if step < warmup:
         return peak * (step + 1) / warmup

@@ -1,6 +1,6 @@
 """The paper's encoder: a window of a spectrogram -> graph nodes -> one L2-normalised vector.
 
-arXiv:2506.14684 section 3.2 and DESIGN section 4. It takes a window of any size; the node counts follow.
+arXiv:2506.14684 section 3.2. It takes a window of any size; the node counts follow.
 """
 
 from __future__ import annotations

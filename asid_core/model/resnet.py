@@ -1,4 +1,4 @@
-"""The baseline encoder: a residual network on the constant-Q transform (arXiv:2502.06364; DESIGN section 4).
+"""The baseline encoder: a residual network on the constant-Q transform (arXiv:2502.06364).
 
 ResNet-50 (He et al. 2016) with the normalisation IBN-a (Pan et al. 2018): the first norm of a block is half instance,
 half batch normalisation, but in the last stage. Generalised-mean pooling (Radenovic et al. 2018), then a batch norm

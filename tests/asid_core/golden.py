@@ -19,7 +19,7 @@ TINY_CONFIG = Config(model=ModelConfig(name="tiny", front_end=LogMelConfig(), en
 
 @cache
 def golden() -> dict[str, Tensor]:
-    """Tensors by name; see DESIGN section 4."""
+    """Tensors by name."""
     return load_file(FOLDER / "golden.safetensors")
 
 
