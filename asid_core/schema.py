@@ -92,6 +92,8 @@ DETECTIONS = pa.schema(
         pa.field("num_windows", pa.int32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # 'sample' | 'duplicate'
         pa.field("direction", pa.float32()),  # probability that the query samples the reference; null: too little heard
+        # the query plays the reference backwards, so that its start matches the reference's end; null in older sweeps
+        pa.field("reversed", pa.bool_()),
         pa.field("rank", pa.int32(), nullable=False),  # of the reference among the query's, by score, from 1
         pa.field("sweep_id", pa.string(), nullable=False),
         pa.field("model_id", pa.string(), nullable=False),

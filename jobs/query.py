@@ -20,6 +20,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, local or s3://")
     command.catalogue_option(parser)
     command.format_option(parser)
+    parser.add_argument(
+        "--forwards-only",
+        dest="set",
+        action="append_const",
+        const="probes.reversed=false",
+        default=["probes.reversed=true"],
+        help="do not look for samples that are played backwards: half the search",
+    )
     parser.add_argument("--top", metavar="N", type=int, default=10, help="at most N places for each file (default 10)")
 
 

@@ -25,6 +25,14 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take over what the last sweep found of unchanged tracks; only pairs with a new or changed one are swept",
     )
+    parser.add_argument(
+        "--reversed",
+        dest="set",
+        action="append_const",
+        const="probes.reversed=true",
+        default=[],
+        help="find samples that are played backwards as well: twice the search",
+    )
     command.score_option(parser)
     parser.add_argument(
         "--export", metavar="F", type=tables.export_path, help="write every place to a .csv, .json or .parquet"

@@ -35,6 +35,7 @@ class ProbesConfig:
     semitones: PitchSteps = (0.0,)
     tempo_ratios: TempoRatios = (1.0,)
     query_hop_s: Annotated[float, Field(ge=0, le=600)] = 0.0  # 0: every window of the query
+    reversed: bool = False  # also look for samples that are played backwards: twice the work
 
     @property
     def grid(self) -> list[tuple[float, float]]:

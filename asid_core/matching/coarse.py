@@ -67,6 +67,7 @@ class ExactSearch:
         self.first_pass_probes, self.sees_all = len(chosen), self.stride == 1 and every
         self._whole = self._numbers(self._flat)
         self._first_pass_queries = self._whole if every else self._numbers(chosen.transpose(0, 1).flatten(0, 1))
+        self._leading_share = self._share_by_chance(queries)
         self._cosine = torch.full((self.windows, keep), -1.0, device=self.device)
         self._row = torch.zeros((self.windows, keep), dtype=torch.int64, device=self.device)
         self._probe = torch.zeros((self.windows, keep), dtype=torch.int32, device=self.device)
@@ -100,6 +101,17 @@ class ExactSearch:
                 best = self._best_in_groups(spread, queries, self.probes, GROUP, memory)
             self._update_background(part, best)
             self._refine(part, references, pairs, first_row)
+
+    def _share_by_chance(self, queries: Tensor) -> Tensor:
+        """How much of a window's cosine, by chance, the leading dimensions of the first pass give: [n].
+
+        The terms of a dot product of unrelated vectors add up like noise, so it is the root of the leading dimensions'
+        share in the squared length. Without it the floor would reject true matches of a model whose later dimensions
+        count.
+        """
+        if self.first_pass_dims == self.dim:
+            return torch.ones(self.windows, device=queries.device)
+        return queries[..., : self.first_pass_dims].square().sum(2).mean(0).sqrt()
 
     def _numbers(self, vectors: Tensor) -> Tensor:
         """Vectors [n, d] as they are multiplied: in eight bits, where they only choose and that is fast."""
@@ -146,7 +158,7 @@ class ExactSearch:
 
     def _promising(self, part: slice, best: Tensor) -> Tensor:
         """Pairs (window of `part`, group) [p, 2] that look better than the window's worst kept hit, by window."""
-        floor = self._cosine[part, -1].clamp(min=0) / self._unit
+        floor = self._cosine[part, -1].clamp(min=0) * self._leading_share[part] / self._unit
         # of whole numbers those above it are those above its whole part
         better = best > (floor.int() if self.eight_bits else floor)
         if better.count_nonzero() > self.keep * best.shape[1]:  # the first blocks, before there is what to keep

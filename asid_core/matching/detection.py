@@ -28,6 +28,7 @@ class Detection:
     kind: str
     model_id: str
     direction: float | None = None
+    reversed: bool = False
     rank: int = 0
     sweep_id: str = ""
 

@@ -34,6 +34,17 @@ class TrackFeatures:
     duration_s: float  # of its audio, padding left out
     power: Tensor  # float64 [T + 1], running sum of each model frame's mean square
 
+    def played_backwards(self) -> TrackFeatures:
+        """The same track from its end to its start; its time t is time `frames_s - t` of this one."""
+        model = self.model.flip(1)
+        audio = model if self.audio is self.model else self.audio.flip(1)
+        power = self.power[-1] - self.power.flip(0)
+        return replace(self, model=model, audio=audio, level=self.level.flip(1), power=power)
+
+    def frames_s(self, hop_samples: int) -> float:
+        """The time that its frames of so many samples take, one more than the audio fills."""
+        return self.model.shape[1] * hop_samples / SAMPLE_RATE_HZ
+
     def level_db(self, centre_frames: Tensor, window_frames: int) -> Tensor:
         """RMS re full scale, [n], of the windows around centres [n] (float), as far as the track goes."""
         last = self.power.shape[0] - 1

@@ -39,9 +39,14 @@ class _Query:
     """A track on its way: its windows (those that are not silent) and the hits that came so far."""
 
     features: TrackFeatures
+    backwards: bool
     centres: Tensor  # float64 [n], in frames
     hits: list[Hits] = field(default_factory=list)
     searched: int = 0  # windows
+
+    @property
+    def is_searched(self) -> bool:
+        return self.searched == len(self.centres)
 
 
 class Identifier:
@@ -58,7 +63,8 @@ class Identifier:
         if len(exact.row_track) >= config.search.exact_below_rows:
             self._search = IndexedReferences(catalogue, references, config)
         # of the whole catalogue, even where only its new tracks are searched: a score means the same in every row
-        self._tries = references.num_rows * len(self._probes)
+        ways = 2 if config.probes.reversed else 1
+        self._tries = references.num_rows * len(self._probes) * ways
         self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
@@ -71,24 +77,39 @@ class Identifier:
         Tracks are searched together until their vectors fill SEARCH_BYTES, or they are TOGETHER_S long; a long one is
         searched piece by piece.
         """
-        waiting: list[_Query] = []
+        waiting: list[list[_Query]] = []  # of one track each
         together: list[tuple[_Query, int, Tensor]] = []
         for features in features_of(pieces, self.model, self._config.verify.features):
-            query = _Query(features, self.centres(features))
-            waiting.append(query)
-            for start in range(0, len(query.centres), PIECE_WINDOWS):
-                together.append((query, start, self.vectors(features, query.centres[start : start + PIECE_WINDOWS])))
+            waiting.append(self._queries(features))
+            for query, start in self._parts(waiting[-1]):
+                centres = query.centres[start : start + PIECE_WINDOWS]
+                together.append((query, start, self.vectors(query.features, centres)))
                 if sum(vectors.nbytes for _, _, vectors in together) >= SEARCH_BYTES:
                     self._look_up(together)
                     together = []
-            frames = sum(query.features.model.shape[1] for query in waiting)
+            frames = sum(query.features.model.shape[1] for queries in waiting for query in queries)
             if frames * self.model.hop_samples >= TOGETHER_S * SAMPLE_RATE_HZ:
                 self._look_up(together)
                 together = []
-            while waiting and waiting[0].searched == len(waiting[0].centres):
+            while waiting and all(query.is_searched for query in waiting[0]):
                 yield self._finished(waiting.pop(0))
         self._look_up(together)
         yield from map(self._finished, waiting)
+
+    def _queries(self, features: TrackFeatures) -> list[_Query]:
+        """A track as it is, and played backwards where the config asks for that."""
+        queries = [_Query(features, False, self.centres(features))]
+        if self._config.probes.reversed:
+            backwards = features.played_backwards()
+            queries.append(_Query(backwards, True, self.centres(backwards)))
+        return queries
+
+    @staticmethod
+    def _parts(queries: Sequence[_Query]) -> Iterator[tuple[_Query, int]]:
+        """Each query with the first window of each of its pieces."""
+        for query in queries:
+            for start in range(0, len(query.centres), PIECE_WINDOWS):
+                yield query, start
 
     def centres(self, features: TrackFeatures) -> Tensor:
         """Centres float64 [n], in frames, of the windows to search with: one every `probes.query_hop_s`, or all."""
@@ -119,10 +140,14 @@ class Identifier:
         fresh = self._references.fresh
         return self._search if self._fresh is None or query.features.track_id in (fresh or ()) else self._fresh
 
-    def _finished(self, query: _Query) -> tuple[str, list[Detection]]:
-        """Align, rerank, verify and score the hits of a track."""
+    def _finished(self, queries: Sequence[_Query]) -> tuple[str, list[Detection]]:
+        """The detections of a track, best first."""
+        return queries[0].features.track_id, ranked(one for query in queries for one in self._detections(query))
+
+    def _detections(self, query: _Query) -> list[Detection]:
+        """Align, rerank, verify and score the hits of a query."""
         if not query.hits:
-            return query.features.track_id, []
+            return []
         hits = Hits(*(np.concatenate([getattr(part, f.name) for part in query.hits]) for f in dataclasses.fields(Hits)))
         search = self._searching(query)
         rows = (search.row_track, search.row_centre_s)
@@ -137,8 +162,7 @@ class Identifier:
         directions = {
             one.candidate.reference: self._direction(one.candidate.reference, verified, track) for one in verified
         }
-        found = (self._detection(one, track, directions[one.candidate.reference]) for one in verified)
-        return track.track_id, ranked(found)
+        return [self._detection(one, query, directions[one.candidate.reference]) for one in verified]
 
     def _direction(self, reference: int, verified: Sequence[Verified], query: TrackFeatures) -> float | None:
         """Probability that the query samples a reference; None where too little is heard of it."""
@@ -153,13 +177,17 @@ class Identifier:
             measured.append(skewness(query.level, levels, first_s, one.span, one.pitch_semitones, config.features))
         return sampler_probability([one.span for one in heard], measured) if heard else None
 
-    def _detection(self, verified: Verified, query: TrackFeatures, direction: float | None) -> Detection:
-        candidate, span = verified.candidate, verified.span
+    def _detection(self, verified: Verified, query: _Query, direction: float | None) -> Detection:
+        candidate, span, track = verified.candidate, verified.span, query.features
+        start_s, end_s = span.query_start_s, span.query_end_s
+        if query.backwards:
+            frames_s = track.frames_s(self.model.hop_samples)
+            start_s, end_s = max(0.0, frames_s - end_s), min(track.duration_s, frames_s - start_s)
         reference_s = self._heard.duration_s(candidate.reference)
         return Detection(
-            query_id=query.track_id,
-            query_start_s=span.query_start_s,
-            query_end_s=span.query_end_s,
+            query_id=track.track_id,
+            query_start_s=start_s,
+            query_end_s=end_s,
             reference_id=self._references.tracks["track_id"][candidate.reference].as_py(),
             reference_start_s=span.reference_start_s,
             reference_end_s=span.reference_end_s,
@@ -171,7 +199,8 @@ class Identifier:
             tempo_ratio=span.tempo_ratio,
             pitch_semitones=verified.pitch_semitones,
             num_windows=candidate.num_windows,
-            kind=kind(verified, query.duration_s, reference_s),
+            kind=kind(verified, track.duration_s, reference_s),
             model_id=self._references.model_id,
             direction=direction,
+            reversed=query.backwards,
         )

@@ -233,3 +233,17 @@ def test_rows_in_eight_bits_are_found_as_their_floats_are(
 def test_eight_bits_keep_a_unit_vector_to_half_a_unit() -> None:
     vectors = unit(50, 512, seed=4)
     assert (restored(quantised(vectors, step(512))) - vectors).abs().max() <= step(512) / 2 + 1e-7
+
+
+def test_the_first_pass_lets_a_match_through_that_lies_mostly_in_the_later_dimensions() -> None:
+    dim, leading = 64, 16
+    query = unit(1, 1, dim)
+    side = unit(1, dim, seed=1)
+    side = torch.nn.functional.normalize(side - (side @ query[0].T) * query[0], dim=1)
+    decoy, match = (cosine * query[0] + (1 - cosine**2) ** 0.5 * side for cosine in (0.4, 0.99))
+    blocks = [torch.cat([row, torch.zeros(GROUP - 1, dim)]) for row in (decoy, match)]
+    assert (
+        float(query[0, 0, :leading] @ match[0, :leading]) < 0.4
+    )  # what the first pass sees is below the decoy's cosine
+    found = search(query, blocks, keep=1, first_pass=FirstPass(stride=1, dims=leading, probes=1))
+    assert found.row.tolist() == [GROUP]

@@ -107,6 +107,26 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     assert snapshot(tmp_path / "c") == before
 
 
+def test_a_sample_played_backwards_is_found_where_the_config_asks_for_it(
+    embedded: tuple[Path, str], tmp_path: Path
+) -> None:
+    waveforms = music()
+    waveforms["backwards"] = melody(12.0, 12)
+    waveforms["backwards"][48_000:144_000] *= 0.2
+    waveforms["backwards"][48_000:144_000] += waveforms["source"][64_000:160_000][::-1]
+    catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
+    embed(catalogue, LINEAR, embedded[1])
+    both = replace(PROBED, probes=replace(PROBED.probes, reversed=True))
+    found = sweep(catalogue, both, embedded[1], queries="*a*", references="source").detections.to_pylist()
+    best = max((row for row in found if row["query_id"] == "backwards"), key=lambda row: row["score"])
+    assert best["reversed"] and best["score"] > 0.5
+    spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
+    assert [best[name] for name in spans] == pytest.approx([3, 9, 4, 10], abs=0.5)
+    forwards = sweep(catalogue, PROBED, embedded[1], queries="*a*", references="source").detections.to_pylist()
+    assert not any(row["reversed"] for row in forwards)
+    assert max(row["score"] for row in forwards if row["query_id"] == "backwards") < best["score"]
+
+
 def test_globs_choose_queries_and_references(catalogue: Catalogue, embedded: tuple[Path, str]) -> None:
     summary = sweep(catalogue, PROBED, embedded[1], queries="user", references="[!s]*", min_score=0.0)
     assert (summary.queries, summary.references, summary.shards) == (1, 5, 1)
