@@ -36,14 +36,14 @@ def test_every_track_is_in_one_shard_and_none_but_the_last_is_beyond_what_is_sea
     found = shards(lengths_s, config)
     assert [length for shard in found for length in shard] == lengths_s
     assert len(found) >= min(len(lengths_s), SHARDS) / 2
-    vectors_s = 81 if probed else 1 / MODEL.hop_s
+    vectors_s = len(PROBED.probes.grid) if probed else 1 / MODEL.hop_s
     for shard in found:
         before_last_s = sum(shard[:-1])
         assert len(shard) <= config.search.shard_tracks
         assert before_last_s <= TOGETHER_S and before_last_s * vectors_s * MODEL.dim * 4 <= SEARCH_BYTES
 
 
-@pytest.mark.parametrize(("config", "tracks"), [(PROBED, 14), (PLAIN, 90)])
+@pytest.mark.parametrize(("config", "tracks"), [(PROBED, 3), (PLAIN, 88)])
 def test_fewer_probes_make_larger_shards(config: Config, tracks: int) -> None:
     assert len(shards([240.0] * 10_000, config)[0]) == tracks
 
