@@ -22,7 +22,7 @@ from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
 from pipelines.store.errors import CatalogueError
 from pipelines.store.lease import Lease
-from pipelines.store.location import Location
+from pipelines.store.location import Location, StoreFailure, redacted
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -74,6 +74,7 @@ class Catalogue:
         if not head.exists():
             if not create:
                 raise CatalogueError(f"no catalogue at {self.location}; make one with `asid segment` or `asid run`")
+            self._check_file_system()
             head.write_bytes(json.dumps(self._head(geometry or SegmentConfig()), indent=2).encode())
         self.core_samples, self.margin_samples = _geometry_in(head)
         if geometry is not None:
@@ -110,11 +111,20 @@ class Catalogue:
         if self._lease is not None:
             yield self
             return
+        self._check_file_system()
         with Lease(self.location, verb) as self._lease:
             try:
                 yield self
             finally:
                 self._lease = None
+
+    def _check_file_system(self) -> None:
+        """Raises CatalogueError where no commit could succeed: Lance's local commits make a hard link."""
+        if not self.location.has_hard_links():
+            raise CatalogueError(
+                f"the disk of {self.location} has no hard links (exFAT, FAT and some network disks have none), and a "
+                "catalogue needs them: put it on another disk or on s3://; the corpus may stay where it is"
+            )
 
     def check_writing(self) -> None:
         """Called before each commit. Raises LeaseError where the lease was lost, CatalogueError outside `writing`."""
@@ -131,10 +141,10 @@ class Catalogue:
         uri, options = self.location.join(f"{name}.lance").lance()
         try:
             return lance.dataset(uri, storage_options=options)
-        except ValueError as error:  # what pylance raises for a table that is not there
-            if "not found" in str(error).lower():
+        except ValueError as error:  # what pylance raises for a table that is not there, and for a store that fails
+            if "was not found" in str(error):
                 return None
-            raise
+            raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
 
     def upsert(self, name: str, rows: pa.Table, on: str) -> None:
         """Add rows to a Lance table, replacing those of the same key `on`, in one atomic commit. Driver only."""

@@ -7,6 +7,7 @@ AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), so that no s
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import re
@@ -23,6 +24,10 @@ import pyarrow as pa
 import pyarrow.fs
 
 DOWNLOADS = 3
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
+CONNECT_S = 10.0  # until a store takes a connection
+# Until it answers. Each client asks again, Lance six times: a store that never answers is given up after some minutes
+ANSWER_S = 20.0
 T = TypeVar("T")
 
 
@@ -66,8 +71,7 @@ def _client(endpoint: str | None, region: str | None, process: int) -> Any:
     import botocore.session
     from botocore.config import Config
 
-    # botocore waits 60 s for each of its attempts: five minutes for one answer that never comes
-    waits = Config(connect_timeout=10, read_timeout=30)
+    waits = Config(connect_timeout=CONNECT_S, read_timeout=ANSWER_S)
     return botocore.session.Session().create_client("s3", endpoint_url=endpoint, region_name=region, config=waits)
 
 
@@ -281,6 +285,22 @@ class Location:
             Path(temporary).unlink(missing_ok=True)
             raise
 
+    def has_hard_links(self) -> bool:
+        """Whether files in this local folder may have a second name; S3 needs none. Makes the folder."""
+        if self.is_s3:
+            return True
+        os.makedirs(self.uri, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=".link-", dir=self.uri) as file:
+            second = file.name + "-2"
+            try:
+                os.link(file.name, second)
+            except OSError as error:
+                if error.errno in NO_LINKS:
+                    return False
+                raise
+            os.unlink(second)
+        return True
+
     def delete(self) -> None:
         """Remove this file; nothing happens where there is none."""
         if self.is_s3:
@@ -316,12 +336,17 @@ class Location:
             scheme, _, host = endpoint.partition("://")
             options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
         attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))  # botocore reads it itself; Arrow's default is 3
+        options |= {"connect_timeout": CONNECT_S, "request_timeout": ANSWER_S}
         options["retry_strategy"] = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts)
         return pyarrow.fs.S3FileSystem(**options), self.uri[5:]
 
     def lance(self) -> tuple[str, dict[str, str]]:
         """URI and storage options for `lance` and `lancedb`; credentials stay in the environment."""
         options: dict[str, str] = {}
+        if self.is_s3:
+            # a busy store is asked again until the retry time is over, one that does not answer is not: it is as long
+            options |= {"connect_timeout": f"{CONNECT_S}s", "timeout": f"{ANSWER_S}s"}
+            options["client_retry_timeout"] = f"{max(1, round(ANSWER_S))}"
         if self.is_s3 and (attempts := os.environ.get("AWS_MAX_ATTEMPTS")):  # Lance's own default is 10
             options["client_max_retries"] = attempts
         if self.is_s3 and (endpoint := _endpoint()):

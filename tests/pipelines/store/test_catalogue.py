@@ -1,15 +1,23 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import os
+import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import lance
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from asid_core.config import SegmentConfig
 from asid_core.schema import TRACKS
+from pipelines.store import location
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.store.location import Location, StoreFailure
+from tests.conftest import s3_environment
 
 
 def track(track_id: str, content_hash: str = "h", **more: Any) -> dict[str, Any]:
@@ -110,3 +118,58 @@ def test_a_damaged_head_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "catalogue.json").write_text(text)
     with pytest.raises(CatalogueError, match="catalogue.json is"):
         Catalogue(str(tmp_path))
+
+
+def test_a_disk_without_hard_links_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Catalogue(str(tmp_path / "copied"), create=True)
+
+    def link(*_: Any) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(CatalogueError, match="no hard links .*another disk or on s3://"):
+        Catalogue(str(tmp_path / "new"), create=True)
+    assert list((tmp_path / "new").iterdir()) == []
+    with pytest.raises(CatalogueError, match="no hard links"), made.writing("run"):
+        pass
+    assert [path.name for path in (tmp_path / "copied").iterdir()] == ["catalogue.json"]
+
+
+@pytest.fixture()
+def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A store that takes connections and requests, and never answers; it is given up after a moment."""
+    for name, value in s3_environment("").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setattr(location, "ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as server:  # the kernel takes them
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield
+
+
+@pytest.mark.usefixtures("silent_store")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda place: place.join("x").read_bytes(),
+        lambda place: place.join("x").write_bytes(b"1"),
+        lambda place: place.join("x").write_if(b"1", None),
+        lambda place: list(place.list()),
+        lambda place: place.folders(),
+        lambda place: pq.write_table(rows(track("a")), place.join("x").uri[5:], filesystem=place.arrow()[0]),
+        lambda place: Catalogue(place.uri, create=True),
+        lambda place: lance.write_dataset(rows(track("a")), place.lance()[0], storage_options=place.lance()[1]),
+    ],
+    ids=["read", "write", "lease", "list", "folders", "arrow", "catalogue", "lance"],
+)
+def test_a_store_that_never_answers_is_given_up(use: Callable[[Location], object]) -> None:
+    with pytest.raises(OSError):
+        use(Location("s3://bucket/c"))
+
+
+@pytest.mark.usefixtures("silent_store")
+def test_a_table_in_a_store_that_never_answers_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    catalogue = Catalogue(str(tmp_path / "c"), create=True)
+    catalogue.location = Location("s3://bucket/c")
+    with pytest.raises(StoreFailure, match="s3://bucket/c/tracks.lance"):
+        catalogue.table("tracks")
