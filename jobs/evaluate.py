@@ -11,6 +11,7 @@ from jobs import command
 from jobs.command import Failure, Outcome, Session, Verb
 
 NAMED = 20  # missing tracks
+MOST = 0.5  # share of the annotated tracks that may be missing without --allow-missing
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +22,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", metavar="GLOB", help="only tracks whose track_id matches, as queries")
     parser.add_argument("--references", metavar="GLOB", help="only tracks whose track_id matches, as references")
     parser.add_argument("--output", metavar="F.json", help="write all figures here")
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="exit with 0 even if more than half of the annotated tracks are not in the catalogue",
+    )
 
 
 def work(session: Session) -> Outcome:
@@ -54,8 +60,22 @@ def work(session: Session) -> Outcome:
         print(missing(found.missing))
     if args.output:
         Location(args.output).write_bytes(found.to_json(annotations=args.annotations.name))
+    code = exit_code(session, len(found.missing), found.annotated)
     figures = ", ".join(f"{name} mAP {report.figures['map']}" for name, report in found.reports.items())
-    return Outcome(session.summary(f"{figures}; {len(found.missing)} annotated tracks missing"))
+    counts = f"{figures}; {len(found.missing)} of {found.annotated} annotated tracks missing"
+    return Outcome(session.summary(counts), code)
+
+
+def exit_code(session: Session, missing: int, annotated: int) -> int:
+    """FAILED, with a line that says so, where most of the annotated tracks are missing and that was not allowed."""
+    if session.args.allow_missing or missing <= MOST * annotated:
+        return command.DONE
+    print(
+        f"asid evaluate: {missing} of {annotated} annotated tracks are not in the catalogue: the figures say little; "
+        "name the files after the track ids of samples.csv, or give --allow-missing",
+        file=sys.stderr,
+    )
+    return command.FAILED
 
 
 def missing(names: Sequence[str]) -> str:

@@ -50,6 +50,7 @@ def work(session: Session) -> Outcome:
         raise command.Failure(str(error)) from error
     figures = ", ".join(f"{name} {value:.3f}" for name, value in done.best.items() if name not in ("step", "score"))
     said = f"all {done.steps:,} steps were done before" if done.already else f"{done.steps:,} steps"
+    said += f", resumed from step {done.resumed_from:,}" if done.resumed_from else ""
     return Outcome(session.summary(f"{said}; best at step {done.best.get('step', 0):,.0f}: {figures}"))
 
 

@@ -44,6 +44,7 @@ class Evaluated:
     sweep: SweepSummary
     reports: dict[str, Report]
     missing: tuple[str, ...] = ()
+    annotated: int = 0  # tracks
     occurrences: tuple[Rates, ...] = ()  # of queries cut from annotated occurrences
 
     def to_json(self, **about: Any) -> bytes:
@@ -55,6 +56,7 @@ class Evaluated:
             "seconds": self.sweep.seconds,
             "versions": {name: metadata.version(name) for name in VERSIONS},
             "missing": self.missing,
+            "annotated": self.annotated,
             "reports": {name: report.to_dict() for name, report in self.reports.items()},
             "occurrences": [plain(asdict(rates)) for rates in self.occurrences],
         }
@@ -142,7 +144,9 @@ def evaluate_annotations(
     occurrences = (
         rates(found, cuts, annotations, protocol, length_s, there) for (protocol, length_s), cuts in lists.items()
     )
-    return Evaluated(swept, reports, tuple(missing), tuple(r for r in occurrences if r is not None))
+    annotated = len({*annotations.queries, *annotations.references})
+    rated = tuple(r for r in occurrences if r is not None)
+    return Evaluated(swept, reports, tuple(missing), annotated, rated)
 
 
 def cut_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Clip]]:

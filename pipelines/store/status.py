@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -79,10 +78,10 @@ def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus
     found: set[tuple[str, str]] = set()
     rows = 0
     if table is not None:
-        for batch in table.to_batches(columns=["track_id", "content_hash"]):
-            rows += batch.num_rows
-            pairs = pa.Table.from_batches([batch]).group_by(["track_id", "content_hash"]).aggregate([])
-            found.update(zip(pairs.column(0).to_pylist(), pairs.column(1).to_pylist(), strict=True))
+        rows = table.count_rows()
+        # a track is committed whole, so its first window tells
+        for batch in table.to_batches(columns=["track_id", "content_hash"], filter="window_index = 0"):
+            found.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
     current = found & set(live.items())
     return ModelStatus(
         name.removeprefix(FINGERPRINTS), rows, len(current), len(live) - len(current), len(found) - len(current)

@@ -42,6 +42,7 @@ class Trained:
     already: bool  # all steps had been done before
     best: dict[str, float]
     latest: dict[str, float]
+    resumed_from: int = 0  # the step at which this run began
 
 
 def train(job: Job, stems_uri: str, config: Config, workers: int, progress: Progress | None = None) -> Trained:
@@ -54,6 +55,9 @@ def train(job: Job, stems_uri: str, config: Config, workers: int, progress: Prog
     _check_same(found, job, output)
     if found.get("latest", {}).get("step", 0) >= job.steps and "stopped" not in found:
         return Trained(job.steps, True, found.get("best", {}), found["latest"])
+    first = int(found.get("latest", {}).get("step", 0))
+    if first:
+        log.info("resuming from step %d of %d", first, job.steps)
     held_out, trained = tables.split(config.training.held_out)
     log.info("%d tracks (%d spans) to train on, %d held out", len(trained), tables.count(trained), len(held_out))
     mine = {"what": job.what, "model": job.config["model"], "training": job.config["training"]}
@@ -66,7 +70,7 @@ def train(job: Job, stems_uri: str, config: Config, workers: int, progress: Prog
             f"{after['stopped']}; the batch is in {output}/not-a-number-*.pt. Lower training.learning_rate, and the "
             "same command goes on from the last checkpoint"
         )
-    return Trained(job.steps, False, after.get("best", {}), after.get("latest", {}))
+    return Trained(job.steps, False, after.get("best", {}), after.get("latest", {}), first)
 
 
 def _check_same(found: dict[str, Any], job: Job, output: Location) -> None:

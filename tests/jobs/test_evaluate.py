@@ -1,5 +1,6 @@
 """`asid evaluate` on a set laid out like Sample100-ext: made music, annotated places, a noise track, a missing file."""
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from jobs import cli
-from jobs.command import DONE
+from asid_core.config import Config
+from jobs import cli, evaluate
+from jobs.command import DONE, FAILED, Session
 from pipelines.fingerprint.embed import embed
 from tests.asid_core.evaluation.test_sample100 import span, write_set
 from tests.pipelines.catalogues import LINEAR, make_catalogue, melody, save_model
@@ -66,6 +68,7 @@ def test_whole_tracks_and_cuts_of_annotated_places(
     printed = capsys.readouterr().out
     assert "not in the catalogue, counted as not found: T007\n" in printed
     found = json.loads(output.read_text())
+    assert (found["missing"], found["annotated"]) == (["T007"], 5)
     assert found["reports"]["strict"]["per_query"]["map"] == {"T001": 1.0, "T003": 1.0, "T007": 0.0}
 
     cuts = {(r["protocol"], r["length_s"]): r for r in found["occurrences"]}
@@ -82,3 +85,12 @@ def test_whole_tracks_and_cuts_of_annotated_places(
     assert {key[1]: r["cuts"] for key, r in cuts.items() if key[0] == "paper"} == {5: 3, 7: 3}
     assert cuts["paper", 7]["figures"]["hit_at_1"]["value"] == 1.0
     assert "| strict | 5 | 4 | 3 | 0.750 [0.000, 1.000]" in printed and "| interpolation, HR@1 | 5 s | 7 s" in printed
+
+
+@pytest.mark.parametrize(("missing", "allowed", "code"), [(5, False, DONE), (6, False, FAILED), (6, True, DONE)])
+def test_figures_of_a_catalogue_without_most_of_the_audio_are_a_failure(
+    missing: int, allowed: bool, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session(argparse.Namespace(allow_missing=allowed), Config(), lambda event: None)
+    assert evaluate.exit_code(session, missing, 10) == code
+    assert ("6 of 10 annotated tracks are not in the catalogue" in capsys.readouterr().err) == (code == FAILED)

@@ -13,6 +13,7 @@ import pytest
 from asid_core.config import Config, GnnConfig, RerankerConfig, TrainingConfig, load
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.train import encoder as module
+from pipelines.train import training
 from pipelines.train.encoder import fit_linear, train_encoder
 from pipelines.train.reranker import train_reranker
 from pipelines.train.stem_files import StemTables
@@ -23,9 +24,9 @@ from pipelines.train.training import TrainingError
 def tiny() -> Config:
     config = load("gnn-paper")
     encoder = GnnConfig(channels=(8, 16), blocks=(1, 1), pooled_dim=16, hidden_dim=16, dim=8)
-    training = TrainingConfig(batch_pairs=4, steps=4, check_every=2, graph_blocks_start=0.5, warmup_steps=1)
+    settings = TrainingConfig(batch_pairs=4, steps=4, check_every=2, graph_blocks_start=0.5, warmup_steps=1)
     model = replace(config.model, name="tiny", encoder=encoder, reranker=RerankerConfig(heads=0))
-    return replace(config, model=model, training=training)
+    return replace(config, model=model, training=settings)
 
 
 @pytest.fixture()
@@ -38,7 +39,9 @@ def tables(ray_session: Any, tmp_path: Path, audio: Callable[..., Path]) -> str:
 
 
 @pytest.mark.ray
-def test_two_workers_train_and_a_finished_run_does_nothing(tables: str, tmp_path: Path) -> None:
+def test_two_workers_train_and_a_finished_run_does_nothing(
+    tables: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = str(tmp_path / "trained")
     done = train_encoder(tables, output, tiny(), workers=2)
     assert done.steps == 4 and not done.already and done.latest["step"] == 4
@@ -52,6 +55,11 @@ def test_two_workers_train_and_a_finished_run_does_nothing(tables: str, tmp_path
     before = json.loads((Path(output) / "progress.json").read_text())
     assert train_encoder(tables, output, tiny(), workers=2).already
     assert json.loads((Path(output) / "progress.json").read_text()) == before
+    more = replace(tiny(), training=replace(tiny().training, steps=6))
+    with caplog.at_level("INFO", logger="pipelines"), monkeypatch.context() as patched:
+        patched.setattr(training, "_fit", lambda *_: None)
+        resumed = train_encoder(tables, output, more, workers=2)
+    assert (resumed.steps, resumed.resumed_from) == (6, 4) and "resuming from step 4 of 6" in caplog.text
     with pytest.raises(TrainingError, match="another --output"):
         train_encoder(tables, output, load("gnn-paper"))
     with pytest.raises(TrainingError, match="reranker"):
