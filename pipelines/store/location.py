@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -18,25 +16,18 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeVar
+from typing import BinaryIO, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs
 
+from pipelines.store import s3 as s3_client
+from pipelines.store.errors import StorageError, StoreFailure, redacted
+from pipelines.store.s3 import s3, s3_errors
+
 DOWNLOADS = 3
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-CONNECT_S = 10.0  # until a store takes a connection
-# Until it answers. Each client asks again, Lance six times: a store that never answers is given up after some minutes
-ANSWER_S = 20.0
 T = TypeVar("T")
-
-
-class StorageError(OSError):
-    """A URI that cannot be used; the message says what to write instead."""
-
-
-class StoreFailure(StorageError):
-    """The store did not do what it was asked for: not reached, too busy, or out of order."""
 
 
 @dataclass(frozen=True)
@@ -49,52 +40,6 @@ class Entry:
     # special: a pipe, a socket or a device; outside: a link that leads out of what is listed, and is not followed
     kind: Literal["file", "folder", "unreadable", "special", "outside"] = "file"
     problem: str | None = None  # why it is unreadable
-
-
-def redacted(text: str) -> str:
-    """`text` without what may be secret in the URIs in it: user and password, and the query of a signed URL."""
-    text = re.sub(r"(\w+://)[^/\s@]*@", r"\1", text)
-    return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
-
-
-def _endpoint() -> str | None:
-    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-
-
-def _region() -> str | None:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-
-
-@functools.lru_cache(maxsize=1)
-def _client(endpoint: str | None, region: str | None, process: int) -> Any:
-    """One S3 client a process: its connections do not survive a fork."""
-    import botocore.session
-    from botocore.config import Config
-
-    waits = Config(connect_timeout=CONNECT_S, read_timeout=ANSWER_S)
-    return botocore.session.Session().create_client("s3", endpoint_url=endpoint, region_name=region, config=waits)
-
-
-def _s3() -> Any:
-    return _client(_endpoint(), _region() or ("us-east-1" if _endpoint() else None), os.getpid())
-
-
-@contextlib.contextmanager
-def _s3_errors(uri: str) -> Iterator[None]:
-    """S3's errors as those of files; what is neither missing nor forbidden (network, throttling) is a StoreFailure."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code")
-        if code in ("404", "NoSuchKey", "NotFound"):
-            raise FileNotFoundError(f"{uri} is not there") from None
-        if code in ("403", "AccessDenied"):
-            raise PermissionError(f"no permission to use {uri}") from None
-        raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
-    except BotoCoreError as error:
-        raise StoreFailure(f"{uri}: {redacted(str(error))}; check AWS_ENDPOINT_URL and the AWS credentials") from error
 
 
 @dataclass(frozen=True)
@@ -153,8 +98,8 @@ class Location:
             if not stat.S_ISREG(found.st_mode):
                 raise StorageError(f"{self.uri} is a pipe, a socket or a device, not a file")
             return Entry(self.name, found.st_size, str(found.st_mtime_ns))
-        with _s3_errors(self.uri):
-            head = _s3().head_object(**self._bucket_key())
+        with s3_errors(self.uri):
+            head = s3().head_object(**self._bucket_key())
         return Entry(self.name, head["ContentLength"], head["ETag"].strip('"'))
 
     def exists(self) -> bool:
@@ -189,10 +134,10 @@ class Location:
     def _list_s3(self) -> Iterator[Entry]:
         where = self._bucket_key()
         prefix = where["Key"] + "/" if where["Key"] else ""
-        with _s3_errors(self.uri):
-            pages = iter(_s3().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix))
+        with s3_errors(self.uri):
+            pages = iter(s3().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix))
         while True:
-            with _s3_errors(self.uri):
+            with s3_errors(self.uri):
                 page = next(pages, None)
             if page is None:
                 return
@@ -222,14 +167,14 @@ class Location:
             with open(self.uri, "rb") as stream:
                 yield stream
             return
-        with _s3_errors(self.uri), contextlib.closing(_s3().get_object(**self._bucket_key())["Body"]) as body:
+        with s3_errors(self.uri), contextlib.closing(s3().get_object(**self._bucket_key())["Body"]) as body:
             yield body
 
     def write_bytes(self, data: bytes) -> None:
         """Write the file in one atomic step: readers see the old bytes or all of the new ones."""
         if self.is_s3:
-            with _s3_errors(self.uri):
-                _s3().put_object(**self._bucket_key(), Body=data)
+            with s3_errors(self.uri):
+                s3().put_object(**self._bucket_key(), Body=data)
             return
         with self.writing() as stream:
             stream.write(data)
@@ -241,9 +186,9 @@ class Location:
         from botocore.exceptions import ClientError
 
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": f'"{version}"'}
-        with _s3_errors(self.uri):
+        with s3_errors(self.uri):
             try:
-                return str(_s3().put_object(**self._bucket_key(), Body=data, **condition)["ETag"]).strip('"')
+                return str(s3().put_object(**self._bucket_key(), Body=data, **condition)["ETag"]).strip('"')
             except ClientError as error:
                 # 409: another conditional write is under way; 404: the file to be replaced is gone
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
@@ -304,8 +249,8 @@ class Location:
     def delete(self) -> None:
         """Remove this file; nothing happens where there is none."""
         if self.is_s3:
-            with _s3_errors(self.uri):
-                _s3().delete_object(**self._bucket_key())
+            with s3_errors(self.uri):
+                s3().delete_object(**self._bucket_key())
         else:
             Path(self.uri).unlink(missing_ok=True)
 
@@ -331,29 +276,11 @@ class Location:
         """Arrow filesystem and this location's path in it."""
         if not self.is_s3:
             return pyarrow.fs.LocalFileSystem(), self.uri
-        options: dict[str, Any] = {"region": _region() or "us-east-1"} if _region() or _endpoint() else {}
-        if endpoint := _endpoint():
-            scheme, _, host = endpoint.partition("://")
-            options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
-        attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))  # botocore reads it itself; Arrow's default is 3
-        options |= {"connect_timeout": CONNECT_S, "request_timeout": ANSWER_S}
-        options["retry_strategy"] = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts)
-        return pyarrow.fs.S3FileSystem(**options), self.uri[5:]
+        return s3_client.arrow_filesystem(), self.uri[5:]
 
     def lance(self) -> tuple[str, dict[str, str]]:
         """URI and storage options for `lance` and `lancedb`; credentials stay in the environment."""
-        options: dict[str, str] = {}
-        if self.is_s3:
-            # a busy store is asked again until the retry time is over, one that does not answer is not: it is as long
-            options |= {"connect_timeout": f"{CONNECT_S}s", "timeout": f"{ANSWER_S}s"}
-            options["client_retry_timeout"] = f"{max(1, round(ANSWER_S))}"
-        if self.is_s3 and (attempts := os.environ.get("AWS_MAX_ATTEMPTS")):  # Lance's own default is 10
-            options["client_max_retries"] = attempts
-        if self.is_s3 and (endpoint := _endpoint()):
-            options |= {"aws_endpoint": endpoint, "aws_region": _region() or "us-east-1"}
-            if endpoint.startswith("http://"):
-                options["allow_http"] = "true"
-        return self.uri, options
+        return self.uri, s3_client.lance_options() if self.is_s3 else {}
 
 
 class _Walk:

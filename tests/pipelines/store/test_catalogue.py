@@ -14,7 +14,7 @@ import pytest
 
 from asid_core.config import SegmentConfig
 from asid_core.schema import TRACKS
-from pipelines.store import location
+from pipelines.store import s3
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 from pipelines.store.location import Location, StoreFailure
 from tests.conftest import s3_environment
@@ -141,7 +141,7 @@ def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name, value in s3_environment("").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
-    monkeypatch.setattr(location, "ANSWER_S", 0.2)
+    monkeypatch.setattr(s3, "ANSWER_S", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=128) as server:  # the kernel takes them
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
         yield

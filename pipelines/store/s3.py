@@ -1,0 +1,83 @@
+"""The S3 client of a process. Endpoint, region and credentials come from the standard AWS variables alone."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow.fs
+
+from pipelines.store.errors import StoreFailure, redacted
+
+CONNECT_S = 10.0  # until a store takes a connection
+# Until it answers. Each client asks again, Lance six times: a store that never answers is given up after some minutes
+ANSWER_S = 20.0
+
+
+def endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+
+
+def region() -> str | None:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+
+
+@functools.lru_cache(maxsize=1)
+def _client(endpoint: str | None, region: str | None, process: int) -> Any:
+    """One S3 client a process: its connections do not survive a fork."""
+    import botocore.session
+    from botocore.config import Config
+
+    waits = Config(connect_timeout=CONNECT_S, read_timeout=ANSWER_S)
+    return botocore.session.Session().create_client("s3", endpoint_url=endpoint, region_name=region, config=waits)
+
+
+def s3() -> Any:
+    return _client(endpoint(), region() or ("us-east-1" if endpoint() else None), os.getpid())
+
+
+@contextlib.contextmanager
+def s3_errors(uri: str) -> Iterator[None]:
+    """S3's errors as those of files; what is neither missing nor forbidden (network, throttling) is a StoreFailure."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code")
+        if code in ("404", "NoSuchKey", "NotFound"):
+            raise FileNotFoundError(f"{uri} is not there") from None
+        if code in ("403", "AccessDenied"):
+            raise PermissionError(f"no permission to use {uri}") from None
+        raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
+    except BotoCoreError as error:
+        raise StoreFailure(f"{uri}: {redacted(str(error))}; check AWS_ENDPOINT_URL and the AWS credentials") from error
+
+
+def arrow_filesystem() -> pyarrow.fs.S3FileSystem:
+    """For reading parts of files, and for uploads of many parts."""
+    options: dict[str, Any] = {"region": region() or "us-east-1"} if region() or endpoint() else {}
+    if where := endpoint():
+        scheme, _, host = where.partition("://")
+        options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
+    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))  # botocore reads it itself; Arrow's default is 3
+    retries = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts)
+    waits = {"connect_timeout": CONNECT_S, "request_timeout": ANSWER_S}
+    return pyarrow.fs.S3FileSystem(retry_strategy=retries, **waits, **options)
+
+
+def lance_options() -> dict[str, str]:
+    """Storage options of `lance` and `lancedb`; credentials stay in the environment."""
+    # a busy store is asked again until the retry time is over, one that does not answer is not: it is as long
+    options = {"connect_timeout": f"{CONNECT_S}s", "timeout": f"{ANSWER_S}s"}
+    options["client_retry_timeout"] = f"{max(1, round(ANSWER_S))}"
+    if attempts := os.environ.get("AWS_MAX_ATTEMPTS"):  # Lance's own default is 10
+        options["client_max_retries"] = attempts
+    if where := endpoint():
+        options |= {"aws_endpoint": where, "aws_region": region() or "us-east-1"}
+        if where.startswith("http://"):
+            options["allow_http"] = "true"
+    return options
