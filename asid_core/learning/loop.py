@@ -54,7 +54,8 @@ class Loop:
         if self.workers > 1:
             ids = [self.device] if self.device.type == "cuda" else None
             self.wrapped = nn.parallel.DistributedDataParallel(distributed.synchronise(task.module), device_ids=ids)
-        self.optimiser = torch.optim.Adam([p for p in task.module.parameters() if p.requires_grad], lr=learning_rate)
+        trained = [p for p in task.module.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.Adam(trained, lr=learning_rate, fused=True)
 
     def run(self, batches: Iterator[Batch], until: int) -> Iterator[Measured]:
         """Steps up to step `until`. Raises NotANumber on every worker at once, the weights untouched."""

@@ -79,7 +79,7 @@ class GraphBlock(nn.Module):
 
     def forward(self, nodes: Tensor) -> Tensor:
         """[B, N, C] -> [B, N, C]. The neighbours are those of the block's input, not of `enter`'s output."""
-        neighbours = dilated_neighbours(nodes, self.k, self.dilation)
+        neighbours = dilated_neighbours(nodes, self.k, self.dilation, ties_as_published=not self.training)
         if self.training and self.edge_drop > 0:
             neighbours = drop_edges(neighbours, self.edge_drop)
         graph = self.leave(self.relative(self.enter(nodes).relu(), neighbours))

@@ -1,7 +1,14 @@
+import pytest
 import torch
 from torch_geometric.nn import MessagePassing
 
-from asid_core.model.graph import MaxRelativeConvolution, dilated_neighbours, drop_edges, edge_index
+from asid_core.model.graph import (
+    MaxRelativeConvolution,
+    NeighbourMinimum,
+    dilated_neighbours,
+    drop_edges,
+    edge_index,
+)
 
 
 class EdgeFeatures(MessagePassing):
@@ -33,15 +40,18 @@ def test_minimum_of_neighbours_equals_maximum_over_edges_with_gradients() -> Non
     assert torch.allclose(*gradients, atol=1e-5)
 
 
-def test_neighbours_are_every_dilation_th_nearest_and_begin_with_the_node() -> None:
+@pytest.mark.parametrize("ties_as_published", [True, False])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_neighbours_are_every_dilation_th_nearest_and_begin_with_the_node(
+    dilation: int, ties_as_published: bool
+) -> None:
     torch.manual_seed(0)
     nodes = torch.randn(2, 50, 4)
     by_distance = torch.cdist(nodes.double(), nodes.double()).argsort(dim=2)
-    for dilation in (1, 2, 3):
-        found = dilated_neighbours(nodes, 5, dilation)
-        expected = by_distance[:, :, : 5 * dilation : dilation]
-        assert torch.equal(found.sort(dim=2).values, expected.sort(dim=2).values)
-        assert (found == torch.arange(50)[:, None]).any(2).all()
+    found = dilated_neighbours(nodes, 5, dilation, ties_as_published)
+    expected = by_distance[:, :, : 5 * dilation : dilation]
+    assert torch.equal(found.sort(dim=2).values, expected.sort(dim=2).values)
+    assert (found == torch.arange(50)[:, None]).any(2).all()
 
 
 def test_fewer_nodes_than_wanted_neighbours() -> None:
@@ -60,3 +70,11 @@ def test_dropped_edges_lead_to_the_node_itself() -> None:
     assert torch.equal(kept[changed], own[changed])
     # of five edges one leads to the node itself already
     assert abs(changed.float().mean().item() - 0.2 * 4 / 5) < 0.02
+
+
+def test_of_equal_minima_one_has_the_gradient() -> None:
+    nodes = torch.tensor([[1.0], [1.0], [2.0]], requires_grad=True)
+    lowest = NeighbourMinimum.apply(nodes, torch.tensor([[0, 0, 1], [2, 1, 0], [2, 2, 2]]))
+    assert lowest.tolist() == [[1.0], [1.0], [2.0]]
+    (gradient,) = torch.autograd.grad(lowest.sum(), nodes)
+    assert gradient.tolist() == [[1.0], [1.0], [1.0]]
