@@ -41,6 +41,14 @@ class AugmentationConfig:
     reverb_s: Annotated[float, Field(ge=0, le=60)] = 0.0  # time in which the tail falls by 60 dB
     compression: Share = 0.0  # share of the loudness changes, in dB, that is taken away
     codec_db: Annotated[float, Field(ge=0, le=200)] = 120.0  # what lies so far below its frame's loudest band is lost
+    # probabilities, and amounts up to which is drawn; each of these effects is applied to half of the samples
+    one_part: Share = 0.0  # probability that only drums or only melody are sampled
+    cut_inside: Share = 0.0  # probability that the sample begins or ends inside the window
+    drive: Share = 0.0  # share of the power that distortion adds an octave above
+    noise: Share = 0.0  # of coarse quantisation, as a share of the power of loud frames
+    chorus: Share = 0.0  # share of the power that moves to neighbouring frames and bands
+    pumping_db: Annotated[float, Field(ge=0, le=200)] = 0.0  # dip at every beat
+    drift: Share = 0.0  # change of tempo between the ends of the window and its middle
 
 
 @dataclass(frozen=True, config=STRICT)

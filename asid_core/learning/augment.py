@@ -6,6 +6,7 @@ towards doing nothing, for the curriculum.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,10 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asid_core.config import AugmentationConfig
+from asid_core.learning import degradations
 
-EASY_BED_DB = -30.0  # where the curriculum starts: the sample is all but alone
+EASY_BACKGROUND_DB = -30.0  # where the curriculum starts: the sample is all but alone
 EQUALISER_POINTS = 6
 FLOOR = 1e-12
+BEAT_S = (0.3, 0.7)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Transform:
     gain_db: Tensor
     offset_s: Tensor
     background_db: Tensor
+    drift: Tensor
 
 
 def uniform(low: float, high: float, batch: int, device: torch.device) -> Tensor:
@@ -43,13 +47,40 @@ def draw(ranges: AugmentationConfig, batch: int, difficulty: float, device: torc
         pitch_only = torch.rand(batch, device=device) < 0.5
         semitones, log_ratios = semitones * pitch_only, log_ratios * ~pitch_only
     background = uniform(ranges.background_db[0], ranges.background_db[1], batch, device)
+    gain_db = uniform(-ranges.gain_db, ranges.gain_db, batch, device) * difficulty
     return Transform(
         semitones,
         log_ratios.exp(),
-        uniform(-ranges.gain_db, ranges.gain_db, batch, device) * difficulty,
+        gain_db,
         uniform(-ranges.offset_s, ranges.offset_s, batch, device),
-        EASY_BED_DB + (background - EASY_BED_DB) * difficulty,
+        EASY_BACKGROUND_DB + (background - EASY_BACKGROUND_DB) * difficulty,
+        uniform(-ranges.drift, ranges.drift, batch, device) * difficulty if ranges.drift else torch.zeros_like(gain_db),
     )
+
+
+def amounts(most: float, batch: int, device: torch.device) -> Tensor:
+    """[B] uniform up to `most` for half of the rows, 0 for the others."""
+    return uniform(-most, most, batch, device).clamp(min=0)
+
+
+def degraded(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_hz: Tensor, frame_s: float) -> Tensor:
+    """The effects of `degradations` on powers [B, bands, T], those that `ranges` has; cuts are not among them."""
+    rows, device, out = len(bands), bands.device, bands
+    if ranges.one_part > 0:
+        alone = torch.rand(rows, device=device) < ranges.one_part * difficulty
+        percussive = torch.rand(rows, device=device) < 0.5
+        out = degradations.one_part(out, percussive, alone.to(bands.dtype), frame_s)
+    if ranges.drive > 0:
+        out = degradations.driven(out, amounts(ranges.drive * difficulty, rows, device), band_hz)
+    if ranges.noise > 0:
+        out = degradations.crushed(out, amounts(ranges.noise * difficulty, rows, device))
+    if ranges.chorus > 0:
+        out = degradations.chorused(out, amounts(ranges.chorus * difficulty, rows, device))
+    if ranges.pumping_db > 0:
+        depth_db = amounts(ranges.pumping_db * difficulty, rows, device)
+        period_s, phase = uniform(*BEAT_S, rows, device), torch.rand(rows, device=device)
+        out = degradations.pumped(out, depth_db, period_s, phase, frame_s)
+    return out
 
 
 def coloured(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_hz: Tensor, frame_s: float) -> Tensor:
@@ -77,7 +108,7 @@ def equaliser(ranges: AugmentationConfig, batch: int, difficulty: float, band_hz
 
 def reverberated(bands: Tensor, decay_s: Tensor, frame_s: float) -> Tensor:
     """An exponential tail behind every frame, `decay_s` [B] to fall by 60 dB, of the sound's own total power at 1 s."""
-    length = 24
+    length = max(24, math.ceil(float(decay_s.max()) / 2 / frame_s))  # 30 dB down
     steps = torch.arange(1, length + 1, device=bands.device)
     tail = 10 ** (-6 * steps * frame_s / decay_s.clamp(min=1e-3)[:, None])
     kernel = torch.cat([torch.ones_like(tail[:, :1]), tail / 4], dim=1).flip(1)

@@ -14,10 +14,6 @@ from asid_core.signal.log_frequency import FLOOR, LogFrequencyFrontEnd
 from asid_core.signal.log_mel import LogMelFrontEnd
 from asid_core.signal.probing import normalised, pooled_bins
 
-# a table of shifted filters: made a row, they took a third of the time of a pair. A quarter of a semitone is half a bin
-# of the finer front end
-STEPS_PER_SEMITONE = 4
-
 
 def pitched_filters(filters: Tensor, semitones: Tensor) -> Tensor:
     """Filters [bands, bins] as they must be for a sound to come out `semitones` [n] higher: [n, bands, bins]."""
@@ -38,15 +34,16 @@ def averaging(size: int, width: int) -> Tensor:
 class FilterbankSpectra(Spectra):
     """Waveforms -> magnitudes to the power that the filterbank sums -> band powers."""
 
-    pitched: Tensor
+    pitched: Tensor  # a table of shifted filters: made for each row, they took a third of the time of a pair
     window: Tensor
+    steps_per_semitone: int
 
     def __init__(self, config: LogMelConfig | LogFrequencyConfig, filters: Tensor, scale: float, semitones: float):
         """filters [bands, fft bins], times `scale`; `semitones`: the furthest that anything will be pitched."""
         super().__init__()
         self.config = config
-        self.steps = round(semitones * STEPS_PER_SEMITONE)
-        shifts = torch.arange(-self.steps, self.steps + 1) / STEPS_PER_SEMITONE
+        self.steps = round(semitones * self.steps_per_semitone)
+        shifts = torch.arange(-self.steps, self.steps + 1) / self.steps_per_semitone
         self.register_buffer("filters", filters.contiguous() * scale)
         self.register_buffer("pitched", pitched_filters(self.filters, shifts))
         self.register_buffer("window", torch.hann_window(config.n_fft))
@@ -79,7 +76,7 @@ class FilterbankSpectra(Spectra):
 
         A bin at f then counts as one at f * 2^(semitones / 12), to the nearest step: the filters are read there.
         """
-        steps = torch.zeros(len(spectrum)) if semitones is None else semitones * STEPS_PER_SEMITONE
+        steps = torch.zeros(len(spectrum)) if semitones is None else semitones * self.steps_per_semitone
         which = steps.round().long().clamp(-self.steps, self.steps).to(spectrum.device) + self.steps
         if spectrum.dim() == 4:
             return spectrum[torch.arange(len(spectrum), device=spectrum.device), which].float().square()
@@ -92,6 +89,8 @@ class FilterbankSpectra(Spectra):
 
 class LogMelSpectra(FilterbankSpectra):
     """Its bank sums powers."""
+
+    steps_per_semitone = 2  # its bands are a semitone wide or wider
 
     def __init__(self, front_end: LogMelFrontEnd, semitones: float) -> None:
         """`semitones`: the furthest that anything will be pitched, up or down."""
@@ -115,6 +114,7 @@ class LogFrequencySpectra(FilterbankSpectra):
     """Its bank sums magnitudes; patches are whitened, which takes frames on either side of the window."""
 
     config: LogFrequencyConfig
+    steps_per_semitone = 4  # a step is half a bin
     mean_over_bins: Tensor
     mean_over_frames: Tensor
 

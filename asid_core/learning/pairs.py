@@ -9,6 +9,7 @@ from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, TrainingConfig
 from asid_core.learning import augment
+from asid_core.learning.degradations import cut_inside
 from asid_core.learning.spectra import Spectra
 
 ALIKE = 0.6  # cosine of two windows of one track, their means taken away, from which they may be the same bar again
@@ -82,10 +83,14 @@ def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficu
 
     def heard(of: Tensor, drawn: augment.Transform) -> Tensor:
         pitched = spectra.bands(of, drawn.semitones)
-        return spectra.stretched(pitched, centre + drawn.offset_s / frame_s, drawn.ratios)
+        return spectra.stretched(pitched, centre + drawn.offset_s / frame_s, drawn.ratios, drawn.drift)
 
     plain = spectra.stretched(spectra.bands(spectrum), centre, one)
-    sample = augment.coloured(heard(spectrum, drawn), ranges, difficulty, spectra.band_hz, frame_s)
+    sample = augment.degraded(heard(spectrum, drawn), ranges, difficulty, spectra.band_hz, frame_s)
+    sample = augment.coloured(sample, ranges, difficulty, spectra.band_hz, frame_s)
+    if ranges.cut_inside > 0:
+        cut = torch.rand(rows, device=device) < ranges.cut_inside * difficulty
+        sample = cut_inside(sample, cut, spectra.context_frames)
     if not batch.stems.any():  # the usual case of plain recordings: one transform saved
         laid = spectrum.roll(1, 0)
     elif mixes:

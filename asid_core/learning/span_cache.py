@@ -17,7 +17,7 @@ from asid_core.config import SAMPLE_RATE_HZ, AugmentationConfig
 from asid_core.learning.pairs import Batch
 from asid_core.learning.spectra import Spectra
 
-LIMIT_BYTES = 4 * 2**30  # of a worker: 2 h of plain recordings at 64 log-mel bands and +-4 semitones, 25 h at +-0.5
+LIMIT_BYTES = 4 * 2**30  # of a worker: 17 h of plain recordings at 64 log-mel bands and +-4 semitones
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,14 @@ class Spectra(nn.Module, ABC):
     def patches(self, bands: Tensor) -> Tensor:
         """Powers [B, bands, frames] -> what the encoder takes of them, [B, F, W]."""
 
-    def stretched(self, bands: Tensor, centres: Tensor, ratios: Tensor) -> Tensor:
-        """`frames` frames around frame `centres` [B] of [B, bands, T], read `ratios` [B] times as fast."""
+    def stretched(self, bands: Tensor, centres: Tensor, ratios: Tensor, drift: Tensor | None = None) -> Tensor:
+        """`frames` frames around frame `centres` [B] of [B, bands, T], read `ratios` [B] times as fast.
+
+        `drift` [B]: by how much the tempo at both ends differs, as a share.
+        """
         steps = torch.arange(self.frames, device=bands.device) - self.frames / 2
-        at = (centres[:, None] + steps * ratios[:, None]).clamp(0, bands.shape[2] - 1.001)
+        fast = ratios[:, None] if drift is None else ratios[:, None] * (1 + drift[:, None] * steps.abs() / self.frames)
+        at = (centres[:, None] + steps * fast).clamp(0, bands.shape[2] - 1.001)
         below = at.floor().long()[:, None].expand(-1, bands.shape[1], -1)
         part = (at - at.floor())[:, None]
         return bands.gather(2, below) * (1 - part) + bands.gather(2, below + 1) * part

@@ -35,6 +35,7 @@ log = logging.getLogger(__name__)
 
 VALIDATION_BATCH, VALIDATION_PAIRS = 64, 512
 SPANS_PER_STEP = 32  # read and prepared before each step, until all are: 3 s of a core
+STEPS_PER_READ = 8  # once memory is full: spans are replaced slowly, so that a step does not wait for reading
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Feed:
             ):
                 memory.add(to_batch(table, SPAN_SAMPLES, self.generator))
                 if 2 * len(memory) >= self.rows:
-                    yield memory.draw(self.rows, self.generator)
+                    for _ in range(STEPS_PER_READ if memory.full else 1):
+                        yield memory.draw(self.rows, self.generator)
             if not len(memory):
                 raise RuntimeError("a worker got no spans at all: use fewer workers or more music")
         while True:

@@ -18,7 +18,7 @@ from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.span_cache import SpanCache
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.train.stem_files import SPAN_SAMPLES, spans
-from pipelines.train.worker import Feed
+from pipelines.train.worker import STEPS_PER_READ, Feed
 
 
 class Shard:
@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_read_again_by_a_lone_worker(again: bool, monkeypat
     batches = iter(made)
     next(batches)
     monkeypatch.setattr(module, "LIMIT_BYTES", 2 * made.memory.spans[0].bytes)
-    list(islice(batches, 8))
+    list(islice(batches, 4 * STEPS_PER_READ))
     assert len(made.memory) == 2
     assert shard.epochs > 1 if again else shard.epochs == 1
 
