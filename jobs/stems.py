@@ -15,7 +15,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--multitrack", metavar="URI", help="one folder a track, one file a stem in it")
     source.add_argument("--corpus", metavar="URI|MANIFEST", help="mixes: taken whole, or separated with --separate")
     source.add_argument("--midi", metavar="URI", help="MIDI files, rendered with FluidSynth")
-    parser.add_argument("--separate", action="store_true", help="separate the mixes of --corpus into four stems")
+    parser.add_argument(
+        "--separate",
+        choices=("demucs", "hpss"),
+        help="the mixes of --corpus: into four stems by a network, or into drums and melody by median filters (fast)",
+    )
     parser.add_argument("--output", metavar="URI", required=True, help="where the tables go; run again to add to them")
     command.rejects_option(parser)
 
@@ -27,7 +31,8 @@ def work(session: Session) -> Outcome:
     args = session.args
     if args.separate and not args.corpus:
         return Outcome("asid stems: --separate goes with --corpus", command.USAGE, to_stderr=True)
-    kind: Kind = "stems" if args.multitrack else "midi" if args.midi else "separate" if args.separate else "mix"
+    separated: dict[str | None, Kind] = {None: "mix", "demucs": "separate", "hpss": "hpss"}
+    kind: Kind = "stems" if args.multitrack else "midi" if args.midi else separated[args.separate]
     source = args.multitrack or args.midi or args.corpus
     start_ray(args.ray_address)
     found = stems(source, kind, args.output, session.config, session.progress)

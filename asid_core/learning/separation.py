@@ -1,15 +1,22 @@
-"""Mixes to stems with Hybrid Demucs (Defossez 2021), in chunks that overlap, so that any length fits in memory."""
+"""Mixes to stems: Hybrid Demucs (Defossez 2021), or percussive and harmonic parts by median filters.
+
+Both work on chunks of a recording, so that any length fits in memory.
+"""
 
 from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy.ndimage import median_filter
 from torch import Tensor, nn
 
 CHUNK_S = 10.0
 OVERLAP_S = 1.0
+HARMONIC_S, PERCUSSIVE_HZ = 0.4, 500.0  # lengths of the median filters: over time and over frequency
+N_FFT, HOP_SAMPLES = 1024, 512
 
 
 class SeparationError(OSError):
@@ -57,3 +64,27 @@ def separate(
         weight[start : start + chunk] += fade
     out = total / weight.clamp(min=1e-8) * scale.to(device)
     return {name: out[i].cpu() for i, name in enumerate(names)}
+
+
+def percussive_harmonic(waveform: np.ndarray, rate_hz: int) -> dict[str, np.ndarray]:
+    """Mono [n] -> its "drums" and "melody", float32 [n], which add up to it (Fitzgerald 2010, soft masks).
+
+    What is steady over time is melody, what is even over frequency is drums.
+    """
+    chunk = round(60 * rate_hz)
+    pieces = [_parts(waveform[start : start + chunk], rate_hz) for start in range(0, len(waveform), chunk)]
+    drums = np.concatenate(pieces)
+    return {"drums": drums, "melody": waveform.astype(np.float32) - drums}
+
+
+def _parts(piece: np.ndarray, rate_hz: int) -> np.ndarray:
+    """The percussive part [n] of a piece [n]."""
+    wave = F.pad(torch.from_numpy(piece.astype(np.float32)), (0, max(N_FFT - len(piece), 0)))
+    window = torch.hann_window(N_FFT)
+    spectrum = torch.stft(wave, N_FFT, HOP_SAMPLES, window=window, return_complex=True)
+    magnitude = spectrum.abs().numpy()
+    frames = round(HARMONIC_S * rate_hz / HOP_SAMPLES) | 1
+    bins = round(PERCUSSIVE_HZ * N_FFT / rate_hz) | 1
+    steady, even = median_filter(magnitude, (1, frames)) ** 2, median_filter(magnitude, (bins, 1)) ** 2
+    mask = torch.from_numpy(even / np.maximum(steady + even, 1e-12))
+    return torch.istft(spectrum * mask, N_FFT, HOP_SAMPLES, window=window, length=len(wave)).numpy()[: len(piece)]

@@ -12,9 +12,9 @@ import pyarrow as pa
 import torch
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
-from asid_core.learning.separation import pretrained_separator, separate
+from asid_core.learning.separation import percussive_harmonic, pretrained_separator, separate
 from asid_core.signal.decode import DecodeError, unreadable
-from asid_core.signal.pcm import to_pcm
+from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.resample import resample_blocks
 from pipelines.ingest.decoding import READER, IsolatedDecoder
 from pipelines.store.location import Location, StorageError
@@ -29,7 +29,7 @@ SOURCES = pa.schema(
     [
         pa.field("track_id", pa.string()),
         pa.field("version", pa.string()),
-        pa.field("kind", pa.string()),  # stems, mix, separate or midi
+        pa.field("kind", pa.string()),  # stems, mix, separate, hpss or midi
         pa.field("uris", pa.list_(pa.string())),
         pa.field("names", pa.list_(pa.string())),
         pa.field("seed", pa.string()),
@@ -92,6 +92,9 @@ def _audio(source: dict[str, Any], config: SegmentConfig) -> dict[str, np.ndarra
             return render(Location(source["uris"][0]).read_bytes(), source["seed"])
         if source["kind"] == "separate":
             return _separated(source["uris"][0], config)
+        if source["kind"] == "hpss":
+            mix = from_pcm(_read(source["uris"][0], config))
+            return {name: to_pcm(part) for name, part in percussive_harmonic(mix, SAMPLE_RATE_HZ).items()}
         read = {name: _read(uri, config) for name, uri in zip(source["names"], source["uris"], strict=True)}
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
         raise unreadable(error) from None

@@ -28,8 +28,9 @@ __all__ = ["StemSummary", "StemTables", "stems"]
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["stems", "mix", "separate", "midi"]
+Kind = Literal["stems", "mix", "separate", "hpss", "midi"]
 SEPARATED = ("drums", "bass", "other", "vocals")
+NAMES = {"midi": FAMILIES, "separate": SEPARATED, "hpss": ("drums", "melody")}
 MIXES = ("mix", "mixture")  # lies beside the stems it is the sum of (MUSDB)
 TRACKS_PER_TASK = 4
 RENDERINGS = 2  # of a MIDI file: as it is written, and varied
@@ -60,7 +61,7 @@ def stems(
         pretrained_separator()
     tables = StemTables(output_uri, create=True)
     sources = list(_sources(source_uri, kind, tables))
-    names = sorted({"midi": FAMILIES, "separate": SEPARATED}.get(kind) or {n for s in sources for n in s["names"]})
+    names = sorted(NAMES.get(kind) or {n for source in sources for n in source["names"]})
     if tables.index["names"] and names and not set(names) <= set(tables.index["names"]):
         raise StorageError(
             f"{tables.location} has the stems {tables.index['names']}, these are {names}: use another --output"
@@ -139,7 +140,7 @@ def _is(source: dict[str, Any], known: dict[str, dict[str, Any]]) -> bool:
 
 def _sources(uri: str, kind: Kind, tables: StemTables) -> Iterator[dict[str, Any]]:
     """Rows of SOURCES. What the listing itself refuses is a reject at once."""
-    if kind in ("mix", "separate"):
+    if kind in ("mix", "separate", "hpss"):
         for item in Corpus(uri):
             if isinstance(item, Refusal):
                 about = {"version": item.version, "error_type": item.error_type, "error": item.error}

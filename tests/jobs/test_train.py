@@ -21,5 +21,5 @@ def test_what_is_trained_is_one_of_two(capsys: pytest.CaptureFixture[str]) -> No
 def test_stems_come_from_one_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert stems.main(["--output", "out"]) == 2
     assert stems.main(["--corpus", "a", "--midi", "b", "--output", "out"]) == 2
-    assert stems.main(["--midi", "b", "--separate", "--output", "out"]) == 2
+    assert stems.main(["--midi", "b", "--separate", "hpss", "--output", "out"]) == 2
     assert "--separate goes with --corpus" in capsys.readouterr().err

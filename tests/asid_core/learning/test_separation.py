@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 import torch
 from torchaudio.models import HDemucs
 
 from asid_core.learning import separation
-from asid_core.learning.separation import SeparationError, pretrained_separator, separate
+from asid_core.learning.separation import SeparationError, percussive_harmonic, pretrained_separator, separate
 
 RATE = 8_000
 
@@ -55,3 +56,22 @@ def test_without_network_the_error_says_what_to_do(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SeparationError, match="TORCH_HOME.*--multitrack"):
         pretrained_separator()
     assert separation.CHUNK_S > separation.OVERLAP_S
+
+
+def test_percussive_and_harmonic_parts_are_told_apart_and_add_up() -> None:
+    rate_hz = 16_000
+    time = np.arange(3 * rate_hz) / rate_hz
+    note = 0.3 * np.sin(2 * np.pi * 440 * time).astype(np.float32)
+    clicks = np.zeros_like(note)
+    for start in range(rate_hz // 2, len(clicks), rate_hz // 2):
+        clicks[start : start + 160] = 0.5 * np.random.default_rng(0).standard_normal(160)
+    parts = percussive_harmonic(note + clicks, rate_hz)
+    assert np.allclose(parts["drums"] + parts["melody"], note + clicks, atol=1e-6)
+    assert np.square(parts["melody"] - note).sum() < 0.1 * np.square(note).sum()
+    assert np.square(parts["drums"] - clicks).sum() < 0.3 * np.square(clicks).sum()
+
+
+@pytest.mark.parametrize("samples", [1, 700, 60 * 16_000 + 5])
+def test_parts_of_any_length_and_of_silence(samples: int) -> None:
+    parts = percussive_harmonic(np.zeros(samples, np.float32), 16_000)
+    assert all(len(part) == samples and not part.any() for part in parts.values())
