@@ -59,13 +59,13 @@ def measure(name: str, model_name: str, settings: Sequence[str]) -> Trained:
     training, model = config.training, Fingerprinter(config)
     task = encoder_task(model, training)
     loop = Loop(task, training, training.steps, training.learning_rate)
-    memory = SpanCache(loop.spectra, training.augmentation)
-    memory.add(noise(torch.Generator().manual_seed(0)))
+    cache = SpanCache(loop.spectra, training.augmentation)
+    cache.add(noise(torch.Generator().manual_seed(0)))
     task.train()
     rng, spent = np.random.default_rng(0), np.zeros(2)
     for step in range(STEPS + 1):
         times = [time.perf_counter()]
-        pairs = make_pairs(memory.draw(training.batch_pairs, rng), loop.spectra, training, 1.0)
+        pairs = make_pairs(cache.draw(training.batch_pairs, rng), loop.spectra, training, 1.0)
         times.append(time.perf_counter())
         loop.take(pairs)
         times.append(time.perf_counter())

@@ -15,7 +15,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 
 NEGATIVES = 3  # a pair, the paper's
-CATALOGUE_WINDOWS = 2048  # of the last references, searched for negatives as well: 32 MB of log-mel windows
+QUEUE_WINDOWS = 2048  # of the last references, searched for negatives as well: 32 MB of log-mel windows
 VALIDATION_BATCH = 64
 
 
@@ -67,14 +67,14 @@ class EncoderTask:
 
     @torch.no_grad()
     def validate(self, pairs: Pairs) -> dict[str, float]:
-        """HR@1 and mAP of each query's own reference among all, same-track repetitions left out."""
+        """HR@1 and MRR of each query's own reference among all, same-track repetitions left out."""
         self.model.eval()
         references, queries = (
             torch.cat([self.model.encoder(some)[0] for some in side.split(VALIDATION_BATCH)])
             for side in (pairs.references, pairs.queries)
         )
         found = {key: float(value) for key, value in retrieval(queries, references, pairs.ambiguous).items()}
-        return {**found, "score": found["map"]}
+        return {**found, "score": found["mrr"]}
 
     def train(self) -> None:
         self.module.train()
@@ -93,7 +93,7 @@ class RerankerTask:
         self.model = model
         self.reranker = model.reranker
         self.module: nn.Module = _Logits(model.reranker)
-        self.catalogue = NegativeQueue()
+        self.negatives = NegativeQueue()
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
@@ -132,21 +132,21 @@ class RerankerTask:
             if pairs.second is not None:  # the other true reference is no negative either
                 excluded = excluded | second_references(len(pairs), excluded.device)
             track = pairs.track if module.training else None
-            catalogue = self.catalogue
-            if track is not None and len(catalogue):
+            queue = self.negatives
+            if track is not None and len(queue):
                 own = [track] if pairs.second is None else [track, track.roll(1)]
-                excluded = torch.cat([excluded, catalogue.of_tracks(own)], dim=1)
-                vectors = torch.cat([reference_vectors, catalogue.vectors])
+                excluded = torch.cat([excluded, queue.of_tracks(own)], dim=1)
+                vectors = torch.cat([reference_vectors, queue.vectors])
                 wrong = losses.hardest_negatives(query_vectors, vectors, NEGATIVES, excluded).flatten()
                 asked, at = wrong.unique(return_inverse=True)
                 far = asked[asked >= len(pairs)] - len(pairs)
                 near = reference_nodes[asked[asked < len(pairs)]]
-                wrong_nodes = torch.cat([near, self._encoded(catalogue.patches[far])[1]] if len(far) else [near])[at]
+                wrong_nodes = torch.cat([near, self._encoded(queue.patches[far])[1]] if len(far) else [near])[at]
             else:
                 wrong = losses.hardest_negatives(query_vectors, reference_vectors, NEGATIVES, excluded)
                 wrong_nodes = reference_nodes[wrong.flatten()]
             if track is not None:
-                catalogue.add(pairs.references, reference_vectors, track)
+                queue.add(pairs.references, reference_vectors, track)
             queries = torch.cat([query_nodes, query_nodes.repeat_interleave(NEGATIVES, 0)])
             references = torch.cat([reference_nodes, wrong_nodes])
         labels = torch.zeros(len(queries), device=queries.device)
@@ -160,7 +160,7 @@ class RerankerTask:
 
 
 class NegativeQueue:
-    """The last CATALOGUE_WINDOWS references of a frozen encoder: patches, their vectors and the tracks they are of."""
+    """The last QUEUE_WINDOWS references of a frozen encoder: patches, their vectors and the tracks they are of."""
 
     def __init__(self) -> None:
         self.patches = self.vectors = self.tracks = torch.zeros(0)
@@ -173,7 +173,7 @@ class NegativeQueue:
         if not len(self):
             self.patches, self.vectors, self.tracks = patches[:0], vectors[:0], tracks[:0]
         columns = ((self.patches, patches), (self.vectors, vectors), (self.tracks, tracks))
-        self.patches, self.vectors, self.tracks = (torch.cat(pair)[-CATALOGUE_WINDOWS:] for pair in columns)
+        self.patches, self.vectors, self.tracks = (torch.cat(pair)[-QUEUE_WINDOWS:] for pair in columns)
 
     def of_tracks(self, tracks: list[Tensor]) -> Tensor:
         """[B, windows] bool: which are of the track that any of `tracks` [B] names."""
@@ -209,8 +209,8 @@ class _Logits(nn.Module):
 
 @torch.no_grad()
 def retrieval(queries: Tensor, references: Tensor, ambiguous: Tensor) -> dict[str, Tensor]:
-    """hr1 and map (one relevant reference a query, so the mean of 1 / rank), ties counted against."""
+    """hr1 and mrr, the mean reciprocal rank of each query's one reference, ties counted against."""
     similarities = F.normalize(queries.float(), dim=1) @ F.normalize(references.float(), dim=1).T
     own = similarities.diagonal().clone()[:, None]
     ranks = (similarities.masked_fill(ambiguous, -2) >= own).sum(1).clamp(min=1)
-    return {"hr1": (ranks == 1).float().mean(), "map": (1 / ranks).mean()}
+    return {"hr1": (ranks == 1).float().mean(), "mrr": (1 / ranks).mean()}

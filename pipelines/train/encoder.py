@@ -60,12 +60,12 @@ def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) ->
     torch.manual_seed(training.seed)
     generator = np.random.default_rng(training.seed)
     spectra = spectra_of(model.front_end, training.augmentation.semitones)
-    memory = SpanCache(spectra, training.augmentation)
+    cache = SpanCache(spectra, training.augmentation)
     for rows in tables.batches(tracks):
         if rows.num_rows:
-            memory.add(to_batch(rows, SPAN_SAMPLES, generator))
+            cache.add(to_batch(rows, SPAN_SAMPLES, generator))
     batches = -(-PAIRS_TO_FIT // training.batch_pairs)
-    drawn = (memory.draw(training.batch_pairs, generator) for _ in range(batches))
+    drawn = (cache.draw(training.batch_pairs, generator) for _ in range(batches))
     pairs = (make_pairs(batch, spectra, training, difficulty=1.0) for batch in drawn)
     model.encoder.projection().copy_(fit_discriminant(pairs, model.dim))
     save_weights(model, Location(output_uri).join("best"))

@@ -52,20 +52,20 @@ class Job:
 
 
 class Feed:
-    """Batches of `rows` rows, for ever: random cuts of the spans of this worker's shard, read once into memory.
+    """Batches of `rows` rows, for ever: random cuts of the spans of this worker's shard, read once into cache.
 
     With `again`, what does not fit there is read again and again, and takes the place of the oldest; workers of which
     one has done so and another not would wait for each other for ever. The first batches are of the spans that there
     are by then: a step need not wait for all of them.
     """
 
-    def __init__(self, shard: Any, rows: int, memory: SpanCache, seed: int, again: bool) -> None:
-        self.shard, self.rows, self.memory, self.again = shard, rows, memory, again
+    def __init__(self, shard: Any, rows: int, cache: SpanCache, seed: int, again: bool) -> None:
+        self.shard, self.rows, self.cache, self.again = shard, rows, cache, again
         self.generator = np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[Batch]:
-        memory = self.memory
-        while (memory.full and self.again) or not len(memory):
+        cache = self.cache
+        while (cache.full and self.again) or not len(cache):
             for table in self.shard.iter_batches(
                 batch_size=SPANS_PER_STEP,
                 batch_format="pyarrow",
@@ -73,14 +73,14 @@ class Feed:
                 local_shuffle_buffer_size=4 * SPANS_PER_STEP,
                 local_shuffle_seed=int(self.generator.integers(2**31)),
             ):
-                memory.add(to_batch(table, SPAN_SAMPLES, self.generator))
-                if 2 * len(memory) >= self.rows:
-                    for _ in range(STEPS_PER_READ if memory.full else 1):
-                        yield memory.draw(self.rows, self.generator)
-            if not len(memory):
+                cache.add(to_batch(table, SPAN_SAMPLES, self.generator))
+                if 2 * len(cache) >= self.rows:
+                    for _ in range(STEPS_PER_READ if cache.full else 1):
+                        yield cache.draw(self.rows, self.generator)
+            if not len(cache):
                 raise RuntimeError("a worker got no spans at all: use fewer workers or more music")
         while True:
-            yield memory.draw(self.rows, self.generator)
+            yield cache.draw(self.rows, self.generator)
 
 
 def work(values: dict[str, Any]) -> None:
@@ -99,8 +99,8 @@ def work(values: dict[str, Any]) -> None:
     loop = stages.loop(state)
     shard = ray.train.get_dataset_shard("train")
     seed = 1000 * config.training.seed + rank + 17 * loop.step
-    memory = SpanCache(loop.spectra, config.training.augmentation)
-    batches = iter(Feed(shard, config.training.batch_pairs, memory, seed, again=context.get_world_size() == 1))
+    cache = SpanCache(loop.spectra, config.training.augmentation)
+    batches = iter(Feed(shard, config.training.batch_pairs, cache, seed, again=context.get_world_size() == 1))
     record = Record(Location(job.output), rank, job.what)
     held_out = _held_out(job, loop)
     if loop.step == 0:
@@ -184,10 +184,10 @@ def _held_out(job: Job, loop: Loop) -> Pairs:
     """
     assert job.validation is not None
     generator = np.random.default_rng(0)
-    memory = SpanCache(loop.spectra, loop.training.augmentation)
-    memory.add(to_batch(job.validation, SPAN_SAMPLES, generator))
-    size = min(VALIDATION_BATCH, len(memory))
-    return validation_pairs([memory.draw(size, generator) for _ in range(-(-VALIDATION_PAIRS // size))], loop)
+    cache = SpanCache(loop.spectra, loop.training.augmentation)
+    cache.add(to_batch(job.validation, SPAN_SAMPLES, generator))
+    size = min(VALIDATION_BATCH, len(cache))
+    return validation_pairs([cache.draw(size, generator) for _ in range(-(-VALIDATION_PAIRS // size))], loop)
 
 
 def _last_checkpoint() -> dict[str, Any] | None:

@@ -155,7 +155,7 @@ def test_negatives_of_the_reranker_come_from_earlier_batches_too(monkeypatch: py
     task.train()
     first, second = replace(pairs(), track=torch.arange(PAIRS)), pairs()
     task.loss(task.module, first, None, 0)
-    assert len(task.catalogue) == PAIRS
+    assert len(task.negatives) == PAIRS
     asked: list[torch.Tensor] = []
     hardest = losses.hardest_negatives
 
@@ -173,4 +173,4 @@ def test_negatives_of_the_reranker_come_from_earlier_batches_too(monkeypatch: py
     chosen = asked[1]
     assert not (chosen == PAIRS + torch.arange(PAIRS)[:, None]).any()
     task.validate(replace(second, track=torch.arange(PAIRS)))
-    assert asked[2].max() < PAIRS and len(task.catalogue) == 3 * PAIRS
+    assert asked[2].max() < PAIRS and len(task.negatives) == 3 * PAIRS

@@ -32,7 +32,7 @@ def test_the_discriminant_looks_where_the_bed_is_not() -> None:
     discriminant.components.copy_(fit_discriminant(train, 16))
     principal.components.copy_(fit_projection([p.references for p in train], 16))
     found = [
-        float(retrieval(encoder(held_out.queries)[0], encoder(held_out.references)[0], held_out.ambiguous)["map"])
+        float(retrieval(encoder(held_out.queries)[0], encoder(held_out.references)[0], held_out.ambiguous)["mrr"])
         for encoder in (discriminant, principal)
     ]
     assert found[0] > 0.5 and found[0] > 2 * found[1]

@@ -32,9 +32,9 @@ def test_a_pair_from_memory_is_the_pair_from_its_waveforms() -> None:
     whole = batch((frames - 1) * 0.04)
     for stems in (False, True):
         whole = batch((frames - 1) * 0.04, stems)
-        memory = SpanCache(spectra, ranges)
-        memory.add(whole)
-        drawn = memory.draw(3, np.random.default_rng(0))
+        cache = SpanCache(spectra, ranges)
+        cache.add(whole)
+        drawn = cache.draw(3, np.random.default_rng(0))
         order = drawn.track  # draws are in any order
         direct = Batch(whole.sources[order], whole.rests[order], whole.stems[order], order)
         made = []
@@ -59,11 +59,11 @@ def test_pitches_are_kept_too() -> None:
 
 def test_the_oldest_spans_make_room(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     config = load("gnn")
-    memory = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
-    memory.add(batch())
-    monkeypatch.setattr(module, "LIMIT_BYTES", memory.spans[0].bytes * 4)
-    assert not memory.full
+    cache = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
+    cache.add(batch())
+    monkeypatch.setattr(module, "LIMIT_BYTES", cache.spans[0].bytes * 4)
+    assert not cache.full
     more = batch()
-    memory.add(replace(more, track=torch.arange(10, 13)))
-    assert memory.full and sorted(span.track for span in memory.spans) == [2, 10, 11, 12]
-    assert len(memory.draw(20, np.random.default_rng(0)).sources) == 20
+    cache.add(replace(more, track=torch.arange(10, 13)))
+    assert cache.full and sorted(span.track for span in cache.spans) == [2, 10, 11, 12]
+    assert len(cache.draw(20, np.random.default_rng(0)).sources) == 20

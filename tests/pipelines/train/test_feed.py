@@ -44,19 +44,19 @@ def tables(count: int) -> list[pa.Table]:
 
 def feed(shard: Shard, rows: int, again: bool) -> Feed:
     config = load("gnn-paper", ["training.augmentation.semitones=0"])
-    memory = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
-    return Feed(shard, rows, memory, 0, again)
+    cache = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
+    return Feed(shard, rows, cache, 0, again)
 
 
 def test_the_first_batch_does_not_wait_for_all_spans_and_none_is_read_twice(tmp_path: Path) -> None:
     shard = Shard(tables(4))
     made = feed(shard, 4, again=True)
     batches = iter(made)
-    assert len(next(batches).track) == 4 and len(made.memory) == 2
+    assert len(next(batches).track) == 4 and len(made.cache) == 2
     later = list(islice(batches, 6))
-    assert len(made.memory) == 4 and shard.epochs == 1
-    assert {int(t) for batch in later for t in batch.track} == {span.track for span in made.memory.spans}
-    assert sorted(later[-1].track.tolist()) == sorted(span.track for span in made.memory.spans)
+    assert len(made.cache) == 4 and shard.epochs == 1
+    assert {int(t) for batch in later for t in batch.track} == {span.track for span in made.cache.spans}
+    assert sorted(later[-1].track.tolist()) == sorted(span.track for span in made.cache.spans)
 
 
 @pytest.mark.parametrize("again", [True, False])
@@ -65,9 +65,9 @@ def test_what_does_not_fit_is_read_again_by_a_lone_worker(again: bool, monkeypat
     made = feed(shard, 2, again)
     batches = iter(made)
     next(batches)
-    monkeypatch.setattr(module, "LIMIT_BYTES", 2 * made.memory.spans[0].bytes)
+    monkeypatch.setattr(module, "LIMIT_BYTES", 2 * made.cache.spans[0].bytes)
     list(islice(batches, 4 * STEPS_PER_READ))
-    assert len(made.memory) == 2
+    assert len(made.cache) == 2
     assert shard.epochs > 1 if again else shard.epochs == 1
 
 

@@ -45,7 +45,7 @@ def test_two_workers_train_and_a_finished_run_does_nothing(
     output = str(tmp_path / "trained")
     done = train_encoder(tables, output, tiny(), workers=2)
     assert done.steps == 4 and not done.already and done.latest["step"] == 4
-    assert 0 <= done.best["map"] <= 1 and done.best["score"] == done.best["map"]
+    assert 0 <= done.best["mrr"] <= 1 and done.best["score"] == done.best["mrr"]
     model = Fingerprinter.from_pretrained(Path(output) / "latest")
     assert model.config.model.encoder.graph_blocks  # type: ignore[union-attr]  # opened half-way
     assert (Path(output) / "best" / "model.safetensors").is_file()
