@@ -52,7 +52,7 @@ def retrieval(weights: str, folders: Sequence[Path]) -> dict[str, float]:
     samples = loop.spectra.cut_samples(max(HARD.tempo_ratios), HARD.offset_s)
     pairs = validation_pairs(_batches(folders, samples), loop)
     found = task.validate(pairs)
-    figures = {"hr1": found["hr1"], "mrr": found["map"]}
+    figures = {"hr1": found["hr1"], "mrr": found["mrr"]}
     if model.reranker is not None:
         figures["auc"] = RerankerTask(model).validate(pairs)["auc"]
     return figures

@@ -88,6 +88,6 @@ def test_it_trains_on_ray_train(ray_session: Any, tmp_path: Path) -> None:
     tables = str(tmp_path / "stems")
     stems(str(tmp_path / "music"), "mix", tables, Config())
     done = train_encoder(tables, str(tmp_path / "trained"), replace(RESNET, segment=Config().segment))
-    assert done.steps == 2 and 0 <= done.best["map"] <= 1
+    assert done.steps == 2 and 0 <= done.best["mrr"] <= 1
     model = Fingerprinter.from_pretrained(tmp_path / "trained" / "best")
     assert model.config.model == RESNET.model
