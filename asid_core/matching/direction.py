@@ -21,7 +21,7 @@ from asid_core.signal.probing import shifted, stretched
 LOUD_SHARE = 0.5  # of the cells, by the sum of both levels: the rest is noise and what codecs leave
 MIN_FRAMES = 25  # a second: below it the quantiles say nothing
 MAX_FRAMES = 750  # half a minute is enough
-# of a logistic model, fitted to places of known pairs of music in both directions (RESULTS, "Direction")
+# of a logistic model, fitted to the pairs of a wild benchmark of the training packages, each taken in both directions
 INTERCEPT, SKEWNESS, LOOPS = -0.36, 7.7, 0.42
 MAX_LOOPS = 1.1  # three times; more say no more
 
