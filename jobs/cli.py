@@ -13,7 +13,7 @@ from jobs.command import DONE, USAGE, Verb
 from jobs.noise import without_noise
 
 GROUPS = {
-    "find samples": ("run", "query", "report", "review", "reindex", "status", "rejects"),
+    "find samples": ("run", "query", "compare", "report", "review", "reindex", "status", "rejects"),
     "the steps of run": ("segment", "embed", "index", "sweep"),
     "models and measurements": ("bench", "evaluate", "stems", "train", "import-weights", "fingerprint"),
     "before and around": ("demo", "plan", "completion"),

@@ -1,0 +1,168 @@
+"""Does one recording sample another? Two files, and nothing else: no Ray, no catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from asid_core.config import SAMPLE_RATE_HZ, Config
+from asid_core.matching.align import align
+from asid_core.matching.coarse import ExactSearch, Hits
+from asid_core.matching.detection import Detection, ranked
+from asid_core.matching.direction import probability as sampler_probability
+from asid_core.matching.direction import skewness
+from asid_core.matching.matched_filter import Recording
+from asid_core.matching.relations import relate
+from asid_core.matching.score import kind, probability
+from asid_core.matching.verify import Verified, Verifier
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.schema import DETECTIONS
+from asid_core.signal.decode import decode
+from asid_core.signal.log_frequency import LevelFrontEnd
+from asid_core.signal.windows import padded_to_window
+
+DIRECTION_PLACES = 4
+
+
+@dataclass(frozen=True)
+class TwoFiles:
+    """What two recordings share. `places` stand in the order in which the files were given, best first.
+
+    query_samples: probability that the first file samples the second and not the other way round; None where too
+    little is heard to tell. Seconds are counted from the start of each file.
+    """
+
+    kind: str  # 'sample' | 'duplicate'
+    score: float  # calibrated probability of the best place, 0..1
+    query_samples: float | None
+    query_s: float  # seconds of the query that the places cover
+    reference_s: float
+    places: tuple[Detection, ...]
+
+
+class _Heard:
+    """A whole recording, as the stages need it (matching.matched_filter.References, with one reference)."""
+
+    def __init__(self, path: str, model: Fingerprinter) -> None:
+        wave = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *decode(path)]))
+        self.path, self.seconds = path, len(wave) / SAMPLE_RATE_HZ
+        wave = padded_to_window(model.config.model.front_end, wave, 0)
+        level = LevelFrontEnd(model.config.verify.features)
+        self.wave = wave
+        self.level = level(wave[None])
+        self.whitened = level.whitened(self.level)[0]
+        self.level = self.level[0]
+
+    def duration_s(self, reference: int) -> float:
+        return self.seconds
+
+    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        return self.whitened, 0.0
+
+
+@torch.no_grad()
+def identify(query_path: str | Path, reference_path: str | Path, weights: str = "discriminant") -> TwoFiles | None:
+    """What the recording at `query_path` shares with the one at `reference_path`; None where nothing scores enough.
+
+    Both are decoded and held whole. `weights`: the name of a shipped model, or a directory. Raises DecodeError for a
+    file that cannot be read. A score is calibrated for catalogues; of two tracks that share a style and a tempo
+    it may be too high.
+    """
+    model = Fingerprinter.from_pretrained(weights).for_inference()
+    query, reference = _Heard(str(query_path), model), _Heard(str(reference_path), model)
+    found = _detections(query, reference, model, model.config)
+    kept = [one for one in found if one.score >= model.config.score.threshold]
+    if not kept:
+        return None
+    rows = pa.Table.from_pylist([one.row() for one in kept], schema=DETECTIONS)
+    relation = relate(rows, {}).table.to_pylist()[0]
+    same_way = relation["query_id"] == query.path
+    seconds = (relation["query_s"], relation["reference_s"])
+    return TwoFiles(
+        relation["kind"], kept[0].score, kept[0].direction, *(seconds if same_way else seconds[::-1]), tuple(kept)
+    )
+
+
+def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: Config) -> list[Detection]:
+    """All verified places, best first: probe, search, align, verify, score."""
+    front = model.config.model.front_end
+    features = model.features(query.wave[None])[0]
+    hop = config.probes.query_hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
+    room = max(features.shape[1] - front.window_frames, 0)
+    centres = front.window_frames / 2 + torch.arange(int(room / hop) + 1, dtype=torch.float64) * hop
+    vectors = model.probe(features, centres, config.probes.grid)
+    stored = model.fingerprint(reference.wave)
+    search = ExactSearch(vectors, config.search.hits_per_window)
+    search.add(stored.vectors, 0)
+    candidates = align(
+        _with_common_background(search),
+        centres.numpy() * model.hop_samples / SAMPLE_RATE_HZ,
+        config.probes.grid,
+        np.zeros(len(stored.vectors), np.int32),
+        stored.start_s.numpy() + model.window_s / 2,
+        model.window_s,
+        config.search,
+    )
+    verifier = Verifier(Recording(query.whitened, query.seconds), reference, config.verify)
+    verified = verifier.verify(candidates)
+    direction = _direction(query, reference, verified, config)
+    tries = len(stored.vectors) * len(config.probes.grid)
+    return ranked(_detection(one, query, reference, tries, direction, model, config) for one in verified)
+
+
+def _with_common_background(search: ExactSearch) -> Hits:
+    """The hits, with z-scores against what all windows find together.
+
+    One reference has too few groups of windows to tell the background of each window of the query by itself: what
+    truly matches would be a large part of it.
+    """
+    hits = search.hits()
+    means, deviations = search.background_statistics()
+    mean = float(means.median())
+    deviation = float((deviations.square().mean() + means.var(correction=0)).sqrt())
+    return replace(hits, z_score=(hits.cosine - mean) / max(deviation, 1e-3))
+
+
+def _direction(query: _Heard, reference: _Heard, verified: list[Verified], config: Config) -> float | None:
+    heard = sorted((v for v in verified if v.verify_score >= config.verify.min_score), key=lambda v: -v.verify_score)
+    measured = [
+        skewness(query.level, reference.level, 0.0, one.span, one.pitch_semitones, config.verify.features)
+        for one in heard[:DIRECTION_PLACES]
+    ]
+    return sampler_probability([one.span for one in heard], measured) if heard else None
+
+
+def _detection(
+    found: Verified,
+    query: _Heard,
+    reference: _Heard,
+    tries: int,
+    direction: float | None,
+    model: Fingerprinter,
+    config: Config,
+) -> Detection:
+    span = found.span
+    return Detection(
+        query_id=query.path,
+        query_start_s=span.query_start_s,
+        query_end_s=span.query_end_s,
+        reference_id=reference.path,
+        reference_start_s=span.reference_start_s,
+        reference_end_s=span.reference_end_s,
+        score=probability(found, tries, config.score),
+        rerank_score=None,
+        coarse_score=found.candidate.coarse_score,
+        verify_score=found.verify_score,
+        verify_margin=found.verify_margin,
+        tempo_ratio=span.tempo_ratio,
+        pitch_semitones=found.pitch_semitones,
+        num_windows=found.candidate.num_windows,
+        kind=kind(found, query.seconds, reference.seconds),
+        model_id=model.model_id,
+        direction=direction,
+    )

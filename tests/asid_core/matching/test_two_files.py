@@ -1,0 +1,41 @@
+"""Two files: what one samples of the other, without anything else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from asid_core.matching.two_files import identify
+from jobs import cli
+from tests.conftest import write_audio
+from tests.pipelines.catalogues import melody
+
+
+@pytest.fixture(scope="module")
+def music(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("two")
+    old, user = melody(30.0, 1), melody(24.0, 3)
+    user[32_000:160_000] = 0.3 * user[32_000:160_000] + old[64_000:192_000]
+    for name, wave in {"old": old, "user": user, "other": melody(24.0, 9)}.items():
+        write_audio(place / f"{name}.flac", wave[:, None], 16_000)
+    return place
+
+
+def test_a_sample_is_found_where_it_is(music: Path) -> None:
+    found = identify(music / "user.flac", music / "old.flac")
+    assert found and found.kind == "sample" and found.score > 0.5
+    best = found.places[0]
+    assert best.query_start_s == pytest.approx(2.0, abs=0.5) and best.reference_start_s == pytest.approx(4.0, abs=0.5)
+    assert best.tempo_ratio == pytest.approx(1.0, abs=0.02) and found.query_s == pytest.approx(8.0, abs=1.0)
+
+
+def test_two_that_share_nothing(music: Path) -> None:
+    assert identify(music / "other.flac", music / "old.flac") is None
+
+
+def test_the_verb(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(music / "user.flac"), str(music / "old.flac")]
+    assert cli.main(["compare", *files]) == 0
+    assert "score" in (said := capsys.readouterr().out) and "of A" in said
+    assert cli.main(["compare", files[0], str(music / "none.flac")]) == 1
