@@ -32,7 +32,7 @@ _Loader.add_implicit_resolver(
 def read_yaml(text: str) -> dict[str, Any]:
     """A mapping in YAML; nothing is the empty one. Raises ConfigError."""
     try:
-        values = yaml.load(text, _Loader)
+        values = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML: {error}") from error
     return _mapping({} if values is None else values)
@@ -135,7 +135,7 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
             if not isinstance(node, dict):
                 raise ConfigError(f"{dotted}: {parent} is not a section")
         try:
-            node[last] = yaml.load(text, _Loader)
+            node[last] = _Loader(text).get_single_data()
         except yaml.YAMLError as error:
             raise ConfigError(f"--set {dotted}: {text!r} is not valid YAML: {error}") from error
     return result

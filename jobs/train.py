@@ -57,7 +57,7 @@ def work(session: Session) -> Outcome:
 VERB = Verb(
     "train",
     "Train an encoder or a reranker on training tables; the same command goes on where it stopped.",
-    "asid train encoder --stems ~/training/stems --output ~/training/gnn --config gnn --weights discriminant\n"
+    "asid train encoder --stems ~/training/stems --output ~/training/gnn --config gnn --weights ~/training/start/best\n"
     "asid train reranker --stems ~/training/stems --output ~/training/reranker --weights ~/training/gnn-paper/best",
     options,
     work,

@@ -14,7 +14,7 @@ from asid_core.plain_values import ConfigError
 
 def small() -> tuple[Config, Fingerprinter]:
     config = load("gnn", ["model.encoder.channels=[8]", "model.encoder.blocks=[1]", "model.encoder.dim=16"])
-    start = Fingerprinter(load("discriminant", ["model.encoder.dim=32"]))
+    start = Fingerprinter(load("discriminant", ["model.encoder.dim=32", "model.front_end.window_frames=100"]))
     start.encoder.components.copy_(torch.randn(32, 78 * 25, generator=torch.Generator().manual_seed(0)))
     return config, start
 
