@@ -23,6 +23,10 @@ import av  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import soundfile  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.load_profile("no deadline")
 
 AV_CODECS = {"m4a": "aac", "opus": "libopus", "wma": "wmav2", "aac": "aac", "mp4": "aac"}
 
