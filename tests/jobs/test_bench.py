@@ -113,7 +113,7 @@ def _evaluate(
     for group in ("tier", "background_db"):
         assert strict["groups"][group] == wanted["groups"][group]
     assert {r["length_s"] for r in annotated["occurrences"]} <= {5.0, 7.0} and annotated["occurrences"]
-    assert "; 0 annotated tracks missing" in capsys.readouterr().out
+    assert "; 0 of 8 annotated tracks missing" in capsys.readouterr().out
 
     rows = list(csv.DictReader((made / "samples.csv").open()))
     _annotate(folder / "more", [*rows, rows[0] | {"sample_id": "S99", "query_track_id": "ghost"}])

@@ -23,7 +23,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
 @pytest.mark.parametrize(
     ("typed", "offered"),
     [
-        (["re"], {"report", "reindex", "rejects"}),
+        (["re"], {"report", "reindex", "rejects", "review"}),
         (["run", "--c"], {"--corpus", "--catalogue", "--config"}),
         (["status", "--format", ""], {"table", "json"}),
         (["report", "--output", "/et"], {"/etc"}),
