@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Stage(ABC, Generic[Item, Outcome]):
         """For progress: at least `done`, with what earlier runs did, and `total` (None while it is not known)."""
 
 
-def drive(stage: Stage[Any, Any], progress: Progress | None = None) -> None:
+def drive(stage: Stage[Any, Any], progress: ProgressCallback | None = None) -> None:
     """Run a stage to its end. Needs a running Ray.
 
     What was taken is committed whatever ends the run: an error, Ctrl-C or the end of the work.

@@ -22,7 +22,7 @@ from asid_core.evaluation.report import Report, plain
 from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Clip, read_annotations, read_authors_clips
 from asid_core.evaluation.truth import Truth, read_truth, track_name
 from pipelines.run import run
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.search.clips import identify_clips
 from pipelines.search.sweep import SweepSummary, find_references, sweep
 from pipelines.store.catalogue import Catalogue
@@ -64,7 +64,7 @@ class Evaluated:
 
 
 def sweep_bench(
-    directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: Progress | None = None
+    directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None
 ) -> tuple[Truth, SweepSummary]:
     """Segment, embed and index a benchmark's folder, then sweep its queries over its references, low scores included.
 
@@ -85,7 +85,7 @@ def tries_of_bench(catalogue: Catalogue, config: Config, weights: str) -> int:
 
 
 def evaluate_bench(
-    directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: Progress | None = None
+    directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None
 ) -> Evaluated:
     """`sweep_bench`, and the strict report of every stage of STAGES that the model has."""
     truth, swept = sweep_bench(directory, catalogue, config, weights, progress)
@@ -113,7 +113,7 @@ def evaluate_annotations(
     weights: str,
     queries: str | None = None,
     references: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Evaluated:
     """Sweep a catalogue that is embedded already and score it by annotations in the layout of Sample100-ext.
 

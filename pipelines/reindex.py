@@ -13,7 +13,7 @@ from asid_core.plain_values import to_dict
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.ingest.segment import SegmentSummary, segment
 from pipelines.run import embed_and_sweep
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.search.sweep import SweepSummary
 from pipelines.store import maintenance
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
@@ -52,7 +52,7 @@ def reindex(
     weights: str,
     max_removed: float = MAX_REMOVED,
     grace_s: float = GRACE_S,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ReindexSummary:
     """Bring a catalogue up to date with a corpus; what is unchanged is not looked at again.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from asid_core.config import Config
 from pipelines.fingerprint.embed import EmbedSummary, embed
 from pipelines.ingest.segment import SegmentSummary, segment
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.search.index import index
 from pipelines.search.sweep import SweepSummary, sweep
 from pipelines.store.catalogue import Catalogue
@@ -33,7 +33,7 @@ def run(
     references: str | None = None,
     min_score: float | None = None,
     new_only: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> RunSummary:
     """Segment a corpus, then `embed_and_sweep`; holds the catalogue's lease throughout.
 
@@ -56,7 +56,7 @@ def embed_and_sweep(
     references: str | None = None,
     min_score: float | None = None,
     new_only: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> tuple[EmbedSummary, SweepSummary]:
     """The stages after `segment`: embed, index and sweep; arguments from `queries` on as in `sweep`."""
     with catalogue.writing(VERB):

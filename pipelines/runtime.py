@@ -15,7 +15,7 @@ from pipelines.local_ray import Folder, remove_abandoned
 log = logging.getLogger(__name__)
 
 # What a pipeline tells while it works: {"stage": "segment", "done": 12, "total": 40 or None, ...more counts}
-Progress = Callable[[dict[str, Any]], None]
+ProgressCallback = Callable[[dict[str, Any]], None]
 
 STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how Arrow's and Lance's begin
 STORE_RETRIES = 3

@@ -16,7 +16,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
 from pipelines.driver import Stage, cpus, drive, map_blocks
 from pipelines.fingerprint.embed_actor import TRACKS, Embedder
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, new_run_id
 
@@ -48,7 +48,7 @@ class EmbedSummary:
         return f"{text} (model {self.model_id}, {self.dtype})"
 
 
-def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress | None = None) -> EmbedSummary:
+def embed(catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None) -> EmbedSummary:
     """Give every live track its fingerprints by the model `weights`; changed tracks lose their old ones.
 
     Needs a running Ray (`pipelines.runtime.start_ray`). Commits every `segment.commit_tracks` tracks, so a killed run

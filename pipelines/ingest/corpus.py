@@ -17,7 +17,8 @@ from typing import Any
 from asid_core.plain_text import control_shown
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
 from pipelines.ingest.manifest import FURTHER, BadRow, CorpusError, Row, local_path, one_line, rows, text_of, year_of
-from pipelines.store.location import Entry, Location, redacted
+from pipelines.store.listing import Entry
+from pipelines.store.location import Location, redacted
 
 log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from pipelines.driver import WAVE, Stage, drive, map_blocks
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.ingest.decoding import READER
 from pipelines.ingest.segment_task import FILES, STAGE, reject_row, segment_batch
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.store.catalogue import Catalogue, new_run_id
 from pipelines.store.segments import read_segments
 
@@ -68,7 +68,11 @@ class SegmentSummary:
 
 
 def segment(
-    corpus_uri: str, catalogue: Catalogue, config: Config, progress: Progress | None = None, reader: str = READER
+    corpus_uri: str,
+    catalogue: Catalogue,
+    config: Config,
+    progress: ProgressCallback | None = None,
+    reader: str = READER,
 ) -> SegmentSummary:
     """Bring `tracks`, `rejects` and the segment files up to date with what is in the corpus; removes nothing else.
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from asid_core.config import Config
 from pipelines.report import exports, snippets
 from pipelines.report.findings import KINDS, VERDICT_COLUMNS, Findings, findings
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.store.catalogue import Catalogue, new_run_id
 from pipelines.store.location import Location
 
@@ -77,7 +77,7 @@ def report(
     output: Location,
     config: Config,
     min_score: float | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> ReportSummary:
     """Write `output`/index.html and what it needs, replacing an earlier report there; reads the newest sweep.
 
@@ -126,7 +126,7 @@ def _write_script(place: Location, function: str, *values: Any) -> None:
 
 
 def _write_snippets(
-    catalogue: Catalogue, found: Findings, config: Config, place: Location, progress: Progress | None
+    catalogue: Catalogue, found: Findings, config: Config, place: Location, progress: ProgressCallback | None
 ) -> set[tuple[int, str]]:
     """Write sound and picture of each snippet; returns which there are, as (row number, side)."""
     wanted = snippets.wanted(found, config.report.snippets, config.report.snippet_s)

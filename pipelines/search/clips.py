@@ -13,7 +13,7 @@ from asid_core.evaluation.sample100 import Clip
 from asid_core.evaluation.truth import track_name
 from asid_core.schema import DETECTIONS
 from pipelines.driver import Stage, cpus, drive, run_tasks
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
 from pipelines.store import detections, fingerprints
@@ -32,7 +32,7 @@ def identify_clips(
     weights: str,
     cuts: Sequence[Clip],
     references: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> pa.Table:
     """Rows (schema.DETECTIONS, low scores included) of every cut whose track is in the catalogue; never of that track.
 

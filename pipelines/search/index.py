@@ -14,7 +14,7 @@ import torch
 from torch.nn.functional import normalize
 
 from asid_core.config import Config
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.search.approximate import nearest, open_table
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue, new_run_id
@@ -58,7 +58,7 @@ class IndexSummary:
         return "; ".join(map(str, self.tables)) or "no fingerprints yet: run asid embed first"
 
 
-def index(catalogue: Catalogue, config: Config, progress: Progress | None = None) -> IndexSummary:
+def index(catalogue: Catalogue, config: Config, progress: ProgressCallback | None = None) -> IndexSummary:
     """Compact each fingerprint table and, from `search.exact_below_rows` rows on, build or refresh its index."""
     started = time.monotonic()
     tables = fingerprints.tables(catalogue)

@@ -3,33 +3,29 @@
 from __future__ import annotations
 
 import fnmatch
-import functools
 import hashlib
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
-import torch
 
 from asid_core.config import Config
-from asid_core.matching.detection import Detection, ranked
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
 from pipelines.driver import Stage, drive, run_tasks
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.search import incremental
 from pipelines.search.exact import References
-from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S, Identifier
+from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
 from pipelines.search.incremental import Base
+from pipelines.search.sweep_task import sweep_shard
 from pipelines.store import detections, fingerprints
-from pipelines.store.audio import pieces_of_tracks
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 
 log = logging.getLogger(__name__)
@@ -69,7 +65,7 @@ def sweep(
     queries: str | None = None,
     references: str | None = None,
     min_score: float | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
     new_only: bool = False,
 ) -> SweepSummary:
     """Find what the tracks that match the glob `queries` sample of those that match `references` (default: all).
@@ -262,46 +258,3 @@ class _Shards(Stage[int, int]):
 
     def counts(self) -> dict[str, Any]:
         return {"done": self._tracks, "total": len(self._plan.queries), "audio_s": self._audio_s}
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """What a worker keeps of its newest sweep: weights, and features of references."""
-
-    catalogue: Catalogue
-    model: Fingerprinter
-    config: Config
-    references: References
-    base: Base | None
-
-    @functools.cached_property
-    def identifier(self) -> Identifier:
-        torch.set_num_threads(1)  # a task a core
-        return Identifier(self.catalogue, self.model, self.config, self.references)
-
-
-@functools.lru_cache(maxsize=1)
-def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
-    import ray
-
-    return _Kept(Catalogue(uri), *ray.get(shared))
-
-
-def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
-    """A Ray task: identify some query tracks (rows of TRACKS) and write their part, empty where nothing is found.
-
-    shared: one ObjectRef of (Fingerprinter, Config, References, Base | None); in a list, or Ray
-    would copy 80 MB for every shard.
-    """
-    kept = _kept(uri, sweep_id, shared[0])
-    found: dict[str, list[Detection]] = {}
-    if kept.base is not None:
-        known = ((row["track_id"], row["before"]) for row in queries if row["before"] is not None)
-        found = incremental.carried(kept.catalogue, kept.base, known)
-    if kept.references.has_fresh:
-        pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
-        for track_id, some in kept.identifier.identify(pieces):
-            found[track_id] = found.get(track_id, []) + some
-    rows = detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
-    with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
-        pq.write_table(rows, stream)

@@ -17,7 +17,7 @@ from asid_core.learning.spans import to_batch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
 from asid_core.signal.windows import window_starts
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.store.location import Location
 from pipelines.train.record import save_weights
 from pipelines.train.stem_files import SPAN_SAMPLES, StemTables
@@ -31,7 +31,7 @@ def train_encoder(
     config: Config,
     workers: int = 1,
     weights: str | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Trained:
     """Train the encoder of `config` (from `weights`, if given, else from scratch) on stems tables.
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from asid_core.config import Config
 from asid_core.plain_values import to_dict
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.train.training import Trained, TrainingError, train
 from pipelines.train.worker import Job
 
 
 def train_reranker(
-    stems_uri: str, output_uri: str, config: Config, weights: str, workers: int = 1, progress: Progress | None = None
+    stems_uri: str,
+    output_uri: str,
+    config: Config,
+    weights: str,
+    workers: int = 1,
+    progress: ProgressCallback | None = None,
 ) -> Trained:
     """Train the reranker of `config` on top of the encoder of `weights`; needs a running Ray. Raises TrainingError."""
     if not config.model.reranker.heads:

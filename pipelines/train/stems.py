@@ -17,9 +17,10 @@ from asid_core.learning.separation import pretrained_separator
 from asid_core.signal.formats import AUDIO_SUFFIXES
 from pipelines.driver import Stage, drive, map_blocks
 from pipelines.ingest.corpus import Corpus, Refusal
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.store.catalogue import new_run_id
-from pipelines.store.location import Entry, Location, StorageError
+from pipelines.store.listing import Entry
+from pipelines.store.location import Location, StorageError
 from pipelines.train.render_midi import sound_font
 from pipelines.train.stem_files import StemTables
 from pipelines.train.stem_task import SOURCES, stem_batch
@@ -48,7 +49,7 @@ class StemSummary:
 
 
 def stems(
-    source_uri: str, kind: Kind, output_uri: str, config: Config, progress: Progress | None = None
+    source_uri: str, kind: Kind, output_uri: str, config: Config, progress: ProgressCallback | None = None
 ) -> StemSummary:
     """Bring the tables at `output_uri` up to date with the music at `source_uri`; needs a running Ray.
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asid_core.config import Config
-from pipelines.runtime import Progress
+from pipelines.runtime import ProgressCallback
 from pipelines.store.location import Location
 from pipelines.train.record import read_progress, write_progress
 from pipelines.train.stem_files import READING_CPUS
@@ -45,7 +45,7 @@ class Trained:
     resumed_from: int = 0  # the step at which this run began
 
 
-def train(job: Job, stems_uri: str, config: Config, workers: int, progress: Progress | None = None) -> Trained:
+def train(job: Job, stems_uri: str, config: Config, workers: int, progress: ProgressCallback | None = None) -> Trained:
     """Do `job` (its validation rows are filled in here) on the tables at `stems_uri`, with a running Ray.
 
     Raises TrainingError where the output holds another training, the loss is no number or workers keep failing.
@@ -80,7 +80,7 @@ def _check_same(found: dict[str, Any], job: Job, output: Location) -> None:
 
 
 @contextlib.contextmanager
-def _told(output: Location, job: Job, progress: Progress | None) -> Iterator[None]:
+def _told(output: Location, job: Job, progress: ProgressCallback | None) -> Iterator[None]:
     """While the block runs, tell where the workers say they are."""
     if progress is None:
         yield

@@ -1,0 +1,66 @@
+"""What one Ray task of a sweep does: some query tracks in, one part file out."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+
+from asid_core.config import Config
+from asid_core.matching.detection import Detection, ranked
+from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.search import incremental
+from pipelines.search.exact import References
+from pipelines.search.identify import Identifier
+from pipelines.search.incremental import Base
+from pipelines.store import detections
+from pipelines.store.audio import pieces_of_tracks
+from pipelines.store.catalogue import Catalogue
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """What a worker keeps of its newest sweep: weights, and features of references."""
+
+    catalogue: Catalogue
+    model: Fingerprinter
+    config: Config
+    references: References
+    base: Base | None
+
+    @functools.cached_property
+    def identifier(self) -> Identifier:
+        torch.set_num_threads(1)  # a task a core
+        return Identifier(self.catalogue, self.model, self.config, self.references)
+
+
+@functools.lru_cache(maxsize=1)
+def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
+    import ray
+
+    return _Kept(Catalogue(uri), *ray.get(shared))
+
+
+def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
+    """A Ray task: identify some query tracks (rows with columns sweep.TRACKS) and write their part file, which may be
+    empty.
+
+    shared: one ObjectRef of (Fingerprinter, Config, References, Base | None); in a list, or Ray
+    would copy 80 MB for every shard.
+    """
+    kept = _kept(uri, sweep_id, shared[0])
+    found: dict[str, list[Detection]] = {}
+    if kept.base is not None:
+        known = ((row["track_id"], row["before"]) for row in queries if row["before"] is not None)
+        found = incremental.carried(kept.catalogue, kept.base, known)
+    if kept.references.has_fresh:
+        pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+        for track_id, some in kept.identifier.identify(pieces):
+            found[track_id] = found.get(track_id, []) + some
+    rows = detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
+    with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
+        pq.write_table(rows, stream)
