@@ -19,9 +19,8 @@ EVIDENCE = ("coarse_score", "verify_score", "verify_margin", "rerank_score")
 # Of the standardised coefficients: a benchmark whose right and wrong pairs do not overlap would have infinite ones
 RIDGE = 1.0
 STEPS, ENOUGH = 100, 1e-9
-# Were every chance match verified, prior odds would fall as 1 / tries. Only the best of each query are, so wrong pairs
-# get better with the catalogue and not more: a power of 0.3 is enough on the validation music (`make score`), and 0.5
-# leaves room for music with more in common
+# If every chance match were verified, prior odds would fall as 1 / tries. Only each query's best are verified, so in a
+# larger catalogue wrong pairs get stronger, not more numerous, and a smaller power is enough
 PER_TRY = 0.5
 MAX_ALARMS_PER_HOUR = 0.5  # of query audio, at the threshold
 TAIL_PAIRS = 30  # wrong pairs, best first, that tell how their log-odds go on
