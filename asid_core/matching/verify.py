@@ -143,7 +143,7 @@ class Verifier:
         return repeats
 
     def _sharpened(self, found: Verified) -> Verified:
-        """Tempo and place again, by the whole span (up to SHARP_FRAMES): the longer, the better they are told."""
+        """Refine tempo and place on the whole span, up to SHARP_FRAMES: a longer span determines them better."""
         middle_s = (found.span.query_start_s + found.span.query_end_s) / 2
         along_s = middle_s - found.candidate.query_centre_s
         width = round((found.span.reference_end_s - found.span.reference_start_s) / self.filter.frame_s)

@@ -26,10 +26,10 @@ COLUMNS = ["track_id", "content_hash", "start_s", "level_db", "vector"]
 
 @dataclass(frozen=True)
 class References:
-    """Which rows of a version of a fingerprint table count: those of these tracks and of this audio of theirs.
+    """The rows to search: those of one version of the table whose (track_id, content_hash) is in `tracks`.
 
-    tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track is named by its row of it.
-    fresh: tracks that came since an earlier sweep; the others are searched for in these only. None: no such sweep.
+    tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track's index is its row here.
+    fresh: ids of tracks added since an earlier sweep; old tracks are searched in these only. None: a full sweep.
     """
 
     model_id: str
@@ -142,10 +142,10 @@ def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 class ExactReferences:
-    """Every row is looked at; the table is read once for all the queries given together.
+    """Compares every row. The table is read once for all queries that are given together.
 
-    fresh_only: every row of the fresh tracks. How strong a hit is, is then told against rows from all over the table,
-    or a score would say what came last.
+    fresh_only: compares rows of fresh tracks only. Background statistics then come from a sample of the whole table,
+    so that z-scores do not depend on what was added last.
     """
 
     def __init__(self, catalogue: Catalogue, references: References, config: Config, fresh_only: bool = False) -> None:

@@ -1,7 +1,7 @@
 """What a new sweep may take over from an earlier one: the detections of pairs of tracks that are both unchanged.
 
-New tracks are searched for everywhere and everywhere for new tracks; with the old detections that is a full sweep. How
-strong an old hit is was told against the tracks of its time: `coarse_score` stays as it was then (ARCHITECTURE.md).
+New tracks are searched against everything, old tracks only against new ones; with the carried detections that is a full
+sweep. A carried row keeps the `coarse_score` it had when it was found (ARCHITECTURE.md).
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
     model_id = name.removeprefix(fingerprints.PREFIX)
     if rows < config.search.exact_below_rows:
         log.info(
-            "exact search: %s rows are fewer than the %s of search.exact_below_rows, so every one is looked at",
+            "exact search: %s rows are fewer than the %s of search.exact_below_rows, so every row is compared",
             f"{rows:,}",
             f"{config.search.exact_below_rows:,}",
         )

@@ -34,8 +34,8 @@ def load_model(weights: str, config: Config) -> Fingerprinter:
     theirs, ours = model.config.model, config.model
     if (theirs.front_end, theirs.encoder) != (ours.front_end, ours.encoder):
         raise ConfigError(
-            f"the weights {weights} are of a model {theirs.name!r} that the config's {ours.name!r} is not: leave out "
-            "--config (the weights have theirs with them), or give other weights"
+            f"weights {weights} are for model {theirs.name!r}, but the config is for {ours.name!r}. "
+            "Drop --config, or pass matching weights"
         )
     return model
 
