@@ -12,12 +12,14 @@ import secrets
 import shutil
 import signal
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 log = logging.getLogger(__name__)
 
+ENDING_S = 10.0  # given to killed processes until their folder is deleted all the same
 PREFIX = "asid-ray-"
 OWNER, TOKEN = "owner", "token"
 SHORT = "/tmp"
@@ -75,20 +77,29 @@ class Folder:
         return bool(owner) and _identity(int(owner.split()[0])) != owner
 
     def processes(self) -> Iterator[int]:
-        """Processes of this Ray that still run: their environment names its token, and their command is Ray's."""
-        mark = f"RAY_AUTH_TOKEN_PATH={self.path / TOKEN}".encode()
+        """Processes of this Ray that still run: Ray by their command, and with its token or its files."""
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes()
-                is_ray = command.startswith(b"ray::") or bytes(self.path) in command
-                if is_ray and mark in (entry / "environ").read_bytes().split(b"\0"):
+                if (command.startswith(b"ray::") or bytes(self.path) in command) and self._is_of(entry):
                     yield int(entry.name)
+
+    def _is_of(self, process: Path) -> bool:
+        """Whether a process (a folder of /proc) is this Ray's."""
+        mark = f"RAY_AUTH_TOKEN_PATH={self.path / TOKEN}".encode()
+        if mark in (process / "environ").read_bytes().split(b"\0"):
+            return True
+        # an agent writes its new name over its environment; its log stays open
+        return any(os.readlink(link).startswith(f"{self.path}/") for link in (process / "fd").iterdir())
 
     def remove(self) -> None:
         """End what still runs of it, and delete it."""
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + ENDING_S
+        while (running := list(self.processes())) and time.monotonic() < until:
+            for pid in running:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)  # a killed process stays for a moment
         shutil.rmtree(self.path, ignore_errors=True)
 
 
