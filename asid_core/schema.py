@@ -43,8 +43,6 @@ SEGMENTS = pa.schema(
     ]
 )
 
-FLOAT32 = pa.float32()
-
 REJECTS = pa.schema(
     [
         pa.field("track_id", pa.string(), nullable=False),
@@ -59,8 +57,8 @@ REJECTS = pa.schema(
 )
 
 
-def fingerprints(dim: int, value: pa.DataType = FLOAT32) -> pa.Schema:
-    """Rows of fingerprints-<model_id>.lance for vectors of `dim` values: float32, or int8 (matching.eight_bits)."""
+def fingerprints(dim: int) -> pa.Schema:
+    """Rows of fingerprints-<model_id>.lance for vectors of `dim` values."""
     return pa.schema(
         [
             pa.field("fingerprint_id", pa.string(), nullable=False),  # <content_hash[:16]>-<window_index>
@@ -69,7 +67,7 @@ def fingerprints(dim: int, value: pa.DataType = FLOAT32) -> pa.Schema:
             pa.field("window_index", pa.int32(), nullable=False),
             pa.field("start_s", pa.float64(), nullable=False),
             pa.field("level_db", pa.float32(), nullable=False),
-            pa.field("vector", pa.list_(value, dim), nullable=False),
+            pa.field("vector", pa.list_(pa.float32(), dim), nullable=False),
         ]
     )
 

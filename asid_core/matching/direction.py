@@ -8,14 +8,15 @@ skewness is positive where the query is the sampler and negative where the refer
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
+from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig, VerifyConfig
 from asid_core.matching.relations import covered_s
 from asid_core.matching.span import Span
+from asid_core.matching.verify import Verified
 from asid_core.signal.probing import shifted, stretched
 
 LOUD_SHARE = 0.5  # of the cells, by the sum of both levels: the rest is noise and what codecs leave
@@ -24,6 +25,23 @@ MAX_FRAMES = 750  # half a minute is enough
 # of a logistic model, fitted to the pairs of a wild benchmark of the training packages, each taken in both directions
 INTERCEPT, SKEWNESS, LOOPS = -0.36, 7.7, 0.42
 MAX_LOOPS = 1.1  # three times; more say no more
+PLACES = 4  # of a pair, whose levels are compared
+
+Levels = Callable[[float, float], tuple[Tensor, float]]
+
+
+def of_pair(query: Tensor, levels: Levels, verified: Sequence[Verified], config: VerifyConfig) -> float | None:
+    """Probability that the query samples a reference, by the places of that pair; None where too little is heard.
+
+    query: log magnitudes [F, T] of the whole query. `levels(start_s, end_s)`: those of at least that part of the
+    reference, and the time of their first frame.
+    """
+    heard = sorted((one for one in verified if one.verify_score >= config.min_score), key=lambda one: -one.verify_score)
+    measured = []
+    for one in heard[:PLACES]:
+        reference, first_s = levels(one.span.reference_start_s, one.span.reference_end_s)
+        measured.append(skewness(query, reference, first_s, one.span, one.pitch_semitones, config.features))
+    return probability([one.span for one in heard], measured) if heard else None
 
 
 def probability(spans: Sequence[Span], skewnesses: Sequence[float]) -> float:

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
+from asid_core.matching import direction
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch, Hits
 from asid_core.matching.detection import Detection, ranked
-from asid_core.matching.direction import probability as sampler_probability
-from asid_core.matching.direction import skewness
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.relations import relate
 from asid_core.matching.score import kind, probability
@@ -25,8 +24,6 @@ from asid_core.schema import DETECTIONS
 from asid_core.signal.decode import decode
 from asid_core.signal.log_frequency import LevelFrontEnd
 from asid_core.signal.windows import padded_to_window
-
-DIRECTION_PLACES = 4
 
 
 @dataclass(frozen=True)
@@ -110,9 +107,9 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
     )
     verifier = Verifier(Recording(query.whitened, query.seconds), reference, config.verify)
     verified = verifier.verify(candidates)
-    direction = _direction(query, reference, verified, config)
+    sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)
-    return ranked(_detection(one, query, reference, tries, direction, model, config) for one in verified)
+    return ranked(_detection(one, query, reference, tries, sampler, model, config) for one in verified)
 
 
 def _with_common_background(search: ExactSearch) -> Hits:
@@ -128,21 +125,12 @@ def _with_common_background(search: ExactSearch) -> Hits:
     return replace(hits, z_score=(hits.cosine - mean) / max(deviation, 1e-3))
 
 
-def _direction(query: _Heard, reference: _Heard, verified: list[Verified], config: Config) -> float | None:
-    heard = sorted((v for v in verified if v.verify_score >= config.verify.min_score), key=lambda v: -v.verify_score)
-    measured = [
-        skewness(query.level, reference.level, 0.0, one.span, one.pitch_semitones, config.verify.features)
-        for one in heard[:DIRECTION_PLACES]
-    ]
-    return sampler_probability([one.span for one in heard], measured) if heard else None
-
-
 def _detection(
     found: Verified,
     query: _Heard,
     reference: _Heard,
     tries: int,
-    direction: float | None,
+    sampler: float | None,
     model: Fingerprinter,
     config: Config,
 ) -> Detection:
@@ -164,5 +152,5 @@ def _detection(
         num_windows=found.candidate.num_windows,
         kind=kind(found, query.seconds, reference.seconds),
         model_id=model.model_id,
-        direction=direction,
+        direction=sampler,
     )

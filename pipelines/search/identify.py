@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
+from asid_core.matching import direction
 from asid_core.matching.align import align
 from asid_core.matching.coarse import Hits
 from asid_core.matching.detection import Detection, ranked
-from asid_core.matching.direction import probability as sampler_probability
-from asid_core.matching.direction import skewness
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.score import kind, probability
 from asid_core.matching.verify import Verified, Verifier
@@ -30,7 +30,6 @@ from pipelines.store.catalogue import Catalogue
 SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; held three times meanwhile
 TOGETHER_S = 6 * 3600.0  # of tracks searched with together: their features, 336 MB, wait meanwhile
 PIECE_WINDOWS = 512  # of a track, probed and searched as one
-DIRECTION_PLACES = 4  # of a pair, whose levels are compared
 SPAN_BYTES = 256 * 1024**2  # features of references kept by a worker: half an hour of 40 ms frames is 28 MB
 
 
@@ -159,25 +158,16 @@ class Identifier:
         track = query.features
         verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
         verified = verifier.verify(candidates)
-        directions = {
-            one.candidate.reference: self._direction(one.candidate.reference, verified, track) for one in verified
-        }
+        references = {one.candidate.reference for one in verified}
+        directions = {reference: self._direction(reference, verified, track) for reference in references}
         return [self._detection(one, query, directions[one.candidate.reference]) for one in verified]
 
     def _direction(self, reference: int, verified: Sequence[Verified], query: TrackFeatures) -> float | None:
         """Probability that the query samples a reference; None where too little is heard of it."""
-        config = self._config.verify
-        heard = [
-            one for one in verified if one.candidate.reference == reference and one.verify_score >= config.min_score
-        ]
-        heard.sort(key=lambda one: -one.verify_score)
-        measured = []
-        for one in heard[:DIRECTION_PLACES]:
-            levels, first_s = self._heard.levels(reference, one.span.reference_start_s, one.span.reference_end_s)
-            measured.append(skewness(query.level, levels, first_s, one.span, one.pitch_semitones, config.features))
-        return sampler_probability([one.span for one in heard], measured) if heard else None
+        places = [one for one in verified if one.candidate.reference == reference]
+        return direction.of_pair(query.level, partial(self._heard.levels, reference), places, self._config.verify)
 
-    def _detection(self, verified: Verified, query: _Query, direction: float | None) -> Detection:
+    def _detection(self, verified: Verified, query: _Query, sampler: float | None) -> Detection:
         candidate, span, track = verified.candidate, verified.span, query.features
         start_s, end_s = span.query_start_s, span.query_end_s
         if query.backwards:
@@ -201,6 +191,6 @@ class Identifier:
             num_windows=candidate.num_windows,
             kind=kind(verified, track.duration_s, reference_s),
             model_id=self._references.model_id,
-            direction=direction,
+            direction=sampler,
             reversed=query.backwards,
         )
