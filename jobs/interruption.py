@@ -38,12 +38,14 @@ def stoppable() -> Iterator[None]:
     read, write = socket.socketpair()
     write.setblocking(False)
     before = {number: signal.signal(number, _raise_once()) for number in SIGNALS}
+    unraisable = sys.unraisablehook
     wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     threading.Thread(target=_watch, args=(read,), name="asid-signals", daemon=True).start()
     try:
         yield
     finally:
         signal.set_wakeup_fd(wakeup)
+        sys.unraisablehook = unraisable
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         write.close()  # ends the thread
@@ -56,6 +58,8 @@ def _raise_once() -> Callable[[int, FrameType | None], None]:
         nonlocal raised
         if not raised:
             raised = True
+            # Stopped may cut short a constructor; the destructor of that half-built object then fails (Ray's actor handles do)
+            sys.unraisablehook = lambda _: None
             raise Stopped(number)
 
     return handler

@@ -116,3 +116,27 @@ def test_one_signal_is_raised_once_and_handlers_are_put_back() -> None:
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.code == 143
     assert [signal.getsignal(number) for number in interruption.SIGNALS] == before
+
+
+class CutShort:
+    """Its constructor is cut short by a signal, so its destructor fails, as that of Ray's actor handles does."""
+
+    def __init__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        self.complete = True
+
+    def __del__(self) -> None:
+        assert self.complete
+
+
+def test_a_destructor_that_fails_after_the_signal_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[object] = []
+    hook = reported.append
+    monkeypatch.setattr(sys, "unraisablehook", hook)
+    with pytest.raises(interruption.Stopped), interruption.stoppable():
+        try:
+            CutShort()
+        except interruption.Stopped as stopped:
+            raise stopped.with_traceback(None) from None  # the traceback would keep the object until after the block
+    assert not reported
+    assert sys.unraisablehook is hook
