@@ -58,7 +58,8 @@ def _raise_once() -> Callable[[int, FrameType | None], None]:
         nonlocal raised
         if not raised:
             raised = True
-            # Stopped may cut short a constructor; the destructor of that half-built object then fails (Ray's actor handles do)
+            # Stopped may interrupt a constructor; the destructor of the half-built object then fails, as that of
+            # a Ray actor handle does
             sys.unraisablehook = lambda _: None
             raise Stopped(number)
 
