@@ -85,16 +85,22 @@ def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path, number: signal.Sig
     assert again.returncode == DONE and "no new tracks, 6 unchanged" in again.stdout.splitlines()[-1], again.stderr
 
 
-# a lock that is taken twice, in C: no signal gets Python out of it, as out of a library that waits for a store
+# A lock that is taken twice, in C: no signal gets Python out of it, as out of a library that waits for a store.
+# A signal that comes just before the lock is raised; the process then goes back to the lock.
 STUCK = """
 import ctypes, sys
 from jobs import interruption
 interruption.GRACE_S = 0.5
-with interruption.stoppable():
-    print("stuck", file=sys.stderr, flush=True)
-    lock = ctypes.create_string_buffer(256)
-    for _ in range(2):
+lock = ctypes.create_string_buffer(256)
+def wait_forever():
+    while True:
         ctypes.CDLL(None).pthread_mutex_lock(lock)
+with interruption.stoppable():
+    try:
+        print("stuck", file=sys.stderr, flush=True)
+        wait_forever()
+    except interruption.Stopped:
+        wait_forever()
 """
 
 
