@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asid_core.config import NO_FIRST_PASS, SAMPLE_RATE_HZ, Config, FirstPass, ProbesConfig
+from asid_core.config import NO_FIRST_PASS, SAMPLE_RATE_HZ, Config, FirstPassConfig, ProbesConfig
 from asid_core.evaluation.evaluate import evaluate
 from asid_core.evaluation.report import Report
 from asid_core.evaluation.truth import Truth, read_truth, track_name
@@ -32,7 +32,10 @@ from benchmarks.lib.results import write_section
 
 COMMAND = "make -C benchmarks coarse_ablation"
 DIMS, HOPS_S, PROBES = (64, 128, 256), (0.5, 1.0, 2.0), (1, 9, 27, 81)
-FIRST_PASSES = (NO_FIRST_PASS, *(FirstPass(stride, probes=probes) for stride in (1, 2, 4) for probes in (1, 3, 9)))
+FIRST_PASSES = (
+    NO_FIRST_PASS,
+    *(FirstPassConfig(stride, probes=probes) for stride in (1, 2, 4) for probes in (1, 3, 9)),
+)
 BLOCK_ROWS = 32_768
 
 
@@ -43,7 +46,7 @@ class Setting:
     dim: int = 256
     hop_s: float = 1.0
     probes: int = 81
-    first_pass: FirstPass = FirstPass(stride=2, probes=3)
+    first_pass: FirstPassConfig = FirstPassConfig(stride=2, probes=3)
 
     def chosen(self, config: Config) -> ProbesConfig:
         """The probes, of the config's."""

@@ -25,7 +25,7 @@ import torch
 from torch.nn.functional import normalize
 
 from asid_core import config as configs
-from asid_core.config import FirstPass
+from asid_core.config import FirstPassConfig
 from asid_core.matching.coarse import GROUP, ExactSearch
 from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
 from benchmarks.lib.meter import rate
@@ -81,7 +81,7 @@ def first_pass(rows: Vectors, stride: Literal[1, 2]) -> Search:
 
     def search(queries: Vectors) -> npt.NDArray[np.int64]:
         wanted = torch.from_numpy(queries)
-        looking = ExactSearch(wanted[None], TOP, FirstPass(stride, probes=1))
+        looking = ExactSearch(wanted[None], TOP, FirstPassConfig(stride, probes=1))
         for start in range(0, len(table), 65_536):
             looking.add(table[start : start + 65_536], start)
         found = torch.from_numpy(looking.hits().row).view(len(queries), TOP) // GROUP

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from asid_core import config as configs
-from asid_core.config import Config, FirstPass
+from asid_core.config import Config, FirstPassConfig
 from asid_core.matching.coarse import NO_FIRST_PASS, ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
@@ -42,7 +42,7 @@ class Searched:
     seconds: float
 
 
-def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, first_pass: FirstPass, keep: int) -> Searched:
+def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, first_pass: FirstPassConfig, keep: int) -> Searched:
     started = time.perf_counter()
     search = ExactSearch(queries, keep, first_pass)
     for start in range(0, tracks * ROWS_PER_TRACK, BLOCK):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING
 import yaml
 
 from asid_core.plain_values import ConfigError
-from jobs import command
 from jobs.command import Failure, Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -154,11 +151,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from jobs import command, relations, tables
+from jobs import relations, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -53,11 +51,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

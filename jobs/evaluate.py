@@ -92,11 +92,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

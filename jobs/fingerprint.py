@@ -6,7 +6,6 @@ import argparse
 import io
 import sys
 import zipfile
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobs import command
@@ -99,11 +98,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

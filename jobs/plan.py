@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
-from jobs import command
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -115,11 +112,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

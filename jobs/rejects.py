@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
 from jobs import command, tables
 from jobs.command import Outcome, Session, Verb
@@ -37,11 +35,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

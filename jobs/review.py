@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import sys
-from collections.abc import Sequence
 from typing import Any
 
 from asid_core.plain_values import ConfigError
@@ -75,11 +73,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

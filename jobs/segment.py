@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobs import command
@@ -85,11 +84,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -6,8 +6,6 @@ import argparse
 import dataclasses
 import json
 import shlex
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jobs import command
@@ -86,11 +84,3 @@ VERB = Verb(
     options,
     work,
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

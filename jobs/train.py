@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
 
 from jobs import command
 from jobs.command import Outcome, Session, Verb
@@ -63,11 +61,3 @@ VERB = Verb(
     work,
     config="gnn-paper",
 )
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    return command.main(VERB, argv)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,7 +21,7 @@ from asid_core.config.model import (
 from asid_core.config.search import (
     NEAR_TEMPO,
     NO_FIRST_PASS,
-    FirstPass,
+    FirstPassConfig,
     ProbesConfig,
     ScoreConfig,
     SearchConfig,
@@ -29,7 +29,7 @@ from asid_core.config.search import (
 )
 from asid_core.config.training import AugmentationConfig, TrainingConfig
 from asid_core.config.values import SAMPLE_RATE_HZ
-from asid_core.config.whole import Config, Report, SegmentConfig
+from asid_core.config.whole import Config, ReportConfig, SegmentConfig
 
 __all__ = [
     "AugmentationConfig",
@@ -37,7 +37,7 @@ __all__ = [
     "CqtConfig",
     "DiscriminantConfig",
     "EncoderConfig",
-    "FirstPass",
+    "FirstPassConfig",
     "FrontEndConfig",
     "GnnConfig",
     "LinearConfig",
@@ -47,7 +47,7 @@ __all__ = [
     "NEAR_TEMPO",
     "NO_FIRST_PASS",
     "ProbesConfig",
-    "Report",
+    "ReportConfig",
     "RerankerConfig",
     "ResnetIbnConfig",
     "SAMPLE_RATE_HZ",

@@ -115,7 +115,7 @@ class CqtConfig:
 FrontEndConfig = LogMelConfig | LogFrequencyConfig | CqtConfig
 
 
-class EncoderSection:
+class BaseEncoderConfig:
     """What the sections of all encoders answer."""
 
     trained_by: ClassVar[Literal["contrast", "triplet", "principal_components", "discriminant"]]
@@ -138,7 +138,7 @@ class EncoderSection:
 
 
 @dataclass(frozen=True, config=STRICT)
-class LinearConfig(EncoderSection):
+class LinearConfig(BaseEncoderConfig):
     """A fixed projection of the whitened patch (PCA); needs the `log_frequency` front end."""
 
     trained_by = "principal_components"
@@ -148,7 +148,7 @@ class LinearConfig(EncoderSection):
 
 
 @dataclass(frozen=True, config=STRICT)
-class DiscriminantConfig(EncoderSection):
+class DiscriminantConfig(BaseEncoderConfig):
     """Directions of the patch in which a sample under other music stays near itself; needs `log_frequency` as well."""
 
     trained_by = "discriminant"
@@ -158,7 +158,7 @@ class DiscriminantConfig(EncoderSection):
 
 
 @dataclass(frozen=True, config=STRICT)
-class GnnConfig(EncoderSection):
+class GnnConfig(BaseEncoderConfig):
     """The paper's encoder (section 3)."""
 
     trained_by = "contrast"
@@ -198,7 +198,7 @@ class GnnConfig(EncoderSection):
 
 
 @dataclass(frozen=True, config=STRICT)
-class ResnetIbnConfig(EncoderSection):
+class ResnetIbnConfig(BaseEncoderConfig):
     """The baseline: a residual network with instance and batch normalisation, GeM pooling (arXiv:2502.06364)."""
 
     trained_by = "triplet"

@@ -50,7 +50,7 @@ class ProbesConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class FirstPass:
+class FirstPassConfig:
     """What the exact search compares first, to choose the groups of rows that it then scores in full."""
 
     stride: Literal[0, 1, 2, 4, 8, 16] = 1  # every such row; 0: no first pass, everything is scored in full
@@ -58,7 +58,7 @@ class FirstPass:
     probes: Literal[1, 3, 5, 7, 9] = 3  # the middle one of so many probes with neighbouring tempi
 
 
-NO_FIRST_PASS = FirstPass(stride=0, probes=1)
+NO_FIRST_PASS = FirstPassConfig(stride=0, probes=1)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -71,7 +71,7 @@ class SearchConfig:
     # 100 give the same recall and mAP (RESULTS, "Candidates"); the rest is for catalogues of many more tracks
     verify_tracks: Count = 20
     places_per_track: Count = 2
-    first_pass: FirstPass = field(default_factory=FirstPass)
+    first_pass: FirstPassConfig = field(default_factory=FirstPassConfig)
     # about where LanceDB's IVF_PQ overtakes: at 10^6 rows it answers 182 queries a second and core, with a recall@10 of
     # 0.53 on laid-over queries; the exact search 4,400 probes, fewer as rows grow (RESULTS, "Search speed", "stages")
     exact_below_rows: Rows = 20_000_000

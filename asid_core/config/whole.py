@@ -9,7 +9,14 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from asid_core.config.model import ModelConfig
-from asid_core.config.search import NO_FIRST_PASS, FirstPass, ProbesConfig, ScoreConfig, SearchConfig, VerifyConfig
+from asid_core.config.search import (
+    NO_FIRST_PASS,
+    FirstPassConfig,
+    ProbesConfig,
+    ScoreConfig,
+    SearchConfig,
+    VerifyConfig,
+)
 from asid_core.config.training import TrainingConfig
 from asid_core.config.values import SAMPLE_RATE_HZ, STRICT, Count, CountOrZero, Loudness, NotNegative, Positive, Rows
 
@@ -37,7 +44,7 @@ class SegmentConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
-class Report:
+class ReportConfig:
     """How much of a sweep its page shows; the best of samples and of duplicates each."""
 
     detections: Rows = 100_000
@@ -56,10 +63,10 @@ class Config:
     verify: VerifyConfig = field(default_factory=VerifyConfig)
     score: ScoreConfig = field(default_factory=ScoreConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    report: Report = field(default_factory=Report)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
     @property
-    def first_pass(self) -> FirstPass:
+    def first_pass(self) -> FirstPassConfig:
         """The first pass of the exact search with these probes."""
         wanted = self.search.first_pass
         if not wanted.stride:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import NO_FIRST_PASS, FirstPass
+from asid_core.config import NO_FIRST_PASS, FirstPassConfig
 from asid_core.matching.eight_bits import quantised, restored, step
 from asid_core.precision import first_pass_type
 
@@ -45,7 +45,7 @@ class Hits:
 class ExactSearch:
     """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
 
-    def __init__(self, queries: Tensor, keep: int, first_pass: FirstPass = NO_FIRST_PASS) -> None:
+    def __init__(self, queries: Tensor, keep: int, first_pass: FirstPassConfig = NO_FIRST_PASS) -> None:
         """queries [P, n, dim], on the device that searches; `keep` groups a window."""
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep

@@ -14,7 +14,7 @@ from asid_core.config import (
     AugmentationConfig,
     Config,
     CqtConfig,
-    FirstPass,
+    FirstPassConfig,
     GnnConfig,
     ProbesConfig,
     SearchConfig,
@@ -39,10 +39,10 @@ from asid_core.plain_values import ConfigError, from_dict, to_dict
 )
 def test_a_first_pass_leaves_out_probes_only_between_near_tempi(tempo_ratios: tuple[float, ...], looked: int) -> None:
     config = Config(
-        probes=ProbesConfig((-1.0, 0.0, 1.0), tempo_ratios), search=SearchConfig(first_pass=FirstPass(probes=3))
+        probes=ProbesConfig((-1.0, 0.0, 1.0), tempo_ratios), search=SearchConfig(first_pass=FirstPassConfig(probes=3))
     )
-    assert config.first_pass == FirstPass(1, 0, looked)
-    assert replace(config, search=SearchConfig(first_pass=FirstPass(stride=0))).first_pass == NO_FIRST_PASS
+    assert config.first_pass == FirstPassConfig(1, 0, looked)
+    assert replace(config, search=SearchConfig(first_pass=FirstPassConfig(stride=0))).first_pass == NO_FIRST_PASS
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from asid_core.config import FirstPass
+from asid_core.config import FirstPassConfig
 from asid_core.evaluation.truth import Query, Relation, Truth
 from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks.coarse_ablation import Setting, measure, settings, table
@@ -17,7 +17,7 @@ def test_one_thing_is_varied_at_a_time() -> None:
     varied = settings(256)
     assert len(varied) == len(set(varied)) == 17
     config = Fingerprinter.from_pretrained("linear").config
-    as_shipped = [s for s in varied if s.dim == 256 and s.hop_s == 1.0 and s.first_pass == FirstPass(2, probes=3)]
+    as_shipped = [s for s in varied if s.dim == 256 and s.hop_s == 1.0 and s.first_pass == FirstPassConfig(2, probes=3)]
     assert [len(s.chosen(config).grid) for s in as_shipped] == [81, 1, 9, 27]
     assert {s.first_pass.stride for s in varied} == {0, 1, 2, 4}
     assert {s.dim for s in settings(128)} == {64, 128}

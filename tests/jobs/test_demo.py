@@ -5,7 +5,7 @@ import pytest
 from asid_core.evaluation.localisation import Row
 from asid_core.evaluation.planted import FalseAlarm, Planted
 from asid_core.evaluation.truth import Occurrence, Relation
-from jobs import demo, sweep, tables
+from jobs import cli, demo, tables
 
 RELATION = Relation("a", "b", (Occurrence(12.94, 19.94, 75.0, 82.0), Occurrence(19.94, 26.94, 75.0, 82.0)), 1.0, -2.0)
 
@@ -41,5 +41,5 @@ def test_false_alarms_are_named() -> None:
 
 
 def test_an_export_of_another_kind_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
-    assert sweep.main(["--catalogue", "nowhere", "--export", "x.xlsx"]) == 2
+    assert cli.main(["sweep", "--catalogue", "nowhere", "--export", "x.xlsx"]) == 2
     assert ".csv, .json or .parquet" in capsys.readouterr().err

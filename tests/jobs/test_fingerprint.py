@@ -12,7 +12,7 @@ from asid_core import config as configs
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
 from asid_core.signal.decode import decode
-from jobs import fingerprint, import_weights
+from jobs import cli
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SMALL = [
@@ -35,7 +35,7 @@ def test_arrays_of_several_files(
 ) -> None:
     weights = _saved(tmp_path, "linear", ["model.encoder.dim=8"])
     files = [str(audio("a.wav", 9.0)), str(audio("b.flac", 6.0, seed=3))]
-    assert fingerprint.main([*files, "--output", str(tmp_path / "o" / "f.npz"), "--weights", weights]) == 0
+    assert cli.main(["fingerprint", *files, "--output", str(tmp_path / "o" / "f.npz"), "--weights", weights]) == 0
     found = np.load(tmp_path / "o" / "f.npz")
     assert set(found.files) == {"file", "start_s", "embedding"}
     assert found["embedding"].shape == (len(found["start_s"]), 8) and found["start_s"].dtype == np.float64
@@ -51,7 +51,8 @@ def test_arrays_of_several_files(
 def test_nodes_of_a_gnn(tmp_path: Path, audio: Callable[..., Path]) -> None:
     weights = _saved(tmp_path, "gnn-paper", SMALL)
     out = tmp_path / "f.npz"
-    assert fingerprint.main([str(audio("a.wav", 5.0)), "--output", str(out), "--weights", weights, "--nodes"]) == 0
+    argv = [str(audio("a.wav", 5.0)), "--output", str(out), "--weights", weights, "--nodes"]
+    assert cli.main(["fingerprint", *argv]) == 0
     found = np.load(out)
     assert found["nodes"].shape[:2] == (len(found["embedding"]), 32) and found["nodes"].ndim == 3
 
@@ -61,7 +62,7 @@ def test_linear_has_no_nodes_and_says_so(
 ) -> None:
     weights = _saved(tmp_path, "linear", ["model.encoder.dim=8"])
     out = tmp_path / "f.npz"
-    assert fingerprint.main([str(audio("a.wav")), "--output", str(out), "--weights", weights, "--nodes"]) == 1
+    assert cli.main(["fingerprint", str(audio("a.wav")), "--output", str(out), "--weights", weights, "--nodes"]) == 1
     assert "leave out --nodes" in capsys.readouterr().err and not out.exists()
 
 
@@ -72,11 +73,11 @@ def test_one_bad_file_fails_the_run_but_not_the_others(
     bad, out = tmp_path / "bad.mp3", tmp_path / "f.npz"
     bad.write_text("no music")
     argv = [str(bad), str(audio("a.wav", 5.0)), str(tmp_path / "gone.wav"), "--output", str(out), "--weights", weights]
-    assert fingerprint.main(argv) == 1
+    assert cli.main(["fingerprint", *argv]) == 1
     captured = capsys.readouterr()
     assert "bad.mp3: " in captured.err and "gone.wav: " in captured.err and "2 unreadable" in captured.out
     assert set(np.load(out)["file"]) == {str(tmp_path / "a.wav")}
-    assert fingerprint.main([str(bad), "--output", str(tmp_path / "no.npz"), "--weights", weights]) == 1
+    assert cli.main(["fingerprint", str(bad), "--output", str(tmp_path / "no.npz"), "--weights", weights]) == 1
     assert not (tmp_path / "no.npz").exists()
 
 
@@ -86,7 +87,7 @@ def test_the_tiny_published_checkpoint_is_imported(tmp_path: Path, capsys: pytes
     (tmp_path / "tiny.json").write_text(json.dumps(to_dict(TINY_CONFIG)))
     argv = [str(GOLDEN / "published_format_tiny.pth"), "--output", str(tmp_path / "w")]
     argv += ["--reranker", str(GOLDEN / "published_format_tiny_reranker.pth")]
-    assert import_weights.main([*argv, "--config", str(tmp_path / "tiny.json")]) == 0
+    assert cli.main(["import-weights", *argv, "--config", str(tmp_path / "tiny.json")]) == 0
     model = Fingerprinter.from_pretrained(tmp_path / "w")
     assert model.reranker is not None and model.model_id in capsys.readouterr().out
 
@@ -94,7 +95,7 @@ def test_the_tiny_published_checkpoint_is_imported(tmp_path: Path, capsys: pytes
 def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "x.pth"
     torch.save({"layer.weight": torch.zeros(3)}, other)
-    assert import_weights.main([str(other), "--output", str(tmp_path / "w")]) == 1
+    assert cli.main(["import-weights", str(other), "--output", str(tmp_path / "w")]) == 1
     error = capsys.readouterr().err
     assert "does not fit the config" in error and "Traceback" not in error and not (tmp_path / "w").exists()
-    assert import_weights.main([str(tmp_path / "gone.pth"), "--output", str(tmp_path / "w")]) == 1
+    assert cli.main(["import-weights", str(tmp_path / "gone.pth"), "--output", str(tmp_path / "w")]) == 1

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pytest
 
 from asid_core import schema
-from asid_core.config import FirstPass, ProbesConfig, ScoreConfig, SearchConfig
+from asid_core.config import FirstPassConfig, ProbesConfig, ScoreConfig, SearchConfig
 from asid_core.schema import TRACKS
 from pipelines.reindex import ReindexSummary, reindex
 from pipelines.search.sweep import sweep
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.ray
 CONFIG = replace(
     LINEAR,
     probes=ProbesConfig((0.0,), (1.0,), 0.4),
-    search=SearchConfig(hits_per_window=200, first_pass=FirstPass(stride=0), shard_tracks=2),
+    search=SearchConfig(hits_per_window=200, first_pass=FirstPassConfig(stride=0), shard_tracks=2),
     score=ScoreConfig(threshold=0.0),
 )
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from asid_core.config import FirstPass
+from asid_core.config import FirstPassConfig
 from asid_core.matching.coarse import (
     BACKGROUND_QUANTILE,
     GROUP,
@@ -30,7 +30,7 @@ def search(
     blocks: list[Tensor],
     keep: int,
     order: list[int] | None = None,
-    first_pass: FirstPass = NO_FIRST_PASS,
+    first_pass: FirstPassConfig = NO_FIRST_PASS,
 ) -> Hits:
     exact = ExactSearch(queries, keep, first_pass)
     firsts = np.cumsum([0, *map(len, blocks)])
@@ -124,8 +124,10 @@ def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
     np.testing.assert_allclose(with_silence.z_score, without.z_score, rtol=0.1)
 
 
-@pytest.mark.parametrize("first_pass", [NO_FIRST_PASS, FirstPass(2, dims=16, probes=1), FirstPass(1, probes=3)])
-def test_strength_is_the_same_where_most_rows_do_not_count(first_pass: FirstPass) -> None:
+@pytest.mark.parametrize(
+    "first_pass", [NO_FIRST_PASS, FirstPassConfig(2, dims=16, probes=1), FirstPassConfig(1, probes=3)]
+)
+def test_strength_is_the_same_where_most_rows_do_not_count(first_pass: FirstPassConfig) -> None:
     """As with `--references GLOB`: rows of other tracks are zero vectors."""
     queries, rows = unit(3, 4, 32), unit(40 * GROUP, 32, seed=1)
     padded = torch.cat([torch.zeros(1000 * GROUP, 32), rows])
@@ -152,7 +154,7 @@ def neighbours(count: int, dim: int, seed: int) -> Tensor:
 def test_a_cheap_first_pass_still_finds_an_exact_row(row: int, seed: int) -> None:
     rows = neighbours(2000, 64, seed)
     queries = torch.stack([unit(1, 64, seed=1), rows[row : row + 1], unit(1, 64, seed=2)])
-    hits = search(queries, [rows[:1024], rows[1024:]], 3, first_pass=FirstPass(2, dims=32, probes=1))
+    hits = search(queries, [rows[:1024], rows[1024:]], 3, first_pass=FirstPassConfig(2, dims=32, probes=1))
     assert (hits.row[0], hits.probe[0]) == (row, 1)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
     assert hits.z_score[0] > 2
@@ -168,7 +170,10 @@ def test_a_probe_that_was_not_looked_at_is_found_by_its_neighbour(row: int, prob
     queries[nearby] = rows[row] + 0.5 * unit(3, 1, 64, seed=3)
     queries[probe] = rows[row]
     hits = search(
-        torch.nn.functional.normalize(queries, dim=-1), list(rows.split(1024)), 3, first_pass=FirstPass(2, probes=3)
+        torch.nn.functional.normalize(queries, dim=-1),
+        list(rows.split(1024)),
+        3,
+        first_pass=FirstPassConfig(2, probes=3),
     )
     assert (hits.row[0], hits.probe[0]) == (row, probe)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
@@ -182,7 +187,7 @@ def test_a_first_pass_finds_nearly_all_that_a_full_one_finds(
     rows = neighbours(3000, 64, seed=3)
     queries = torch.nn.functional.normalize(rows[None, 40:2900:71] + 0.7 * unit(2, 41, 64, seed=4), dim=-1)
     full = search(queries, list(rows.split(1024)), 10)
-    chosen = search(queries, list(rows.split(1024)), 10, first_pass=FirstPass(2, probes=1))
+    chosen = search(queries, list(rows.split(1024)), 10, first_pass=FirstPassConfig(2, probes=1))
     wanted = {(w, r): c for w, r, c in zip(full.window, full.row, full.cosine, strict=True)}
     found = {(w, r): c for w, r, c in zip(chosen.window, chosen.row, chosen.cosine, strict=True)}
     both = wanted.keys() & found.keys()
@@ -213,10 +218,10 @@ def test_the_level_is_a_quantile_of_what_is_heard(groups: int, heard: list[int])
     np.testing.assert_allclose(_upper_quantile(best, counts), wanted, atol=1e-6)
 
 
-@pytest.mark.parametrize("first_pass", [NO_FIRST_PASS, FirstPass(2, dims=32, probes=1)])
+@pytest.mark.parametrize("first_pass", [NO_FIRST_PASS, FirstPassConfig(2, dims=32, probes=1)])
 @pytest.mark.parametrize("number", [torch.int8, torch.float32])
 def test_rows_in_eight_bits_are_found_as_their_floats_are(
-    first_pass: FirstPass, number: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    first_pass: FirstPassConfig, number: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("asid_core.matching.coarse.first_pass_type", lambda _: number)
     queries, rows = unit(2, 6, 64, seed=1), unit(900, 64, seed=2)
@@ -245,5 +250,5 @@ def test_the_first_pass_lets_a_match_through_that_lies_mostly_in_the_later_dimen
     assert (
         float(query[0, 0, :leading] @ match[0, :leading]) < 0.4
     )  # what the first pass sees is below the decoy's cosine
-    found = search(query, blocks, keep=1, first_pass=FirstPass(stride=1, dims=leading, probes=1))
+    found = search(query, blocks, keep=1, first_pass=FirstPassConfig(stride=1, dims=leading, probes=1))
     assert found.row.tolist() == [GROUP]

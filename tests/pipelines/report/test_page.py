@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 import soundfile
 
-from asid_core.config import Config, Report
+from asid_core.config import Config, ReportConfig
 from asid_core.schema import TRACKS
 from jobs import cli
 from pipelines.report.findings import Track, findings, newest_sweep, shorten
@@ -82,7 +82,7 @@ def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path
 
 def test_only_the_best_are_shown_and_heard(tmp_path: Path) -> None:
     catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
-    made = report(catalogue, output, Config(report=Report(detections=3, snippets=1, snippet_s=2.0)))
+    made = report(catalogue, output, Config(report=ReportConfig(detections=3, snippets=1, snippet_s=2.0)))
     assert (made.samples, made.duplicates, made.places, made.found, made.snippets) == (3, 1, 4, 8, 4)
     page = calls(files_of(output), "data/sample-0000.js")[0]
     assert page["heard"] == [3, 0, 0]
