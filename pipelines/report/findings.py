@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from pipelines.store.catalogue import Catalogue, CatalogueError
 
 KINDS = ("sample", "duplicate")
 VERDICT_COLUMNS = ("verdict", "note", "said_by", "said_at")
+NO_VERDICT = "none"
 TEXTS = ("title", "artist", "album", "isrc")
 TEXT_LIMIT = 200  # characters of a title: some are whole lyrics, and a page of 2000 rows must stay small
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
@@ -69,16 +71,37 @@ class Findings:
         return int(pc.sum(pc.equal(self.relations.column("kind"), kind)).as_py() or 0)
 
 
-def findings(catalogue: Catalogue, limit: int, min_score: float | None = None) -> Findings:
+def findings(
+    catalogue: Catalogue, limit: int, min_score: float | None = None, only: Sequence[str] | None = None
+) -> Findings:
     """The relations of the best `limit` samples and the best `limit` duplicates of the newest sweep.
 
-    `min_score`: from this score on (default: the sweep's own threshold). Raises CatalogueError where no sweep has
-    ended.
+    `min_score`: from this score on (default: the sweep's own threshold). `only`: relations with one of these verdicts;
+    NO_VERDICT is one of them. Raises CatalogueError where no sweep has ended.
     """
     head = newest_sweep(catalogue)
     least = detections.threshold(head) if min_score is None else min_score
     kept, found = _best(detections.batches(catalogue, head["sweep_id"], least), limit)
-    return findings_of(catalogue, pa.concat_tables(kept.values()), head["sweep_id"], head["model_id"], found)
+    every = findings_of(catalogue, pa.concat_tables(kept.values()), head["sweep_id"], head["model_id"], found)
+    return every if only is None else with_verdicts(every, only)
+
+
+def with_verdicts(found: Findings, words: Sequence[str]) -> Findings:
+    """The relations that have one of these verdicts, with their places, numbered anew."""
+    given = pc.fill_null(found.relations.column("verdict"), NO_VERDICT)
+    kept = pc.is_in(given, pa.array(words, pa.string()))
+    numbers = pc.indices_nonzero(kept)
+    relations = found.relations.filter(kept)
+    rows = found.rows.filter(pc.is_in(found.rows.column("relation"), pc.cast(numbers, pa.int32())))
+    first = [0, *accumulate(relations.column("places").to_pylist())][: relations.num_rows]
+    relations = _replaced(relations, "first_place", first)
+    again = [number for number, places in enumerate(relations.column("places").to_pylist()) for _ in range(places)]
+    return replace(found, relations=relations, rows=_replaced(rows, "relation", again))
+
+
+def _replaced(table: pa.Table, name: str, values: list[int]) -> pa.Table:
+    column = table.schema.field(name)
+    return table.set_column(table.schema.get_field_index(name), column, pa.array(values, column.type))
 
 
 def findings_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -78,14 +78,16 @@ def report(
     config: Config,
     min_score: float | None = None,
     progress: ProgressCallback | None = None,
+    only: Sequence[str] | None = None,
 ) -> ReportSummary:
     """Write `output`/index.html and what it needs, replacing an earlier report there; reads the newest sweep.
 
-    `min_score`: shown from this score on (default: the threshold that the sweep itself went by). Holds the rows shown
+    `min_score`: shown from this score on (default: the threshold that the sweep itself went by); `only`: relations
+    with one of these verdicts (findings.NO_VERDICT is one), on the page and in the exports. Holds the rows shown
     (`report.detections` of each kind), never their audio. Raises CatalogueError where no sweep has ended.
     """
     started = time.monotonic()
-    found = findings(catalogue, config.report.detections, min_score)
+    found = findings(catalogue, config.report.detections, min_score, only)
     run = f"{FOLDER}/{new_run_id(STAGE)}"
     place = output.join(run)
     heard = _write_snippets(catalogue, found, config, place, progress)
@@ -101,6 +103,7 @@ def report(
         "found": dict(found.found),
         "shown": {kind: found.count(kind) for kind in KINDS},
         "places": found.rows.num_rows,
+        "most": config.report.detections,
         "sounds": {"snippets": len(heard), "seconds": config.report.snippet_s, "most": config.report.snippets},
         "pages": [{key: page[key] for key in ("file", "kind", "rows")} for page in pages],
         "fresh": sum(page["new"] for page in pages),  # relations that the report before this one did not have
@@ -221,15 +224,18 @@ def _track(found: Findings, track_id: str) -> list[Any]:
 
 
 def network(found: Findings) -> dict[str, Any]:
-    """The best relations: tracks as in pages, edges as [query, reference, kind, score, places, is known, id]."""
+    """The best relations: tracks as in pages, edges as [query, reference, kind, score, places, is known, id, source].
+
+    `source`: the number of the common source that is no track; null for most.
+    """
     numbers: dict[str, int] = {}
     edges: list[list[Any]] = []
     for row in found.relations.sort_by([("score", "descending")]).slice(0, NETWORK_EDGES).to_pylist():
         ends = [numbers.setdefault(row[f"{side}_id"], len(numbers)) for side in ("query", "reference")]
         known = int(row["decided_by"] != "unknown")
-        edges.append(
-            [*ends, KINDS.index(row["kind"]), round(row["score"], 3), row["places"], known, row["relation_id"]]
-        )
+        common = row["common_source"] if row["source_id"] is None else None
+        numbers_of_edge = [KINDS.index(row["kind"]), round(row["score"], 3), row["places"], known]
+        edges.append([*ends, *numbers_of_edge, row["relation_id"], common])
     tracks = [_track(found, track_id) for track_id in numbers]
     return {"pairs": found.relations.num_rows, "tracks": tracks, "edges": edges}
 

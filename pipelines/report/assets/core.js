@@ -82,7 +82,7 @@ var asid = (() => {
     clock,
     span: (from, to) => clock(from) + "–" + clock(to),
     score: (value) => (value === null ? "–" : value.toFixed(2)),
-    tempo: (value) => "× " + value.toFixed(2),
+    tempo: (value) => "×\u00a0" + value.toFixed(2),
     pitch: (value) => (value === null ? "–" : (value >= 0.05 ? "+" : value <= -0.05 ? "−" : "") + Math.abs(value).toFixed(1)),
     percent: (value) => Math.round(100 * value) + " %",
     count: (value) => value.toLocaleString("en"),
@@ -103,8 +103,16 @@ var asid = (() => {
     pitch: (row) => Math.abs(row.pitch || 0) > 0.3,
   };
 
+  const ADDRESS = /^#r([0-9a-f]{16})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, and of one of its places
+
+  // The relation that the address names, at once: what is shown follows a moment later.
+  function addressed() {
+    const found = ADDRESS.exec(location.hash);
+    return found && { id: found[1], seconds: found[2] && Number(found[2]), row: state.byId.get(found[1]) || null };
+  }
+
   return {
-    KINDS, state, load, page, places, el, titleOf, format, direction, isChanged, base, track,
+    KINDS, state, load, page, places, el, titleOf, format, direction, isChanged, base, track, addressed,
     start: (head) => { state.head = head; },
     network: (data) => { state.network = data; },
     picture: (number, side, picture) => { state.pictures.set(number + side, picture); },

@@ -4,7 +4,6 @@
 (() => {
   const { byId, el, format, state } = asid;
   const VIEWS = ["list", "relation", "network", "exports"];
-  const ADDRESS = /^r([0-9a-f]{16})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, and of one of its places
   const EXPORTS = {
     "relations.csv": "Who samples whom, a row a pair: for a spreadsheet",
     "relations.jsonl": "The same, an object a line",
@@ -19,15 +18,15 @@
 
   function route() {
     const hash = location.hash.slice(1) || "samples";
-    const address = ADDRESS.exec(hash);
+    const address = asid.addressed();
     const view = address ? "relation" : { network: "network", exports: "exports" }[hash] || "list";
     const kind = hash === "duplicates" ? "duplicate" : "sample";
     asid.player.stop();
     for (const name of VIEWS) byId("view-" + name).hidden = name !== view;
-    if (view === "relation") asid.relation.show(address[1], address[2] && Number(address[2]));
+    if (view === "relation") asid.relation.show(address);
     else if (view === "network") asid.networkView.show();
     else if (view === "list") asid.table.show(kind);
-    const current = address ? (state.byId.get(address[1]) || { kind }).kind + "s" : { list: kind + "s" }[view] || hash;
+    const current = address ? (address.row || { kind }).kind + "s" : { list: kind + "s" }[view] || hash;
     for (const link of document.querySelectorAll("nav a[data-view]")) {
       if (link.dataset.view === current) link.setAttribute("aria-current", "page");
       else link.removeAttribute("aria-current");
@@ -57,7 +56,7 @@
   async function begin() {
     await asid.load("data/head.js");
     describe();
-    const isRelation = ADDRESS.test(location.hash.slice(1));
+    const isRelation = Boolean(asid.addressed());
     if (!isRelation) route();
     await asid.table.begin();
     if (isRelation) route(); // its row has come by now

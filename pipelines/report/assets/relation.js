@@ -52,9 +52,9 @@ asid.relation = (() => {
     return row.found.reduce((best, place) => (Math.abs(place.qs - seconds) < Math.abs(best.qs - seconds) ? place : best));
   }
 
-  async function show(id, seconds) {
+  async function show({ row, seconds }) {
     player.stop();
-    const view = byId("view-relation"), row = state.byId.get(id);
+    const view = byId("view-relation");
     shown = null;
     if (!row) {
       view.replaceChildren(el("h2", { id: "relation-heading", tabindex: "-1" }, "No such finding"),
@@ -81,5 +81,5 @@ asid.relation = (() => {
     return el("p", { class: "note" }, "Address of this place, in this report and in later ones: ", el("a", { href: address(row, place) }, address(row, place)));
   }
 
-  return { show, current: () => shown };
+  return { show };
 })();

@@ -147,7 +147,7 @@ asid.table = (() => {
     if (isNew) Object.assign(view, { kind, sort: "score", down: true, page: 0 });
     byId("list-heading").textContent = kind === "sample" ? "Samples" : "Near-duplicates";
     byId("list-note").textContent = (kind === "sample" ? "" : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
-      + (state.head.found.sample + state.head.found.duplicate > state.head.places ? `The page has the pairs of the best ${format.count(state.head.places)} places of ${format.count(state.head.found.sample + state.head.found.duplicate)}, before mirrored ones were joined.` : "");
+      + (state.head.found[kind] > state.head.most ? `The page has the best ${format.count(state.head.most)} of ${format.count(state.head.found[kind])} places.` : "");
     byId("list-note").hidden = !byId("list-note").textContent;
     drawHead();
     update();

@@ -77,16 +77,15 @@ asid.verdict = (() => {
   // j, k: next and previous; y, n, u: verdicts; space: play
   function onKey(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
-    const open = asid.relation.current(), row = open ? open.row : asid.table.focused();
+    const open = asid.addressed(), row = open ? open.row : asid.table.focused();
     const step = { j: 1, k: -1 }[event.key];
     if (step) {
-      const next = open ? asid.table.next(row.id, step) : null;
+      const next = open ? asid.table.next(open.id, step) : null;
       if (next) location.hash = "r" + next.id;
       else if (!open) asid.table.move(step);
     } else if (WORDS[event.key] && row) {
       give(row, WORDS[event.key]);
-      const panel = document.querySelector("#view-relation .verdict-panel");
-      if (open && panel) panel.redraw();
+      if (open) document.querySelector("#view-relation .verdict-panel")?.redraw();
     } else if (event.key === " " && open && !event.target.closest("button, a")) {
       if (asid.player.isPlaying()) asid.player.stop();
       else [...document.querySelectorAll("#view-relation .controls button")].pop()?.click();

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,10 +18,8 @@ from pipelines.store import verdicts
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
 from tests.pipelines.fake_sweep import add_sweep, detection
-from tests.pipelines.report import browser
 from tests.pipelines.report.browser import Browser
 
-pytestmark = pytest.mark.skipif(browser.CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
 ROWS = "[...document.querySelectorAll('#table-body tr')]"
 # every control that can be reached has a name, and every image a text
 NAMELESS = """[...document.querySelectorAll('a, button, input, select, [role=img]')].filter((e) => e.checkVisibility())
@@ -68,32 +65,6 @@ Audio.prototype.play = function () { heard.push(this); return play.call(this); }
 class QuietHandler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    place = tmp_path_factory.mktemp("report")
-    report(fake_sweep.make(str(place / "cat")), Location(str(place / "out")), Config())
-    return (place / "out" / "index.html").as_uri()
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with browser.chromium(tmp_path_factory.mktemp("profile")) as opened:
-        yield opened
-
-
-@pytest.fixture()
-def opened(chromium: Browser, page: str) -> Iterator[Browser]:
-    """The page, just opened; at the end nothing may have complained or left the folder."""
-    chromium.problems.clear()
-    chromium.requests.clear()
-    chromium.look()
-    chromium.open(page)
-    yield chromium
-    assert chromium.problems == []
-    assert [url for url in chromium.requests if not url.startswith(("file:", "data:", "about:"))] == []
-    assert chromium.run("window.hacked") is None
 
 
 def put(browser: Browser, name: str, value: str) -> None:
@@ -291,26 +262,6 @@ def test_the_next_report_starts_with_what_is_new_and_knows_the_verdicts(chromium
     go(chromium, "r0", "document.querySelector('.verdict-panel')")
     assert "By Ann, 2026-01-02" in chromium.run("document.querySelector('.verdict-panel').textContent")
     assert chromium.problems == []
-
-
-def test_the_network(opened: Browser) -> None:
-    go(opened, "network", "asid.networkView.graph()")
-    assert opened.run("asid.networkView.graph().edges().length") == 6  # a relation each
-    before = opened.run("asid.networkView.graph().zoom()")
-    opened.run("document.getElementById('zoom-in').click()")
-    assert opened.run("asid.networkView.graph().zoom()") == pytest.approx(1.4 * before)
-    opened.run(
-        "[...document.querySelectorAll('#network-side li button')].find((b) => b.textContent === 'old.wav').click()"
-    )
-    assert "Sampled by" in opened.run("document.getElementById('network-side').textContent")
-    put(opened, "network-group", "artist")
-    assert opened.run("asid.networkView.graph().nodes().map((n) => n.data('label'))")[:2] == [
-        "MC Young\n1994",
-        "The Olds\n1971",
-    ]
-    put(opened, "network-layout", "year")
-    years = opened.run("asid.networkView.graph().nodes().slice(0, 2).map((n) => n.position('x'))")
-    assert years[0] > years[1]  # the younger to the right
 
 
 @pytest.mark.parametrize("width", [360, 768, 1280])

@@ -73,6 +73,27 @@ def test_the_latest_verdict_counts_and_can_be_withdrawn(catalogue: Catalogue, tm
     assert verdicts.read(catalogue) == {}
 
 
+@pytest.mark.parametrize(
+    ("words", "numbers"), [(["confirmed"], [0]), (["none"], [2, 3, 4, 5, 6]), (["confirmed", "not a sample"], [0, 4])]
+)
+def test_reports_and_exports_can_have_only_some_verdicts(
+    catalogue: Catalogue, tmp_path: Path, words: list[str], numbers: list[int]
+) -> None:
+    every = findings(catalogue, 100)
+    said = ["confirmed", "unsure"] if "none" in words else ["confirmed", "unsure", "unsure", "unsure", "not a sample"]
+    assert review(catalogue, str(file_of(tmp_path / "v.json", catalogue, *said))) == 0
+    arguments = [value for word in words for value in ("--verdict", word)]
+    where = ["--catalogue", catalogue.location.uri, "--output", str(tmp_path / "out"), "--set", "report.snippets=1"]
+    assert cli.main(["report", *where, *arguments, "-q"]) == 0
+    shown = pq.read_table(tmp_path / "out/exports/relations.parquet")
+    assert shown.column("relation_id").to_pylist() == every.relations.take(numbers).column("relation_id").to_pylist()
+    places = pq.read_table(tmp_path / "out/exports/detections.parquet").to_pylist()
+    for number, row in enumerate(findings(catalogue, 100, only=words).relations.to_pylist()):
+        some = places[row["first_place"] : row["first_place"] + row["places"]]
+        assert {(p["relation"], p["query_id"]) for p in some} == {(number, row["query_id"])}
+    assert len(places) == sum(shown.column("places").to_pylist())
+
+
 def test_a_verdict_stays_with_the_audio(catalogue: Catalogue, tmp_path: Path) -> None:
     file = file_of(tmp_path / "v.json", catalogue, "confirmed")
     assert review(catalogue, str(file)) == 0
