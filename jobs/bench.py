@@ -14,6 +14,7 @@ from asid_core.plain_values import ConfigError
 from jobs.command import Failure, Outcome, Session, Verb
 
 if TYPE_CHECKING:
+    from asid_core.evaluation.fitting import Fit
     from asid_core.evaluation.report import Report
     from pipelines.store.location import Location
 
@@ -45,6 +46,11 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
     parser.add_argument("--bench", metavar="DIR", help="run, fit: a folder that `asid bench make` made")
     parser.add_argument(
+        "--verdicts",
+        metavar="CATALOGUE",
+        help="fit: to what `asid review` keeps in this catalogue, not to a bench",
+    )
+    parser.add_argument(
         "--against", metavar="F.json", help="run: another run's --output on the same benchmark: the paired test of both"
     )
     parser.add_argument(
@@ -54,7 +60,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     args = session.args
-    for name in NEEDS[args.what]:
+    for name in () if args.what == "fit" and args.verdicts else NEEDS[args.what]:
         if not getattr(args, name):
             raise ConfigError(f"{args.what} needs --{name} (asid bench --help)")
     try:
@@ -114,8 +120,20 @@ def compared(report: Report, other: Location, name: str) -> str:
 
 
 def _fit(session: Session) -> Outcome:
-    from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR, fit_score
-    from pipelines.evaluate import sweep_bench, tries_of_bench
+    from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR
+
+    fit = _fit_to_verdicts(session) if session.args.verdicts else _fit_to_bench(session)
+    values = {name: float(f"{value:.3g}") for name, value in asdict(fit.score).items()}
+    print(yaml.safe_dump({"score": values}, sort_keys=False))
+    counts = f"fitted to {fit.pairs:,} pairs, {fit.right:,} of them right; log loss {fit.log_loss:.4f}"
+    if fit.lowered:
+        counts += f"; {fit.lowered:.2f} below the likeliest intercept, for {MAX_ALARMS_PER_HOUR:g} false alarms an hour"
+    return Outcome(session.summary(counts))
+
+
+def _fit_to_bench(session: Session) -> Fit:
+    from asid_core.evaluation.fitting import fit_score
+    from pipelines.evaluate import REFERENCES, sweep_bench, tries_of
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
 
@@ -124,14 +142,15 @@ def _fit(session: Session) -> Outcome:
     start_ray(args.ray_address)
     with catalogue.writing("bench fit"):
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
-    tries = tries_of_bench(catalogue, config, session.weights())
-    fit = fit_score(swept.detections, truth, config.score.threshold, tries)
-    values = {name: float(f"{value:.3g}") for name, value in asdict(fit.score).items()}
-    print(yaml.safe_dump({"score": values}, sort_keys=False))
-    counts = f"fitted to {fit.pairs:,} pairs, {fit.right:,} of them right; log loss {fit.log_loss:.4f}"
-    if fit.lowered:
-        counts += f"; {fit.lowered:.2f} below the likeliest intercept, for {MAX_ALARMS_PER_HOUR:g} false alarms an hour"
-    return Outcome(session.summary(counts))
+    tries = tries_of(catalogue, config, session.weights(), REFERENCES)
+    return fit_score(swept.detections, truth, config.score.threshold, tries)
+
+
+def _fit_to_verdicts(session: Session) -> Fit:
+    from pipelines.evaluate import fit_verdicts
+    from pipelines.store.catalogue import Catalogue
+
+    return fit_verdicts(Catalogue(session.args.verdicts), session.config, session.weights())
 
 
 def _catalogue_uri(session: Session) -> str:
@@ -147,7 +166,8 @@ VERB = Verb(
     "asid bench make --corpus ~/Music --output ~/bench\n"
     "asid bench make --corpus ~/Music --kinds wild --queries 240 --output ~/wild\n"
     "asid bench run --bench ~/bench --output ~/default.json\n"
-    "asid bench run --bench ~/bench --weights linear --against ~/default.json",
+    "asid bench run --bench ~/bench --weights linear --against ~/default.json\n"
+    "asid bench fit --verdicts ~/music.asid",
     options,
     work,
 )

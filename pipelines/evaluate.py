@@ -11,20 +11,24 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from asid_core.config import Config
 from asid_core.evaluation.evaluate import evaluate
+from asid_core.evaluation.fitting import EVIDENCE, Fit, fit_reviewed
 from asid_core.evaluation.metrics import Protocol
 from asid_core.evaluation.occurrences import Rates, rates
 from asid_core.evaluation.report import Report, plain
 from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Clip, read_annotations, read_authors_clips
 from asid_core.evaluation.truth import Truth, read_truth, track_name
+from pipelines.report.findings import findings, with_verdicts
 from pipelines.run import run
 from pipelines.runtime import ProgressCallback
 from pipelines.search.clips import identify_clips
 from pipelines.search.sweep import SweepSummary, find_references, sweep
+from pipelines.store import verdicts
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.fingerprints import load_model
 
@@ -78,10 +82,25 @@ def sweep_bench(
     return truth, done.swept
 
 
-def tries_of_bench(catalogue: Catalogue, config: Config, weights: str) -> int:
-    """Rows searched x probes for each query window of a swept benchmark."""
-    _, references = find_references(catalogue, load_model(weights, config), REFERENCES)
-    return references.num_rows * len(config.probes.grid)
+def fit_verdicts(catalogue: Catalogue, config: Config, weights: str) -> Fit:
+    """The final score fitted to the verdicts that the catalogue has on pairs of its newest sweep.
+
+    Confirmed pairs are right and those that are "not a sample" wrong; "unsure" does not count. Holds the best
+    `report.detections` rows of each kind. Raises CatalogueError without a sweep, ValueError with too few verdicts.
+    """
+    every = findings(catalogue, config.report.detections, min_score=0.0)
+    judged = with_verdicts(every, (verdicts.CONFIRMED, verdicts.NOT_A_SAMPLE))
+    best = judged.rows.take(judged.relations.column("first_place"))
+    columns = [pc.fill_null(best.column(name), 0.0).to_numpy() for name in EVIDENCE]
+    right = pc.equal(judged.relations.column("verdict"), verdicts.CONFIRMED).to_numpy()
+    tries = tries_of(catalogue, config, weights)
+    return fit_reviewed(np.stack(columns, axis=1).astype(np.float64), right, config.score.threshold, tries)
+
+
+def tries_of(catalogue: Catalogue, config: Config, weights: str, references: str | None = None) -> int:
+    """Rows searched x probes for each query window; `references`: a glob of the tracks searched."""
+    _, searched = find_references(catalogue, load_model(weights, config), references)
+    return searched.num_rows * len(config.probes.grid)
 
 
 def evaluate_bench(

@@ -23,6 +23,7 @@ STEPS, ENOUGH = 100, 1e-9
 # larger catalogue wrong pairs get stronger, not more numerous, and a smaller power is enough
 PER_TRY = 0.5
 MAX_ALARMS_PER_HOUR = 0.5  # of query audio, at the threshold
+LEAST_REVIEWED = 10  # confirmed pairs, and as many that are no sample: of fewer, a fit is chance
 TAIL_PAIRS = 30  # wrong pairs, best first, that tell how their log-odds go on
 
 
@@ -55,12 +56,39 @@ def fit_score(detections: pa.Table, truth: Truth, threshold: float, tries: int) 
             "give a larger benchmark"
         )
     coefficients = logistic(evidence, right)
-    log_odds = evidence @ coefficients[:-1] + coefficients[-1]
-    lowered = max(0.0, alarm_level(log_odds[~right], _hours(truth)) - math.log(threshold / (1 - threshold)))
+    wrong = (evidence @ coefficients[:-1] + coefficients[-1])[~right]
+    lowered = max(0.0, alarm_level(wrong, _hours(truth)) - math.log(threshold / (1 - threshold)))
+    return _fit(evidence, right, coefficients, lowered, threshold, tries)
+
+
+def fit_reviewed(evidence: Floats, right: npt.NDArray[np.bool_], threshold: float, tries: int) -> Fit:
+    """Fit to pairs that people judged: EVIDENCE [pairs, 4], missing values as 0, and whether it is a sample [pairs].
+
+    The intercept is the likeliest for pairs like these: it is not lowered, since reviewers see what scores high and its
+    share of right pairs is that of the catalogue. Raises ValueError below LEAST_REVIEWED right or wrong pairs.
+    """
+    counts = int(right.sum()), int((~right).sum())
+    if min(counts) < LEAST_REVIEWED:
+        raise ValueError(
+            f"{counts[0]} confirmed pairs and {counts[1]} that are not a sample: a fit needs {LEAST_REVIEWED} of each; "
+            "review more of them in a report, with a low --min-score, and add them with `asid review`"
+        )
+    return _fit(evidence, right, logistic(evidence, right), 0.0, threshold, tries)
+
+
+def _fit(
+    evidence: Floats,
+    right: npt.NDArray[np.bool_],
+    coefficients: Floats,
+    lowered: float,
+    threshold: float,
+    tries: int,
+) -> Fit:
     coarse, verify, margin, rerank, intercept = (float(c) for c in coefficients)
     prior = intercept - lowered + PER_TRY * math.log(tries)
     score = ScoreConfig(prior, coarse, verify, margin, rerank, tries=PER_TRY, threshold=threshold)
-    loss = float(np.mean(np.logaddexp(0, np.where(right, -1, 1) * (log_odds - lowered))))
+    log_odds = evidence @ coefficients[:-1] + coefficients[-1] - lowered
+    loss = float(np.mean(np.logaddexp(0, np.where(right, -1, 1) * log_odds)))
     return Fit(score, len(right), int(right.sum()), loss, lowered)
 
 

@@ -62,6 +62,7 @@
     if (isRelation) route(); // its row has come by now
     addEventListener("hashchange", () => { if (location.hash !== "#main") moved(); });
     document.documentElement.dataset.ready = "yes";
+    performance.mark("ready");
   }
 
   addEventListener("keydown", (event) => {

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core import schema
-from asid_core.evaluation.fitting import MAX_ALARMS_PER_HOUR, PER_TRY, alarm_level, best_rows, fit_score, logistic
+from asid_core.evaluation.fitting import (
+    MAX_ALARMS_PER_HOUR,
+    PER_TRY,
+    alarm_level,
+    best_rows,
+    fit_reviewed,
+    fit_score,
+    logistic,
+)
 from asid_core.evaluation.truth import Query, Relation, Truth
 
 TRUTH = Truth(
@@ -103,3 +111,16 @@ def test_the_intercept_is_lowered_for_false_alarms_and_queries_of_unknown_length
     unknown = Truth(tuple(Query(f"q{i}") for i in range(40)), TRUTH.references, TRUTH.relations)
     with pytest.raises(ValueError, match="how long"):
         fit_score(overlapping(), unknown, 0.5, 10)
+
+
+def test_reviewed_pairs_give_a_score_that_ranks_them_and_too_few_are_refused() -> None:
+    rng = np.random.default_rng(1)
+    right = np.arange(60) < 30
+    evidence = np.zeros((60, 4))
+    evidence[:, 0] = rng.normal(4, 1, 60) + 2 * right
+    fit = fit_reviewed(evidence, right, 0.5, tries=10_000)
+    assert fit.score.coarse > 0.5 and fit.score.rerank == 0.0 and fit.lowered == 0.0 and fit.log_loss < 0.6
+    chance = fit.score.intercept - PER_TRY * np.log(10_000) + fit.score.coarse * evidence[:, 0]
+    assert np.mean(1 / (1 + np.exp(-chance))) == pytest.approx(0.5, abs=0.01)  # as many as were right
+    with pytest.raises(ValueError, match="9 confirmed pairs and 30 that are not"):
+        fit_reviewed(evidence[21:], right[21:], 0.5, tries=1)

@@ -15,6 +15,7 @@ from asid_core.config import Config
 from pipelines.report.findings import findings
 from pipelines.report.page import report
 from pipelines.store import verdicts
+from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
 from tests.pipelines.fake_sweep import add_sweep, detection
@@ -310,6 +311,21 @@ def test_many_findings_come_in_pages(chromium: Browser, tmp_path: Path) -> None:
         chromium.run(f"{ROWS}[0].querySelector('.name').textContent") == "q50" and chromium.run(f"{ROWS}.length") == 50
     )
     assert chromium.problems == []
+
+
+@pytest.mark.parametrize("pairs", [2_000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_a_large_report_opens_within_two_seconds(chromium: Browser, tmp_path: Path, pairs: int) -> None:
+    catalogue = Catalogue(str(tmp_path / "cat"), create=True, geometry=fake_sweep.GEOMETRY)
+    spans = [{"query_start_s": 10.0 * k, "query_end_s": 10.0 * k + 4} for k in range(5)]
+    rows = [
+        detection(f"{i % 997} in a folder", f"other {i}", 1 - i / 1e5, **span) for i in range(pairs) for span in spans
+    ]
+    add_sweep(catalogue, rows)
+    report(catalogue, Location(str(tmp_path / "out")), Config())
+    chromium.open((tmp_path / "out" / "index.html").as_uri())
+    seconds = chromium.run("performance.getEntriesByName('ready')[0].startTime") / 1000
+    print(f"{pairs:,} pairs, {len(rows):,} places: complete after {seconds:.2f} s")
+    assert chromium.run("asid.state.rows.sample.length") == pairs and seconds < 2
 
 
 def test_served_from_a_bucket_or_server_it_is_the_same(chromium: Browser, page: str) -> None:

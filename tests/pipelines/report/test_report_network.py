@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from asid_core.config import Config, Report
+from asid_core.config import Config, ReportConfig
 from pipelines.report.page import report
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
@@ -50,7 +50,7 @@ def test_the_network(opened: Browser) -> None:
 def open_network(chromium: Browser, tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
     catalogue = fake_sweep.make(str(tmp_path / "cat"))
     add_sweep(catalogue, [detection(*pair, 0.9 - i / 1000, **SAME) for i, pair in enumerate(pairs)], sweep_id="3")
-    report(catalogue, Location(str(tmp_path / "out")), Config(report=Report(snippets=1)))
+    report(catalogue, Location(str(tmp_path / "out")), Config(report=ReportConfig(snippets=1)))
     chromium.problems.clear()
     chromium.open((tmp_path / "out" / "index.html").as_uri())
     go(chromium, "network", "asid.networkView.graph()")
@@ -78,7 +78,7 @@ def test_names_cover_no_circle_no_arrow_head_and_no_other_name(
     for i, name in enumerate(names):
         assert not any(meet(name, other) for other in names[:i])
         assert not any(meet(name, box["circle"]) for box in boxes if box["name"] is not name)
-        assert not any(meet(name, [x, x, y, y], -1.0) for x, y in ((p["x"], p["y"]) for p in chromium.run(HEADS)))
+        assert not any(meet(name, [x, x, y, y]) for x, y in ((p["x"], p["y"]) for p in chromium.run(HEADS)))
     chromium.look()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from asid_core.config import Config
 from asid_core.schema import TRACKS
@@ -139,3 +140,21 @@ def test_another_file_is_refused(text: str) -> None:
 
 def test_neither_file_nor_list_is_wrong_usage(catalogue: Catalogue) -> None:
     assert review(catalogue) == 2
+
+
+def test_the_score_is_fitted_to_verdicts(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.evaluate.tries_of", lambda *_: 1000)
+    rows = [detection(f"q{i}", f"r{i}", 0.9 - i / 100, coarse_score=5.0 if i < 12 else 3.0) for i in range(25)]
+    add_sweep(catalogue, rows, sweep_id="3")
+    fit = ["bench", "fit", "--verdicts", catalogue.location.uri]
+    assert cli.main(fit) == 1
+    assert "0 confirmed pairs" in capsys.readouterr().err
+    said = ["confirmed"] * 12 + ["not a sample"] * 12 + ["unsure"]
+    assert review(catalogue, str(file_of(tmp_path / "v.json", catalogue, *said))) == 0
+    capsys.readouterr()
+    assert cli.main(fit) == 0
+    text = capsys.readouterr().out
+    assert "fitted to 24 pairs, 12 of them right" in text
+    assert yaml.safe_load(text[: text.index("fitted")])["score"]["coarse"] > 1
