@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy import optimize, special
 
 from asid_core.config import ScoreConfig
 from asid_core.evaluation.evaluate import read_pairs
@@ -18,7 +19,7 @@ from asid_core.evaluation.truth import Truth, track_name
 EVIDENCE = ("coarse_score", "verify_score", "verify_margin", "rerank_score")
 # Of the standardised coefficients: a benchmark whose right and wrong pairs do not overlap would have infinite ones
 RIDGE = 1.0
-STEPS, ENOUGH = 100, 1e-9
+ENOUGH = 1e-12  # relative error of the standardised coefficients
 # If every chance match were verified, prior odds would fall as 1 / tries. Only each query's best are verified, so in a
 # larger catalogue wrong pairs get stronger, not more numerous, and a smaller power is enough
 PER_TRY = 0.5
@@ -127,26 +128,24 @@ def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[n
 
 
 def logistic(evidence: Floats, right: npt.NDArray[np.bool_], ridge: float = RIDGE) -> Floats:
-    """Coefficients [k + 1], the intercept last, of evidence [n, k], by Newton's method on the penalised likelihood."""
+    """Coefficients [k + 1], the intercept last, of evidence [n, k], by maximum penalised likelihood.
+
+    `ridge` weighs the squares of the standardised coefficients, without the intercept. The likelihood is concave, so
+    the only zero of its gradient is the maximum. Evidence that is the same in all rows gets the coefficient 0.
+    """
     mean, spread = evidence.mean(0), evidence.std(0)
     used = spread > 0
     inputs = np.column_stack([(evidence[:, used] - mean[used]) / spread[used], np.ones(len(evidence))])
-    penalty = np.diag([ridge] * (inputs.shape[1] - 1) + [0.0])
-    weights = np.zeros(inputs.shape[1])
+    penalty = np.array([ridge] * (inputs.shape[1] - 1) + [0.0])
 
-    def objective(at: Floats) -> float:
-        return float(np.logaddexp(0, np.where(right, -1, 1) * (inputs @ at)).sum() + at @ penalty @ at / 2)
+    def gradient(weights: Floats) -> Floats:
+        return np.asarray(inputs.T @ (special.expit(inputs @ weights) - right) + penalty * weights)
 
-    for _ in range(STEPS):
-        chance = 1 / (1 + np.exp(-np.clip(inputs @ weights, -500, 500)))
-        gradient = inputs.T @ (chance - right) + penalty @ weights
-        hessian = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + penalty
-        step = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
-        while objective(weights - step) > objective(weights) and np.abs(step).max() > ENOUGH:
-            step = step / 2  # a full step may overshoot where the classes hardly overlap
-        weights = weights - step
-        if np.abs(step).max() <= ENOUGH:
-            break
+    def hessian(weights: Floats) -> Floats:
+        chance = special.expit(inputs @ weights)
+        return np.asarray((inputs * (chance * (1 - chance))[:, None]).T @ inputs + np.diag(penalty))
+
+    weights = optimize.root(gradient, np.zeros(inputs.shape[1]), jac=hessian, method="lm", tol=ENOUGH).x
     result = np.zeros(evidence.shape[1] + 1)
     result[:-1][used] = weights[:-1] / spread[used]
     result[-1] = weights[-1] - (result[:-1] * mean).sum()

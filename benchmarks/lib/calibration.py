@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from scipy.stats import binomtest
 
 from asid_core.evaluation.evaluate import read_pairs
 from asid_core.evaluation.metrics import Floats
+from asid_core.evaluation.statistics import LEVEL
 from asid_core.evaluation.truth import Truth
 
 EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)  # few pairs lie in the middle
@@ -45,8 +47,9 @@ def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
     result = []
     for i in np.unique(which):
         inside = which == i
-        n, share = int(inside.sum()), float(right[inside].mean())
-        result.append(Bin(EDGES[i], EDGES[i + 1], n, float(scores[inside].mean()), share, wilson(share, n)))
+        n, count = int(inside.sum()), int(right[inside].sum())
+        low, high = binomtest(count, n).proportion_ci(LEVEL, method="wilson")
+        result.append(Bin(EDGES[i], EDGES[i + 1], n, float(scores[inside].mean()), count / n, (low, high)))
     return result
 
 
@@ -60,13 +63,6 @@ def log_loss(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
     """Mean negative log likelihood a pair, in nats."""
     sure = np.clip(scores, SURE, 1 - SURE)
     return float(-np.log(np.where(right, sure, 1 - sure)).mean())
-
-
-def wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's score interval of a share of n."""
-    middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z * float(np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))) / (1 + z**2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def to_markdown(bins: list[Bin]) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from benchmarks.lib.calibration import expected_calibration_error, log_loss, reliability, to_markdown, wilson
+from benchmarks.lib.calibration import expected_calibration_error, log_loss, reliability, to_markdown
 
 
 def test_scores_that_mean_what_they_say_have_no_error() -> None:
@@ -37,8 +37,9 @@ def test_log_loss_is_that_of_scikit_learn_and_finite_for_what_is_sure_and_wrong(
     assert np.isfinite(log_loss(np.array([1.0]), np.array([False])))
 
 
-def test_wilsons_interval_solves_its_equation() -> None:
-    """Its ends are the shares p from which 0.3 of 50 lies 1.96 standard errors away."""
+def test_the_interval_of_a_bin_is_wilsons() -> None:
+    """Its ends are the shares p from which 15 of 50 lies 1.96 standard errors away."""
     z = NormalDist().inv_cdf(0.975)
-    for end in wilson(0.3, 50, z):
+    [only] = reliability(np.full(50, 0.3), np.arange(50) < 15)
+    for end in only.interval:
         assert abs(0.3 - end) == pytest.approx(z * np.sqrt(end * (1 - end) / 50))
