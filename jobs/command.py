@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -153,24 +155,24 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
     return parser
 
 
-def _download(uri: str) -> str:
-    import tempfile
-
+@contextlib.contextmanager
+def _weights_here(args: argparse.Namespace) -> Iterator[None]:
+    """Weights on S3 are brought here for as long as the block: in it `args.weights` names the copy."""
+    if not (args.weights or "").startswith("s3://"):
+        yield
+        return
     from pipelines.store.location import Location
 
-    directory = Path(tempfile.mkdtemp(prefix="asid-weights-"))
-    for name in ("config.json", "model.safetensors"):
-        (directory / name).write_bytes(Location(uri).join(name).read_bytes())
-    return str(directory)
+    uri = Location(args.weights)
+    with tempfile.TemporaryDirectory(prefix="asid-weights-") as directory:
+        for name in ("config.json", "model.safetensors"):
+            (Path(directory) / name).write_bytes(uri.join(name).read_bytes())
+        args.weights = directory
+        yield
 
 
 def resolve_config(verb: Verb, args: argparse.Namespace) -> configs.Config:
-    """The config in force: `--config`, else the one stored with `--weights`, else the default; then `--set`.
-
-    Weights on S3 are brought here first: from then on `args.weights` names the copy.
-    """
-    if args.weights and args.weights.startswith("s3://"):
-        args.weights = _download(args.weights)
+    """The config in force: `--config`, else the one stored with `--weights`, else the default; then `--set`."""
     source = args.config or verb.config
     if args.weights and not args.config:
         from asid_core.model.weights import weights_directory
@@ -187,13 +189,16 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
             only_common = argparse.ArgumentParser(add_help=False)
             _add_common(only_common, verb)
             args, _ = only_common.parse_known_args(argv)
-            print(yaml.safe_dump(to_dict(resolve_config(verb, args)), sort_keys=False), end="")
+            with _weights_here(args):
+                print(yaml.safe_dump(to_dict(resolve_config(verb, args)), sort_keys=False), end="")
             return DONE
         args = build_parser(verb).parse_args(argv)
     except SystemExit as stop:
         return int(stop.code or 0)
     except ConfigError as error:
         return _complain(verb, error, USAGE)
+    except OSError as error:  # no such weights
+        return _complain(verb, error, FAILED)
     _set_up_logging(args)
     try:
         with stoppable():
@@ -206,7 +211,8 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     progress = Progress(sys.stderr, quiet=args.quiet)
     ray_was_up = _ray_is_up()
     try:
-        outcome = verb.work(Session(args, resolve_config(verb, args), progress))
+        with _weights_here(args):
+            outcome = verb.work(Session(args, resolve_config(verb, args), progress))
     except KeyboardInterrupt as stopped:
         progress.close()
         print(how_to_go_on(verb.name, getattr(args, "catalogue", None), argv), file=sys.stderr, flush=True)

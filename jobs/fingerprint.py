@@ -60,12 +60,11 @@ def fingerprint(model: Fingerprinter, file: str, nodes: bool) -> tuple[dict[str,
     import torch
 
     from asid_core.config import SAMPLE_RATE_HZ
-    from asid_core.signal.level import level_of, levelled
-    from asid_core.signal.pcm import from_pcm
+    from asid_core.signal.level import read_levelled
     from pipelines.store.location import Location
 
     with Location(file).local_copy() as path:
-        waveform = from_pcm(np.concatenate([np.zeros(0, np.int16), *levelled(path, level_of(path))]))
+        waveform = read_levelled(path, model.config.segment)
     found = model.fingerprint(torch.from_numpy(waveform), nodes)
     columns = {
         "file": np.full(len(found.start_s), file),

@@ -94,6 +94,8 @@ class Truth:
 def read_truth(path: Path) -> Truth:
     """Read a benchmark's `truth.json`. Raises FileNotFoundError, or ValueError saying what is wrong with the file."""
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is no regular file: make a benchmark with `asid bench make`")
         return Truth.from_dict(json.loads(path.read_text())["truth"])
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path} is not a benchmark's truth ({error}); make one with `asid bench make`") from error

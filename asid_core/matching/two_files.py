@@ -21,7 +21,8 @@ from asid_core.matching.score import kind, probability
 from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
-from asid_core.signal.decode import decode
+from asid_core.signal.decode import DecodeError
+from asid_core.signal.level import read_levelled
 from asid_core.signal.log_frequency import LevelFrontEnd
 from asid_core.signal.windows import padded_to_window
 
@@ -46,7 +47,10 @@ class _Heard:
     """A whole recording, as the stages need it (matching.matched_filter.References, with one reference)."""
 
     def __init__(self, path: str, model: Fingerprinter) -> None:
-        wave = torch.from_numpy(np.concatenate([np.zeros(0, np.float32), *decode(path)]))
+        try:
+            wave = torch.from_numpy(read_levelled(path, model.config.segment))
+        except DecodeError as error:
+            raise DecodeError(error.error_type, f"{path}: {error.message}") from None
         self.path, self.seconds = path, len(wave) / SAMPLE_RATE_HZ
         wave = padded_to_window(model.config.model.front_end, wave, 0)
         level = LevelFrontEnd(model.config.verify.features)
@@ -66,9 +70,9 @@ class _Heard:
 def identify(query_path: str | Path, reference_path: str | Path, weights: str = "discriminant") -> TwoFiles | None:
     """What the recording at `query_path` shares with the one at `reference_path`; None where nothing scores enough.
 
-    Both are decoded and held whole. `weights`: the name of a shipped model, or a directory. Raises DecodeError for a
-    file that cannot be read. A score is calibrated for catalogues; of two tracks that share a style and a tempo
-    it may be too high.
+    Both are decoded and held whole. `weights`: the name of a shipped model, or a directory. Raises DecodeError, which
+    names the file, for one that cannot be read or is silent. A score is calibrated for catalogues; of two tracks that
+    share a style and a tempo it may be too high.
     """
     model = Fingerprinter.from_pretrained(weights).for_inference()
     query, reference = _Heard(str(query_path), model), _Heard(str(reference_path), model)

@@ -6,15 +6,19 @@ have a cosine of 0.93 with those of the recording (music at -27 dB, `discriminan
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
+from asid_core.plain_text import shown
 from asid_core.signal.decode import Blocks, DecodeError, open_native
-from asid_core.signal.pcm import SCALE, to_pcm
+from asid_core.signal.pcm import SCALE, from_pcm, to_pcm
 from asid_core.signal.resample import resample_blocks
+
+log = logging.getLogger(__name__)
 
 SOFT_DB = -35.0  # a track softer than this is raised to it; others are left as they are
 MIN_GAIN_DB = 0.1
@@ -91,6 +95,15 @@ def level_of(path: str, max_track_s: float = math.inf) -> Level:
         if error.error_type != "truncated":
             raise
     return level
+
+
+def read_levelled(path: str, config: SegmentConfig) -> np.ndarray:
+    """A whole file, float32 [n] at 16 kHz, as `segment` stores it. Raises DecodeError for one that it would refuse."""
+    level = level_of(path, config.max_track_s)
+    level.judge(config)
+    if level.missing_s:
+        log.warning("%s: %.1f s are missing or damaged; the rest is used", shown(path), level.missing_s)
+    return from_pcm(np.concatenate(list(levelled(path, level))))
 
 
 def levelled(path: str, level: Level) -> Iterator[np.ndarray]:

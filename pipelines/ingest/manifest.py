@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
+from pipelines.store.files import arrow_file
 from pipelines.store.location import Location, StorageError
 
 COLUMNS = ("uri", "track_id", "title", "artist", "year", "isrc", "album", "label")
@@ -48,7 +49,7 @@ def rows(manifest: Location) -> Iterator[Row | BadRow]:
     """
     filesystem, path = manifest.arrow()
     if path.lower().endswith(".parquet"):
-        yield from _parquet(manifest, filesystem.open_input_file(path))
+        yield from _parquet(manifest, arrow_file(manifest))
         return
     with filesystem.open_input_stream(path) as stream:
         lines = _text(stream)

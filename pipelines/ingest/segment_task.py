@@ -1,4 +1,4 @@
-"""What one Ray task of `segment` does: some files in, one part file and one outcome a file out."""
+"""What one Ray task of `segment` does: some files in, part files and one outcome a file out."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def _tag_reader() -> TagReader:
 
 
 def segment_batch(batch: pa.Table, catalogue_uri: str, run_id: str, config: SegmentConfig, reader: str) -> pa.Table:
-    """Decode and cut the files of `batch` (FILES) into one part file; returns OUTCOMES."""
+    """Decode and cut the files of `batch` (FILES) into part files; returns OUTCOMES."""
     name = f"segments/{run_id}/part-{uuid.uuid4().hex}.parquet"
     decoder = _decoder(config.decode_timeout_s, reader)
     outcomes = []
     with SegmentWriter(Location(catalogue_uri).join(name)) as writer:
         for file in batch.to_pylist():
             try:
-                outcomes.append(_segment_file(file, writer, decoder, config, name, run_id))
+                outcomes.append(_segment_file(file, writer, decoder, config, run_id))
             except DecodeError as error:
                 writer.forget(file["track_id"])
                 outcomes.append({"reject": reject_row(file, error.error_type, error.message)})
@@ -90,7 +90,7 @@ def reject_row(file: dict[str, Any], error_type: str, error: str) -> dict[str, A
 
 
 def _segment_file(
-    file: dict[str, Any], writer: SegmentWriter, decoder: IsolatedDecoder, config: SegmentConfig, name: str, run_id: str
+    file: dict[str, Any], writer: SegmentWriter, decoder: IsolatedDecoder, config: SegmentConfig, run_id: str
 ) -> dict[str, Any]:
     try:
         with Location(file["uri"]).local_copy() as path:
@@ -100,11 +100,9 @@ def _segment_file(
             tags = _tag_reader().read(path)
             info, level, count = _write(path, file["track_id"], writer, decoder, config)
             level.judge(config)
-            if gain_db := level.gain_db:  # known only now that it has been read: again, into a part of its own
+            if gain_db := level.gain_db:  # known only now that it has been read: again, louder
                 writer.forget(file["track_id"])
-                name = f"{name.removesuffix('.parquet')}-{uuid.uuid4().hex[:8]}.parquet"
-                with SegmentWriter(writer.part.parent.join(name.rsplit("/", 1)[1])) as louder:
-                    _write(path, file["track_id"], louder, decoder, config, gain_db)
+                _write(path, file["track_id"], writer, decoder, config, gain_db)
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
         raise unreadable(error) from None
     row = {key: value for key, value in with_tags(file, tags).items() if key != "known_hash"}
@@ -118,7 +116,7 @@ def _segment_file(
             "source_channels": info.channels,
             "level_db": level.db,
             "num_segments": count,
-            "segment_files": [name],
+            "segment_files": [f"segments/{run_id}/{writer.part.name}"],
             "run_id": run_id,
         },
     }

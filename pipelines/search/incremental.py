@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from asid_core.matching.detection import Detection
 from asid_core.schema import DETECTIONS
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.files import parquet
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,7 @@ def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Befor
     for track_id, before in queries:
         by_shard.setdefault(before.shard, {})[before.track_id] = track_id
     for shard, wanted in sorted(by_shard.items()):
-        filesystem, path = detections.part(catalogue, base.sweep_id, shard).arrow()
-        with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+        with parquet(detections.part(catalogue, base.sweep_id, shard)) as file:
             rows = pa.Table.from_batches(map(detections.in_schema, file.iter_batches()), DETECTIONS)
         for row in rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string()))).to_pylist():
             reference = base.today(row["reference_id"])

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
 from pipelines.store.errors import CatalogueError
+from pipelines.store.files import damage_named, damaged, parquet, read_json, refuse_pipes
 from pipelines.store.lease import Lease
 from pipelines.store.location import Location, StoreFailure, redacted
 
@@ -138,13 +139,19 @@ class Catalogue:
         """The Lance table `name` (such as `fingerprints-<model_id>`), newest version; None before its first row."""
         import lance
 
-        uri, options = self.location.join(f"{name}.lance").lance()
+        place = self.location.join(f"{name}.lance")
+        refuse_pipes(place)
+        uri, options = place.lance()
         try:
             return lance.dataset(uri, storage_options=options)
         except ValueError as error:  # what pylance raises for a table that is not there, and for a store that fails
             if "was not found" in str(error):
                 return None
             raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
+        except BaseException as error:  # the class of a panic is no Exception, and has no name to import
+            if type(error).__name__ != "PanicException":
+                raise
+            raise damaged(place, error) from None
 
     def upsert(self, name: str, rows: pa.Table, on: str) -> None:
         """Add rows to a Lance table, replacing those of the same key `on`, in one atomic commit. Driver only."""
@@ -181,8 +188,9 @@ class Catalogue:
             return
         wanted = [TRACKS.field(name) for name in (TRACKS.names if columns is None else columns)]
         there = [field.name for field in wanted if field.name in table.schema.names]
-        for batch in table.to_batches(columns=there, filter=filter, batch_size=batch_rows):
-            yield _with_fields(batch, wanted)
+        with damage_named(self.location.join("tracks.lance")):
+            for batch in table.to_batches(columns=there, filter=filter, batch_size=batch_rows):
+                yield _with_fields(batch, wanted)
 
     def tracks_of(self, track_ids: Sequence[str]) -> pa.Table:
         """The live tracks among `track_ids`."""
@@ -248,8 +256,8 @@ class Catalogue:
 
     @staticmethod
     def _read_rejects(part: Location) -> pa.Table:
-        filesystem, path = part.arrow()
-        return pq.ParquetFile(filesystem.open_input_file(path)).read()
+        with parquet(part) as file:
+            return file.read()
 
     # runs
 
@@ -263,17 +271,12 @@ class Catalogue:
         """Every recorded run, oldest first."""
         folder = self.location.join("runs")
         names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
-        return [json.loads(folder.join(name).read_bytes()) for name in names]
+        return [read_json(folder.join(name)) for name in names]
 
 
 def _geometry_in(head: Location) -> tuple[int, int]:
     """(core_samples, margin_samples) of a catalogue.json. Raises CatalogueError where it is damaged or too new."""
-    try:
-        values = json.loads(head.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise CatalogueError(f"{head} is damaged ({error}): restore it from a copy") from error
-    if not isinstance(values, dict):
-        raise CatalogueError(f"{head} is damaged (it holds no settings): restore it from a copy")
+    values = read_json(head)
     if values.get("format") != FORMAT:
         raise CatalogueError(
             f"{head} is of format {values.get('format')}, this asid reads {FORMAT}: make a new catalogue"
@@ -283,7 +286,5 @@ def _geometry_in(head: Location) -> tuple[int, int]:
     try:  # the ranges are those of the settings
         SegmentConfig(core_s=core / SAMPLE_RATE_HZ, margin_s=margin / SAMPLE_RATE_HZ)
     except (TypeError, ValueError) as error:
-        raise CatalogueError(
-            f"{head} is damaged (core_samples {core!r}, margin_samples {margin!r}): restore it from a copy"
-        ) from error
+        raise damaged(head, f"core_samples {core!r}, margin_samples {margin!r}") from error
     return core, margin

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from asid_core.matching.detection import Detection
 from asid_core.schema import DETECTIONS
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.files import damaged, parquet, read_arrow, read_json
 from pipelines.store.location import Location
 
 HEAD = "sweep.json"
@@ -37,7 +37,10 @@ def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
     heads = []
     for sweep_id in ids(catalogue):
         with contextlib.suppress(FileNotFoundError):
-            heads.append(json.loads(folder(catalogue, sweep_id).join(HEAD).read_bytes()))
+            head = read_json(place := folder(catalogue, sweep_id).join(HEAD))
+            if head.get("sweep_id") != sweep_id:
+                raise damaged(place, f"it is of sweep {head.get('sweep_id')!r}")
+            heads.append(head)
     return heads
 
 
@@ -63,13 +66,21 @@ def parts(catalogue: Catalogue, sweep_id: str) -> list[Location]:
 
 
 def batches(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> Iterator[pa.RecordBatch]:
-    """Rows (schema.DETECTIONS) of a sweep that score at least `min_score`, streamed."""
+    """Rows (schema.DETECTIONS) of a sweep that score at least `min_score`, streamed.
+
+    Raises CatalogueError where a part is damaged, or rows that sweep.json counts are missing.
+    """
+    rows_read = 0
     for found in parts(catalogue, sweep_id):
-        filesystem, path = found.arrow()
-        with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+        with parquet(found) as file:
             for batch in file.iter_batches():
                 rows = in_schema(batch)
+                rows_read += rows.num_rows
                 yield rows.filter(pc.greater_equal(rows.column("score"), min_score))
+    with contextlib.suppress(FileNotFoundError):  # a sweep that has not ended
+        counted = read_json(folder(catalogue, sweep_id).join(HEAD)).get("detections", rows_read)
+        if counted != rows_read:
+            raise damaged(folder(catalogue, sweep_id), f"it holds {rows_read:,} of {counted:,} rows")
 
 
 def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -86,9 +97,8 @@ def count(catalogue: Catalogue, sweep_id: str) -> int:
     """Rows of a sweep, from the ends of its part files alone."""
     rows = 0
     for found in parts(catalogue, sweep_id):
-        filesystem, path = found.arrow()
-        with filesystem.open_input_file(path) as stream:
-            rows += pq.read_metadata(stream).num_rows
+        with parquet(found) as file:
+            rows += file.metadata.num_rows
     return rows
 
 
@@ -120,8 +130,7 @@ def finish(catalogue: Catalogue, head: dict[str, Any]) -> None:
 
 def read_tracks(catalogue: Catalogue, sweep_id: str) -> pa.Table:
     """What `write_tracks` has recorded. Raises FileNotFoundError."""
-    data = folder(catalogue, sweep_id).join(TRACKS_FILE).read_bytes()
-    return pa.ipc.open_file(pa.py_buffer(data)).read_all()
+    return read_arrow(folder(catalogue, sweep_id).join(TRACKS_FILE))
 
 
 def pairs(tracks: pa.Table) -> list[tuple[str, str]]:

@@ -151,8 +151,9 @@ class Location:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """A stream of the file's bytes. Raises FileNotFoundError."""
+        """A stream of the file's bytes. Raises FileNotFoundError, StorageError for a pipe or a device."""
         if not self.is_s3:
+            self.stat()  # opening a pipe would wait for ever
             with open(self.uri, "rb") as stream:
                 yield stream
             return

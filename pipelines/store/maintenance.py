@@ -15,10 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs
-import pyarrow.parquet as pq
 
 from pipelines.store import detections, fingerprints
 from pipelines.store.catalogue import IDS_PER_FILTER, WITHDRAWN, Catalogue, is_one_of
+from pipelines.store.files import parquet
 from pipelines.store.location import Location
 
 log = logging.getLogger(__name__)
@@ -161,12 +161,11 @@ def _files(catalogue: Catalogue, folder: str) -> Iterator[tuple[str, float]]:
 def _superseded(catalogue: Catalogue, before: float) -> list[str]:
     """Reject parts, oldest first, whose rows were all overtaken by later ones or by the track being accepted."""
     parts = list(_parts(catalogue, "rejects"))
-    filesystem, root = catalogue.location.arrow()
     rows: dict[str, list[tuple[str, str]]] = {}
     latest: dict[str, str] = {}
     for name, _ in parts:
-        with filesystem.open_input_file(f"{root}/{name}") as stream:
-            part = pq.ParquetFile(stream).read(columns=["track_id", "stage"])
+        with parquet(catalogue.location.join(name)) as file:
+            part = file.read(columns=["track_id", "stage"])
         rows[name] = list(zip(part["track_id"].to_pylist(), part["stage"].to_pylist(), strict=True))
         latest |= {track_id: name for track_id, _ in rows[name]}
     accepted = set(catalogue.tracks_of(sorted(latest))["track_id"].to_pylist())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,7 @@ from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.schema import SEGMENTS
 from asid_core.signal.pcm import Segment
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.files import parquet
 from pipelines.store.location import Location
 
 ROWS_PER_WRITE = 16  # of 1.4 MB each
@@ -22,19 +24,35 @@ ROWS_PER_GROUP = 1  # so that a reader can take one segment; older files have 16
 
 
 class SegmentWriter:
-    """One part file, there only once the `with` block has ended well and only if anything was added."""
+    """The part files of some tracks, there only once the `with` block has ended well and only if anything was added.
 
-    def __init__(self, part: Location) -> None:
-        self.part = part
-        self._stack = contextlib.ExitStack()
-        self._writer: pq.ParquetWriter | None = None
-        self._rows: list[dict[str, Any]] = []
+    Short tracks share the file `shared`. A track of ROWS_PER_WRITE segments and more gets a file of its own beside it,
+    so that nothing stays of one that turns out to be unusable after hours of it have been written.
+    """
+
+    def __init__(self, shared: Location) -> None:
+        self._shared = _PartFile(shared)
+        self._own: list[_PartFile] = []  # of long tracks; the last may be of the current one
+        self._track_id: str | None = None
+        self._rows: list[dict[str, Any]] = []  # of the current track
 
     def __enter__(self) -> SegmentWriter:
         return self
 
+    @property
+    def part(self) -> Location:
+        """The file that the current track is in."""
+        return self._own[-1].place if self._is_long else self._shared.place
+
+    @property
+    def _is_long(self) -> bool:
+        return bool(self._own) and self._own[-1].track_id == self._track_id
+
     def add(self, track_id: str, segment: Segment) -> None:
         """Add the next segment of a track; tracks come one after the other."""
+        if track_id != self._track_id:
+            self._flush()
+            self._track_id = track_id
         self._rows.append(
             {
                 "track_id": track_id,
@@ -47,40 +65,75 @@ class SegmentWriter:
             }
         )
         if len(self._rows) >= ROWS_PER_WRITE:
+            if not self._is_long:
+                name = f"{self._shared.place.name.removesuffix('.parquet')}-{uuid.uuid4().hex[:8]}.parquet"
+                self._own.append(_PartFile(self._shared.place.parent.join(name), track_id))
             self._flush()
 
     def forget(self, track_id: str) -> None:
-        """Drop a refused track. Rows already written stay: no track names them, so nobody reads them."""
-        self._rows = [row for row in self._rows if row["track_id"] != track_id]
+        """Drop a track of which the last segments came: it is refused, or comes again."""
+        if track_id == self._track_id:
+            self._rows = []
+            if self._is_long:
+                self._own.pop().drop()
 
     def _flush(self) -> None:
-        if not self._rows:
-            return
-        if self._writer is None:
-            # audio does not compress, and its smallest and largest values say nothing
-            others = [name for name in SEGMENTS.names if name != "pcm"]
-            self._writer = pq.ParquetWriter(
-                self._stack.enter_context(self.part.writing()),
-                SEGMENTS,
-                compression={name: "zstd" for name in others} | {"pcm": "none"},
-                use_dictionary=["track_id"],
-                write_statistics=others,
-            )
-        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=SEGMENTS), row_group_size=ROWS_PER_GROUP)
+        (self._own[-1] if self._is_long else self._shared).write(self._rows)
         self._rows = []
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            if self._writer is not None:
-                self._writer.close()
-            self._stack.__exit__(kind, error, trace)
+        with contextlib.ExitStack() as stack:
+            for file in (self._shared, *self._own):
+                stack.callback(file.drop)  # of one that was closed, nothing is left to drop
+            if error is None:
+                self._flush()
+                for file in (self._shared, *self._own):
+                    file.close()
+
+
+class _PartFile:
+    """One part file. `track_id`: of the only track in it."""
+
+    def __init__(self, place: Location, track_id: str | None = None) -> None:
+        self.place, self.track_id = place, track_id
+        self._stack = contextlib.ExitStack()
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, rows: list[dict[str, Any]]) -> None:
+        if not rows:
             return
+        if self._writer is None:
+            # audio does not compress, and its smallest and largest values say nothing
+            others = [name for name in SEGMENTS.names if name != "pcm"]
+            self._writer = pq.ParquetWriter(
+                self._stack.enter_context(self.place.writing()),
+                SEGMENTS,
+                compression={name: "zstd" for name in others} | {"pcm": "none"},
+                use_dictionary=["track_id"],
+                write_statistics=others,
+            )
+        self._writer.write_table(pa.Table.from_pylist(rows, schema=SEGMENTS), row_group_size=ROWS_PER_GROUP)
+
+    def close(self) -> None:
+        """Make the file visible."""
         with self._stack:
-            self._flush()
             if self._writer is not None:
                 self._writer.close()
+        self._writer = None
+
+    def drop(self) -> None:
+        """Leave nothing of it."""
+        if self._writer is not None:
+            with contextlib.suppress(OSError):  # the disk may be full
+                self._writer.close()
+        with contextlib.suppress(_Dropped), self._stack:
+            raise _Dropped
+
+
+class _Dropped(Exception):
+    """Ends the writing of a file that is not wanted."""
 
 
 def read_segments(
@@ -97,8 +150,7 @@ def read_segments(
         for name in files:
             wanted.setdefault(name, set()).add(track_id)
     for name, track_ids in wanted.items():
-        filesystem, path = catalogue.location.join(name).arrow()
-        with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as part:
+        with parquet(catalogue.location.join(name)) as part:
             for group in range(part.num_row_groups):
                 ranges = _ranges(part.metadata.row_group(group))
                 if not _overlaps(ranges.get("track_id"), track_ids):

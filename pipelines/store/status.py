@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.store import detections, lease
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.files import parquet
 
 FINGERPRINTS = "fingerprints-"
 
@@ -93,8 +93,8 @@ def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
     least = detections.threshold(head)
     counts: dict[str, int] = {}
     for part in detections.parts(catalogue, head["sweep_id"]):
-        filesystem, path = part.arrow()
-        rows = pq.read_table(path, filesystem=filesystem, columns=["kind", "score"], partitioning=None)
+        with parquet(part) as file:
+            rows = file.read(columns=["kind", "score"])
         for value in pc.value_counts(rows.filter(pc.field("score") >= least).column("kind")).to_pylist():
             counts[value["values"]] = counts.get(value["values"], 0) + value["counts"]
     return counts

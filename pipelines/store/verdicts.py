@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from asid_core.schema import VERDICTS
 from pipelines.store.catalogue import Catalogue, CatalogueError
+from pipelines.store.files import parquet
 
 CONFIRMED, NOT_A_SAMPLE, UNSURE = "confirmed", "not a sample", "unsure"
 WORDS = (CONFIRMED, NOT_A_SAMPLE, UNSURE)
@@ -32,7 +33,9 @@ def read(catalogue: Catalogue) -> dict[str, dict[str, Any]]:
     names = sorted(e.name for e in place.list() if e.kind == "file" and e.name.endswith(".parquet"))
     latest: dict[str, dict[str, Any]] = {}
     for name in names:  # by the time they were written, which decides between two of the same second
-        for row in pq.read_table(pa.BufferReader(place.join(name).read_bytes()), schema=VERDICTS).to_pylist():
+        with parquet(place.join(name)) as file:
+            rows = file.read().cast(VERDICTS).to_pylist()
+        for row in rows:
             before = latest.get(row["relation_id"])
             if before is None or row["said_at"] >= before["said_at"]:
                 latest[row["relation_id"]] = row

@@ -15,6 +15,7 @@ import torch
 
 from asid_core.learning.loop import Loop, Measured, NotANumber
 from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.store.files import read_json
 from pipelines.store.location import Location
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Record:
 def read_progress(output: Location) -> dict[str, Any]:
     """What progress.json says; empty where nothing was trained yet."""
     try:
-        found: dict[str, Any] = json.loads(output.join("progress.json").read_bytes())
+        found: dict[str, Any] = read_json(output.join("progress.json"))
     except FileNotFoundError:
         return {}
     return found

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from asid_core import schema
 from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.learning.spans import track_number
+from pipelines.store.files import parquet, read_json
 from pipelines.store.location import Location, StorageError
 
 SPAN_SAMPLES = round(15.36 * SAMPLE_RATE_HZ)
@@ -95,7 +96,7 @@ class StemTables:
     def __init__(self, uri: str, create: bool = False) -> None:
         self.location = Location(uri)
         try:
-            self.index: dict[str, Any] = json.loads(self.location.join("stems.json").read_bytes())
+            self.index: dict[str, Any] = read_json(self.location.join("stems.json"))
         except FileNotFoundError:
             if not create:
                 raise StorageError(f"no training tables at {self.location}: make them with asid stems") from None
@@ -186,8 +187,7 @@ def _read(parts: pa.Table, tracks: list[str]) -> Iterator[pa.Table]:
 
 def _of_tracks(part: Location, wanted: pa.Array) -> Iterator[pa.Table]:
     """The rows of some tracks in a part, a row group at a time."""
-    filesystem, path = part.arrow()
-    with filesystem.open_input_file(path) as stream, pq.ParquetFile(stream) as file:
+    with parquet(part) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)
             yield table.filter(pc.is_in(table.column("track_id"), value_set=wanted))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.conftest import FOLDER
+
 NODE = {"num_cpus": 1, "object_store_memory": 120 * 1024**2}
 
 
@@ -13,7 +15,8 @@ class Nodes:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster
 
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+        head = {**NODE, "include_dashboard": False, "temp_dir": str(FOLDER.sessions)}
+        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
         self.complete()
 
     @property

@@ -9,15 +9,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.conftest import FOLDER
 from tests.faults.contents import contents
 from tests.faults.driver import ROOT
 from tests.faults.test_storage_faults import options
 
 PAGE = ROOT / "cluster" / "README.md"
 BIN = Path(sys.executable).parent
+SUBMISSIONS = 20  # of some seconds each, until the agent of a new head answers
 
 
 def free_port() -> int:
@@ -31,18 +34,32 @@ def head() -> Iterator[str]:
     """Address of the dashboard of a Ray started by `ray start --head`."""
     dashboard = free_port()
     command = [BIN / "ray", "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}"]
+    # a default port may belong to another Ray of this machine; then the agent serves nothing, and no job ever starts
+    command += [f"--{name}={free_port()}" for name in ("dashboard-agent-listen-port", "ray-client-server-port")]
     command += ["--num-cpus=2", "--object-store-memory=200000000", "--disable-usage-stats"]
+    command += [f"--temp-dir={FOLDER.sessions}"]  # removed when the tests end
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment) as ray:
-        assert ray.stdout is not None
-        said = []
-        for line in ray.stdout:
-            said.append(line)
-            if "Ray runtime started" in line:
-                break
-        assert ray.poll() is None, "".join(said)
-        yield f"http://127.0.0.1:{dashboard}"
-        ray.terminate()
+        try:
+            assert ray.stdout is not None
+            said = []
+            for line in ray.stdout:
+                said.append(line)
+                if "Ray runtime started" in line:
+                    break
+            assert ray.poll() is None, "".join(said)
+            yield f"http://127.0.0.1:{dashboard}"
+        finally:
+            ray.terminate()
+
+
+def submit(command: list[Any], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run `ray job submit`, again while the agent of a head that has only just started does not answer yet."""
+    for _ in range(SUBMISSIONS):
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+        if "No available agent" not in ended.stderr:
+            break
+    return ended
 
 
 @pytest.mark.slow
@@ -55,10 +72,7 @@ def test_the_line_of_the_page_runs_the_main_job(head: str, tmp_path: Path) -> No
     for name, value in uris.items():
         words[words.index(name) + 1] = value
     more = options(tmp_path)
-    command = [BIN / words[0], *words[1:], *more]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    while "No available agent" in ended.stderr:  # the head has only just started
-        ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    ended = submit([BIN / words[0], *words[1:], *more], tmp_path)
     assert ended.returncode == 0, (ended.stdout + ended.stderr)[-4000:]
     assert "4 tracks segmented" in ended.stdout and "succeeded" in ended.stdout
     counts = contents(str(tmp_path / "c")).counts

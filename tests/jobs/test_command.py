@@ -119,8 +119,11 @@ def test_weights_without_config_bring_their_own(tmp_path: Path, capsys: pytest.C
     assert seen[2].weights() == "discriminant"
 
 
-def test_weights_that_are_not_there_say_what_to_give(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert command.main(_verb(), ["--catalogue", "x", "--weights", str(tmp_path / "none")]) == FAILED
+@pytest.mark.parametrize("more", [[], ["--print-config"]])
+def test_weights_that_are_not_there_say_what_to_give(
+    more: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command.main(_verb(), ["--catalogue", "x", "--weights", str(tmp_path / "none"), *more]) == FAILED
     assert "config.json" in capsys.readouterr().err
 
 
@@ -130,11 +133,16 @@ def test_weights_come_from_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]
     values = to_dict(command.configs.load("gnn-paper", ["model.name=far"]))
     Location(f"{s3_bucket}/w/config.json").write_bytes(json.dumps(values).encode())
     Location(f"{s3_bucket}/w/model.safetensors").write_bytes(b"bytes")
-    seen: list[Session] = []
-    verb = _verb(lambda session: seen.append(session) or Outcome("done"))  # type: ignore[func-returns-value]
-    assert command.main(verb, ["--catalogue", "x", "--weights", f"{s3_bucket}/w"]) == DONE
-    assert seen[0].config.model.name == "far"
-    assert (Path(seen[0].weights()) / "model.safetensors").read_bytes() == b"bytes"
+    seen: list[Path] = []
+
+    def work(session: Session) -> Outcome:
+        assert session.config.model.name == "far"
+        seen.append(Path(session.weights()))
+        assert (seen[0] / "model.safetensors").read_bytes() == b"bytes"
+        return Outcome("done")
+
+    assert command.main(_verb(work), ["--catalogue", "x", "--weights", f"{s3_bucket}/w"]) == DONE
+    assert seen and not seen[0].exists()
 
 
 def test_quiet_hears_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -87,7 +87,7 @@ def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", 
                         "size_bytes": pcm.nbytes,
                         "duration_s": len(pcm) / 16_000,
                         "num_segments": len(segments),
-                        "segment_files": [file],
+                        "segment_files": [f"segments/test/{writer.part.name}"],
                         "run_id": "test",
                     }
                 )

@@ -53,7 +53,11 @@ def add_tracks(catalogue: Catalogue, tracks: Mapping[str, np.ndarray], **known: 
                 "size_bytes": 1,
                 "run_id": "r",
             }
-            row |= {"duration_s": len(samples) / SAMPLE_RATE_HZ, "num_segments": len(segments), "segment_files": [name]}
+            row |= {
+                "duration_s": len(samples) / SAMPLE_RATE_HZ,
+                "num_segments": len(segments),
+                "segment_files": [f"segments/r/{writer.part.name}"],
+            }
             rows.append(row | {key: values.get(track_id) for key, values in known.items()})
     with catalogue.writing("test"):
         catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))

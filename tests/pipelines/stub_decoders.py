@@ -27,6 +27,8 @@ def by_name(path: str) -> Iterator[tuple[AudioInfo, Iterator[np.ndarray]]]:
             yield opened
     elif name.startswith("long"):  # 10 h at 16 kHz
         yield AudioInfo(16_000, 1, 36_000.0), (noise(16_000) for _ in range(36_000))
+    elif name.startswith("no length"):
+        yield AudioInfo(16_000, 1, None), (noise(16_000) for _ in range(100))
     else:
         yield AudioInfo(16_000, 1, 60.0), _broken(name)
 

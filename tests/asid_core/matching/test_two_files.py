@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from asid_core.matching.two_files import identify
+from asid_core.signal.decode import DecodeError
 from jobs import cli
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import melody
@@ -32,6 +35,16 @@ def test_a_sample_is_found_where_it_is(music: Path) -> None:
 
 def test_two_that_share_nothing(music: Path) -> None:
     assert identify(music / "other.flac", music / "old.flac") is None
+
+
+def test_a_soft_copy_is_found_and_silence_is_named(music: Path) -> None:
+    wave, _ = soundfile.read(music / "old.flac", dtype="float32", always_2d=True)
+    soft = write_audio(music / "soft.flac", wave[64_000:320_000] * np.float32(0.005), 16_000)
+    found = identify(soft, music / "old.flac")
+    assert found and found.score > 0.9 and found.places[0].reference_start_s == pytest.approx(4.0, abs=0.3)
+    silent = write_audio(music / "silent.flac", wave * 0, 16_000)
+    with pytest.raises(DecodeError, match="silent.flac: silent"):
+        identify(music / "old.flac", silent)
 
 
 def test_the_verb(music: Path, capsys: pytest.CaptureFixture[str]) -> None:

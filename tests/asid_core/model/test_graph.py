@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 import torch
 from torch_geometric.nn import MessagePassing
@@ -28,7 +31,10 @@ def reference(convolution: MaxRelativeConvolution, nodes: torch.Tensor, neighbou
     return convolution.linear(torch.cat([nodes, EdgeFeatures()(nodes, neighbours)], dim=2)).relu()
 
 
-def test_minimum_of_neighbours_equals_maximum_over_edges_with_gradients() -> None:
+def test_minimum_of_neighbours_equals_maximum_over_edges_with_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # PyG writes a module for EdgeFeatures, and leaves it there
     torch.manual_seed(0)
     nodes = torch.randn(3, 40, 6, requires_grad=True)
     neighbours = dilated_neighbours(nodes, 5, 2)

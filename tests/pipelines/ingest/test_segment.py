@@ -14,6 +14,7 @@ from typing import Any
 import mutagen.flac
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import soundfile
 
@@ -22,6 +23,7 @@ from asid_core.schema import SEGMENTS, TRACKS
 from asid_core.signal.decode import decode
 from asid_core.signal.pcm import to_pcm
 from pipelines.ingest.segment import SegmentSummary, read_segments, segment
+from pipelines.ingest.segment_task import FILES, segment_batch
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.location import Location
 from tests.conftest import tone, write_audio
@@ -279,6 +281,23 @@ def test_a_header_that_tells_too_great_a_length_is_refused_before_decoding(ray_s
     run(tmp_path / "corpus", tmp_path / "c", short)
     assert {kind for kind, _ in rejects(tmp_path / "c").values()} == {"too_long"}
     assert not list((tmp_path / "c").glob("segments/**/*.parquet"))
+
+
+def test_a_file_that_turns_out_too_long_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its header tells no length, so that most of it is written before the limit is met."""
+    good = write_audio(tmp_path / "ordinary.flac", tone(6.0), 16_000)
+    long = write_audio(tmp_path / "no length.flac", tone(2.0), 16_000)
+    Catalogue(str(tmp_path / "c"), create=True, geometry=CUT)
+    files = [{"track_id": file.name, "uri": str(file), "size_bytes": 1, "version": "1"} for file in (good, long)]
+    limited = replace(CUT, max_track_s=60.0)
+    found = segment_batch(pa.Table.from_pylist(files, schema=FILES), str(tmp_path / "c"), "run", limited, STUB)
+    tracks, refused = (
+        [row[kind] for row in found.to_pylist() if row[kind] is not None] for kind in ("track", "reject")
+    )
+    assert [row["track_id"] for row in tracks] == ["ordinary.flac"]
+    assert [row["error_type"] for row in refused] == ["too_long"]
+    (part,) = (tmp_path / "c").glob("segments/**/*.parquet*")
+    assert set(pq.read_table(part)["track_id"].to_pylist()) == {"ordinary.flac"}
 
 
 def test_what_is_missing_is_counted(ray_session: Any, tmp_path: Path) -> None:

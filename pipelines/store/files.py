@@ -1,0 +1,78 @@
+"""Reading the files of a catalogue; one that is damaged is named, with what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import stat
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.store.errors import CatalogueError
+from pipelines.store.location import Location
+
+# in what Arrow and Lance say of a store that fails, where the file may be sound
+STORE_ERRORS = ("AWS Error", "Generic S3 error")
+
+
+def read_json(place: Location) -> dict[str, Any]:
+    """The object in a JSON file. Raises FileNotFoundError, CatalogueError."""
+    try:
+        found = json.loads(place.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(place, error) from None
+    if not isinstance(found, dict):
+        raise damaged(place, "it holds no settings")
+    return found
+
+
+@contextlib.contextmanager
+def parquet(place: Location) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, open for reading. Raises FileNotFoundError, CatalogueError, also for what the block reads."""
+    with damage_named(place), arrow_file(place) as stream, pq.ParquetFile(stream) as file:
+        yield file
+
+
+def read_arrow(place: Location) -> pa.Table:
+    """The table in an Arrow file. Raises FileNotFoundError, CatalogueError."""
+    with damage_named(place):
+        return pa.ipc.open_file(pa.py_buffer(place.read_bytes())).read_all()
+
+
+def arrow_file(place: Location) -> pa.NativeFile:
+    """Random access to the file's bytes. Raises FileNotFoundError, StorageError for a pipe or a device."""
+    filesystem, path = place.arrow()
+    if not place.is_s3:
+        place.stat()  # opening a pipe would wait for ever
+    return filesystem.open_input_file(path)
+
+
+def refuse_pipes(place: Location) -> None:
+    """Raises CatalogueError where a pipe or a device is below this local folder: Lance would wait for it for ever."""
+    if not place.is_s3:
+        for folder, _, names in os.walk(place.uri):
+            for name in names:
+                if not stat.S_ISREG(os.stat(os.path.join(folder, name)).st_mode):
+                    raise damaged(Location(os.path.join(folder, name)), "it is a pipe, a socket or a device")
+
+
+@contextlib.contextmanager
+def damage_named(place: Location) -> Iterator[None]:
+    """Raises CatalogueError for what Arrow or Lance says of the bytes that the block reads from `place`."""
+    try:
+        yield
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:  # KeyError: a column is not there
+        # an OSError is of bad bytes too: what the system says has a number, and what we say a class of its own
+        of_system = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
+        if of_system or any(text in str(error) for text in STORE_ERRORS):
+            raise
+        raise damaged(place, error) from error
+
+
+def damaged(place: Location, problem: object) -> CatalogueError:
+    """The error for a file that cannot be what was written."""
+    return CatalogueError(f"{place} is damaged ({problem}): restore it from a copy")
