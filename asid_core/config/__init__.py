@@ -6,6 +6,7 @@ names the dotted path. Where a section may be one of several classes, its `kind`
 
 from asid_core.config.files import load, names, read_values, stated
 from asid_core.config.model import (
+    ALIGNED_PATCH,
     CqtConfig,
     DiscriminantConfig,
     EncoderConfig,
@@ -32,6 +33,7 @@ from asid_core.config.values import SAMPLE_RATE_HZ
 from asid_core.config.whole import Config, ReportConfig, SegmentConfig
 
 __all__ = [
+    "ALIGNED_PATCH",
     "AugmentationConfig",
     "Config",
     "CqtConfig",

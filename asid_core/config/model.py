@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import field
+from dataclasses import field, fields
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -66,6 +66,11 @@ class LogFrequencyConfig:
         """(bins, frames) of what the encoder takes."""
         return self.bins // self.pool_bins, self.window_frames // self.pool_frames
 
+    def has_frames_of(self, other: LogFrequencyConfig) -> bool:
+        """Whether single frames are the same; windows and pooling may differ."""
+        windows = {"pool_bins", "pool_frames", "window_frames", "window_hop_frames"}
+        return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self) if f.name not in windows)
+
     @model_validator(mode="after")
     def _check(self) -> LogFrequencyConfig:
         if self.bins % self.pool_bins or self.window_frames % self.pool_frames:
@@ -76,6 +81,10 @@ class LogFrequencyConfig:
         if highest > SAMPLE_RATE_HZ / 2:
             raise ValueError(f"bins reach beyond {SAMPLE_RATE_HZ // 2} Hz, half the sample rate: make bins fewer")
         return self
+
+
+# what a reranker of kind `aligned` compares: 4 s in cells of a semitone and 80 ms
+ALIGNED_PATCH = LogFrequencyConfig(window_frames=100, pool_frames=2)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -218,11 +227,27 @@ EncoderConfig = LinearConfig | DiscriminantConfig | GnnConfig | ResnetIbnConfig
 
 @dataclass(frozen=True, config=STRICT)
 class RerankerConfig:
-    """The cross-attention classifier; `heads = 0` means the model has none."""
+    """The stage that judges a candidate by its features once more.
 
+    `attention`: the paper's cross-attention classifier of nodes; with `heads = 0` the model has no reranker. `aligned`:
+    a convolutional network on patches laid over each other (aligned_reranker.py).
+    """
+
+    kind: Literal["attention", "aligned"] = "attention"
     heads: Annotated[int, Field(ge=0, le=64)] = 4
     hidden_dim: Width = 128
     dropout: ShareBelow1 = 0.3
+    channels: Annotated[int, Field(ge=1, le=512)] = 24  # of the first layer of `aligned`
+
+    @property
+    def needs_nodes(self) -> bool:
+        """Whether it compares the nodes of a graph network."""
+        return self.kind == "attention" and self.heads > 0
+
+    @property
+    def exists(self) -> bool:
+        """Whether the model has a reranker."""
+        return self.kind == "aligned" or self.heads > 0
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -242,6 +267,6 @@ class ModelConfig:
             raise ValueError(f"a window of {bins} bins x {frames} frames has more than {MAX_PATCH_VALUES:,} values")
         if encoder.needs_log_frequency and front.kind != "log_frequency":
             raise ValueError(f"encoder.kind {encoder.kind} needs front_end.kind log_frequency")
-        if self.reranker.heads and encoder.kind != "gnn":
-            raise ValueError("reranker needs the nodes of a gnn encoder: set reranker.heads to 0")
+        if self.reranker.needs_nodes and encoder.kind != "gnn":
+            raise ValueError("reranker.kind attention needs the nodes of a gnn encoder: set reranker.heads to 0")
         return self

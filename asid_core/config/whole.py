@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from asid_core.config.model import ModelConfig
+from asid_core.config.model import ALIGNED_PATCH, ModelConfig
 from asid_core.config.search import (
     NO_FIRST_PASS,
     FirstPassConfig,
@@ -87,4 +87,6 @@ class Config:
             raise ValueError(f"segment.margin_s {segment.margin_s} must hold a window of {window_s:g} s")
         if front.kind != "log_frequency" and self.probes.grid != [(0.0, 1.0)]:
             raise ValueError(f"{front.kind} features cannot be probed: set probes to [0] and [1]")
+        if self.model.reranker.kind == "aligned" and not self.verify.features.has_frames_of(ALIGNED_PATCH):
+            raise ValueError("model.reranker.kind aligned needs the frames of verify.features as they are by default")
         return self

@@ -84,6 +84,12 @@ def two_references(
     return torch.cat(losses).mean()
 
 
+def area_under_curve(positive: Tensor, negative: Tensor) -> float:
+    """Share of pairs of a positive [p] and a negative [n] score whose positive one is higher; ties count half."""
+    higher, equal = positive[:, None] > negative, positive[:, None] == negative
+    return float(higher.float().mean() + equal.float().mean() / 2)
+
+
 @torch.no_grad()
 def hardest_negatives(queries: Tensor, references: Tensor, count: int, excluded: Tensor | None = None) -> Tensor:
     """For each query the `count` references nearest to it that are not its own: int64 [B, count].

@@ -65,11 +65,22 @@ def second_references(rows: int, device: torch.device) -> Tensor:
 
 @torch.no_grad()
 def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float) -> Pairs:
-    """Pairs of a batch, on its device; its waveforms hold `Spectra.cut_samples` or more.
+    """Pairs of a batch as `mixed_bands` mixes it, on its device."""
+    plain, mixed, drawn = mixed_bands(batch, spectra, training, difficulty)
+    references = spectra.patches(plain)
+    second = drawn.background_db > AUDIBLE_DB if training.objective == "mixes" else None
+    return Pairs(references, spectra.patches(mixed), ambiguous_rows(references, batch.track), second, batch.track)
 
-    Objective `paper`: (s, T2(T1(s) + n)) with n the other stems of the same span, or the row before laid over it at a
-    drawn level where a recording has no stems. Objective `mixes`: (A_b + B_b, T(A_b) + T'(B_(b-1))), B the rest of a
-    span or, without stems, its whole.
+
+@torch.no_grad()
+def mixed_bands(
+    batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float
+) -> tuple[Tensor, Tensor, augment.Transform]:
+    """Band powers [B, bands, frames] of references and queries, and how each row was transformed.
+
+    The waveforms of the batch hold `Spectra.cut_samples` or more. Objective `paper`: (s, T2(T1(s) + n)) with n the
+    other stems of the same span, or the row before laid over it at a drawn level where a recording has no stems.
+    Objective `mixes`: (A_b + B_b, T(A_b) + T'(B_(b-1))), B the rest of a span or, without stems, its whole.
     """
     ranges, device, rows = training.augmentation, batch.sources.device, len(batch.sources)
     mixes = training.objective == "mixes"
@@ -105,14 +116,7 @@ def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficu
         as_arranged = sample * 10 ** (drawn.gain_db / 10)[:, None, None] + background
         mixed = torch.where(batch.stems[:, None, None], as_arranged, mixed)
     mixed = augment.lossy(mixed, 120 - (120 - ranges.codec_db) * difficulty * torch.rand(rows, device=device))
-    references = spectra.patches(plain)
-    return Pairs(
-        references,
-        spectra.patches(mixed),
-        ambiguous_rows(references, batch.track),
-        drawn.background_db > AUDIBLE_DB if mixes else None,
-        batch.track,
-    )
+    return plain, mixed, drawn
 
 
 def ambiguous_rows(references: Tensor, track: Tensor) -> Tensor:

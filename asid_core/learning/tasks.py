@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 from asid_core.config import TrainingConfig
 from asid_core.learning import losses
-from asid_core.learning.pairs import Pairs, second_references
+from asid_core.learning.front_end_spectra import spectra_of
+from asid_core.learning.negative_queue import NegativeQueue
+from asid_core.learning.pairs import Batch, Pairs, make_pairs, second_references
+from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 
@@ -27,6 +30,12 @@ class Task(Protocol):
     module: nn.Module  # what has the parameters that train; the loop may wrap it, so the loss is given it
     half: bool  # whether bfloat16 is good enough
 
+    def spectra(self) -> Spectra:
+        """What makes pairs of waveforms, on the CPU."""
+
+    def pairs(self, batch: Batch, spectra: Spectra, difficulty: float) -> Pairs:
+        """Pairs of a batch, on its device."""
+
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -39,7 +48,22 @@ class Task(Protocol):
         """Put what trains in training mode, and nothing else."""
 
 
-class EncoderTask:
+class WindowTask:
+    """Trains on windows of the model's own front end."""
+
+    def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
+        self.model, self.training = model, training
+
+    def spectra(self) -> Spectra:
+        """Those of the model's front end."""
+        return spectra_of(self.model.front_end, self.training.augmentation.semitones)
+
+    def pairs(self, batch: Batch, spectra: Spectra, difficulty: float) -> Pairs:
+        """As `make_pairs`."""
+        return make_pairs(batch, spectra, self.training, difficulty)
+
+
+class EncoderTask(WindowTask):
     """Contrastive training of a GNN encoder."""
 
     name = "encoder"
@@ -49,7 +73,7 @@ class EncoderTask:
         """Raises ValueError for a model whose encoder has nothing to train by gradient."""
         if model.config.model.encoder.is_fitted:
             raise ValueError("a linear encoder is fitted, not trained")
-        self.model, self.training = model, training
+        super().__init__(model, training)
         self.module: nn.Module = model.encoder
 
     def loss(
@@ -80,20 +104,20 @@ class EncoderTask:
         self.module.train()
 
 
-class RerankerTask:
+class RerankerTask(WindowTask):
     """Training of the reranker on the nodes of a frozen encoder (arXiv:2506.14684 section 3.4)."""
 
     name = "reranker"
     half = False  # on the same pairs an AUC of 0.74 fell to 0.51: what it must tell apart is lost in 8 bits
 
-    def __init__(self, model: Fingerprinter) -> None:
-        """Raises ValueError for a model without a reranker."""
-        if model.reranker is None:
-            raise ValueError("the model has no reranker: set model.reranker.heads to 4")
-        self.model = model
+    def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
+        """Raises ValueError for a model without a reranker of kind `attention`."""
+        if not isinstance(model.reranker, Reranker):
+            raise ValueError("the model has no reranker of nodes: set model.reranker.heads to 4")
+        super().__init__(model, training)
         self.reranker = model.reranker
         self.module: nn.Module = _Logits(model.reranker)
-        self.negatives = NegativeQueue()
+        self.negatives = NegativeQueue(QUEUE_WINDOWS)
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
@@ -111,9 +135,9 @@ class RerankerTask:
         self.model.eval()
         logits, labels = self._judged(self.module.eval(), pairs)
         positive, negative = logits[labels > 0], logits[labels == 0]
-        auc = (positive[:, None] > negative).float().mean() + (positive[:, None] == negative).float().mean() / 2
+        auc = losses.area_under_curve(positive, negative)
         balanced = ((positive > 0).float().mean() + (negative <= 0).float().mean()) / 2
-        return {"auc": float(auc), "accuracy": float(balanced), "score": float(auc)}
+        return {"auc": auc, "accuracy": float(balanced), "score": auc}
 
     def train(self) -> None:
         self.model.eval()
@@ -157,30 +181,6 @@ class RerankerTask:
         """(vectors, nodes) of patches [n, F, W], by the frozen encoder."""
         vectors, nodes = zip(*(self.model.encoder(some) for some in patches.split(VALIDATION_BATCH)), strict=True)
         return torch.cat(vectors), torch.cat(nodes)
-
-
-class NegativeQueue:
-    """The last QUEUE_WINDOWS references of a frozen encoder: patches, their vectors and the tracks they are of."""
-
-    def __init__(self) -> None:
-        self.patches = self.vectors = self.tracks = torch.zeros(0)
-
-    def __len__(self) -> int:
-        return len(self.tracks)
-
-    def add(self, patches: Tensor, vectors: Tensor, tracks: Tensor) -> None:
-        """Take in windows, the oldest going out."""
-        if not len(self):
-            self.patches, self.vectors, self.tracks = patches[:0], vectors[:0], tracks[:0]
-        columns = ((self.patches, patches), (self.vectors, vectors), (self.tracks, tracks))
-        self.patches, self.vectors, self.tracks = (torch.cat(pair)[-QUEUE_WINDOWS:] for pair in columns)
-
-    def of_tracks(self, tracks: list[Tensor]) -> Tensor:
-        """[B, windows] bool: which are of the track that any of `tracks` [B] names."""
-        found = torch.zeros(len(tracks[0]), len(self), dtype=torch.bool, device=self.tracks.device)
-        for column in tracks:
-            found |= column[:, None] == self.tracks
-        return found
 
 
 @torch.no_grad()

@@ -17,8 +17,10 @@ from asid_core.matching.coarse import ExactSearch, Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.relations import relate
+from asid_core.matching.rerank import reranked
 from asid_core.matching.score import kind, probability
 from asid_core.matching.verify import Verified, Verifier
+from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.decode import DecodeError
@@ -111,6 +113,8 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
     )
     verifier = Verifier(Recording(query.whitened, query.seconds), reference, config.verify)
     verified = verifier.verify(candidates)
+    if isinstance(model.reranker, AlignedReranker):
+        verified = reranked(verified, verifier.filter, model.reranker)
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)
     return ranked(_detection(one, query, reference, tries, sampler, model, config) for one in verified)
@@ -147,7 +151,7 @@ def _detection(
         reference_start_s=span.reference_start_s,
         reference_end_s=span.reference_end_s,
         score=probability(found, tries, config.score),
-        rerank_score=None,
+        rerank_score=found.candidate.rerank_score,
         coarse_score=found.candidate.coarse_score,
         verify_score=found.verify_score,
         verify_margin=found.verify_margin,

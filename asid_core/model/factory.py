@@ -16,6 +16,7 @@ from asid_core.config import (
     ModelConfig,
     ResnetIbnConfig,
 )
+from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.base import Encoder
 from asid_core.model.encoder import GnnEncoder, num_nodes
 from asid_core.model.gain_encoder import GainEncoder
@@ -57,11 +58,13 @@ def encoder_of(model: ModelConfig) -> Encoder:
             return GnnEncoder(config)
 
 
-def reranker_of(model: ModelConfig) -> Reranker | None:
+def reranker_of(model: ModelConfig) -> Reranker | AlignedReranker | None:
     """A fresh reranker, or None where the config wants none."""
     config, encoder = model.reranker, model.encoder
-    if not config.heads:
+    if not config.exists:
         return None
+    if config.kind == "aligned":
+        return AlignedReranker(config.channels)
     match encoder:
         case GnnConfig():
             return Reranker(config, encoder.channels[-1], num_nodes(encoder, *model.front_end.patch_size))

@@ -54,7 +54,7 @@ def retrieval(weights: str, folders: Sequence[Path]) -> dict[str, float]:
     found = task.validate(pairs)
     figures = {"hr1": found["hr1"], "mrr": found["mrr"]}
     if model.reranker is not None:
-        figures["auc"] = RerankerTask(model).validate(pairs)["auc"]
+        figures["auc"] = RerankerTask(model, model.config.training).validate(pairs)["auc"]
     return figures
 
 

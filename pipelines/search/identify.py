@@ -17,8 +17,10 @@ from asid_core.matching.align import align
 from asid_core.matching.coarse import Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
+from asid_core.matching.rerank import reranked
 from asid_core.matching.score import kind, probability
 from asid_core.matching.verify import Verified, Verifier
+from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References
@@ -158,6 +160,8 @@ class Identifier:
         track = query.features
         verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
         verified = verifier.verify(candidates)
+        if isinstance(self.model.reranker, AlignedReranker):
+            verified = reranked(verified, verifier.filter, self.model.reranker)
         references = {one.candidate.reference for one in verified}
         directions = {reference: self._direction(reference, verified, track) for reference in references}
         return [self._detection(one, query, directions[one.candidate.reference]) for one in verified]

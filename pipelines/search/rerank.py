@@ -13,6 +13,7 @@ from torch import Tensor
 from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.matching.align import Candidate
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.reranker import Reranker
 from pipelines.search.features import SpanFeatures, TrackFeatures
 
 PAIRS_PER_CANDIDATE = 4  # a GNN makes the nodes of some 30 windows a second and core
@@ -34,7 +35,7 @@ def rerank(
 
     centres [n], in frames, of the query's windows; rows: reference track and centre_s by row of the reference table.
     """
-    if model.reranker is None:
+    if not isinstance(model.reranker, Reranker):
         return list(candidates)
     chosen: list[tuple[int, tuple[int, float, float], int]] = []  # candidate, query window and probe, row
     for at, candidate in enumerate(candidates):

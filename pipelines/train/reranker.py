@@ -18,8 +18,8 @@ def train_reranker(
     progress: ProgressCallback | None = None,
 ) -> Trained:
     """Train the reranker of `config` on top of the encoder of `weights`; needs a running Ray. Raises TrainingError."""
-    if not config.model.reranker.heads:
-        raise TrainingError("the config has no reranker: set model.reranker.heads=4")
+    if not config.model.reranker.exists:
+        raise TrainingError("the config has no reranker: set model.reranker.heads=4, or kind=aligned")
     training = config.training
     job = Job(
         "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights

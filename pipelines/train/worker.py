@@ -18,14 +18,16 @@ import pyarrow as pa
 import torch
 
 from asid_core.config import Config
+from asid_core.learning.aligned import reranker_task
 from asid_core.learning.baseline import encoder_task
 from asid_core.learning.growth import from_discriminant, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.span_cache import SpanCache
 from asid_core.learning.spans import to_batch
-from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
+from asid_core.learning.tasks import Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.reranker import Reranker
 from asid_core.plain_values import from_dict
 from pipelines.store.location import Location
 from pipelines.train.record import Record, load_weights
@@ -163,7 +165,7 @@ class _Stages:
     def _around(self, model: Fingerprinter) -> Loop:
         model = model.to(self.device)
         encoder = self.job.what == "encoder"
-        task: Task = encoder_task(model, self.config.training) if encoder else RerankerTask(model)
+        task: Task = (encoder_task if encoder else reranker_task)(model, self.config.training)
         return Loop(task, self.config.training, self.job.steps, self.job.learning_rate)
 
 
@@ -172,8 +174,8 @@ def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
     wanted = replace(model.config, model=replace(model.config.model, reranker=config.model.reranker))
     fresh = Fingerprinter(wanted)
     fresh.encoder.load_state_dict(model.encoder.state_dict())
-    assert fresh.reranker is not None
-    attend_to_likeness(fresh.reranker)
+    if isinstance(fresh.reranker, Reranker):
+        attend_to_likeness(fresh.reranker)
     return fresh.eval()
 
 

@@ -82,7 +82,7 @@ def test_numbers_in_lists_too() -> None:
         ("model.front_end=3", "model.front_end must be a section"),
         ("model.encoder.kind=transformer", "model.encoder.kind must be one of"),
         ("model.encoder.depth=3", r"unknown key model.encoder.depth \(known here: dim, kind\)"),
-        ("model.reranker.heads=4", "model: reranker needs the nodes"),
+        ("model.reranker.heads=4", "model: reranker.kind attention needs the nodes"),
         ("segment.core_s=10.01", "segment.core_s 10.01 is 160160 samples, no multiple"),
         ("segment.margin_s=1", "segment.margin_s 1.0 must hold a window of 4 s"),
         ("segment.min_track_s=50000", "segment: min_track_s 50000.0 is more than max_track_s"),
@@ -96,6 +96,13 @@ def test_numbers_in_lists_too() -> None:
 def test_what_cannot_be_is_refused_with_its_dotted_path(assignment: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load("linear", [assignment])
+
+
+def test_an_aligned_reranker_needs_the_frames_it_was_trained_on() -> None:
+    aligned = ["model.reranker.kind=aligned"]
+    load("linear", [*aligned, "verify.features.window_frames=52"])
+    with pytest.raises(ConfigError, match="model.reranker.kind aligned needs the frames"):
+        load("linear", [*aligned, "verify.features.bins=120"])
 
 
 @pytest.mark.parametrize("kind", [Config, CqtConfig, GnnConfig, AugmentationConfig])

@@ -139,7 +139,7 @@ def test_the_reranker_learns_on_a_frozen_encoder() -> None:
         first.take(pairs())
     assert model.reranker is not None
     attend_to_likeness(model.reranker)
-    loop = Loop(RerankerTask(model), model.config.training, 150, 1e-2)
+    loop = Loop(RerankerTask(model, model.config.training), model.config.training, 150, 1e-2)
     encoder = {name: value.clone() for name, value in model.encoder.state_dict().items()}
     loop.task.train()
     losses = [loop.take(pairs()).loss for _ in range(150)]
@@ -151,7 +151,7 @@ def test_the_reranker_learns_on_a_frozen_encoder() -> None:
 
 def test_negatives_of_the_reranker_come_from_earlier_batches_too(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
-    task = RerankerTask(Fingerprinter(tiny(heads=4)))
+    task = RerankerTask(Fingerprinter(tiny(heads=4)), tiny(heads=4).training)
     task.train()
     first, second = replace(pairs(), track=torch.arange(PAIRS)), pairs()
     task.loss(task.module, first, None, 0)

@@ -1,0 +1,51 @@
+"""The aligned reranker on verified candidates: a network judges the query laid over the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from asid_core.matching.matched_filter import MatchedFilter
+from asid_core.matching.verify import Verified
+from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
+
+# windows of a candidate, as shares of its span; a span shorter than LONG_S holds one
+MIDDLE, SPREAD = (0.5,), (1 / 6, 0.5, 5 / 6)
+LONG_S = 6.0
+PAIRS_PER_BATCH = 64
+
+
+@torch.no_grad()
+def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: AlignedReranker) -> list[Verified]:
+    """The same candidates with their `rerank_score`: the mean log-odds over windows of their span.
+
+    `heard`: the query and the references that the candidates are of.
+    """
+    pairs, counts = [], []
+    for one in found:
+        shares = SPREAD if one.span.query_end_s - one.span.query_start_s >= LONG_S else MIDDLE
+        pairs += [_window(one, share, heard) for share in shares]
+        counts.append(len(shares))
+    if not pairs:
+        return []
+    queries, references = (aligned_patches(torch.cat(side)) for side in zip(*pairs, strict=True))
+    batches = zip(queries.split(PAIRS_PER_BATCH), references.split(PAIRS_PER_BATCH), strict=True)
+    log_odds = torch.cat([reranker(*batch) for batch in batches]).split(counts)
+    return [
+        replace(one, candidate=replace(one.candidate, rerank_score=float(windows.mean())))
+        for one, windows in zip(found, log_odds, strict=True)
+    ]
+
+
+def _window(found: Verified, share: float, heard: MatchedFilter) -> tuple[Tensor, Tensor]:
+    """Query (undone) and reference [1, bins, frames] around the place that lies at `share` of a span."""
+    span, frames = found.span, PATCH.window_frames
+    query_s = span.query_start_s + share * (span.query_end_s - span.query_start_s)
+    reference_s = span.reference_start_s + share * (span.reference_end_s - span.reference_start_s)
+    middle = round(reference_s / heard.frame_s)
+    query_s += (middle * heard.frame_s - reference_s) / found.tempo_ratio  # what rounding moved
+    query = heard.undone(query_s, found.pitch_semitones, found.tempo_ratio, frames)
+    return query, heard.reference(found.candidate.reference, middle - frames // 2, frames)[None]

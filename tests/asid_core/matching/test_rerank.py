@@ -1,0 +1,58 @@
+"""The aligned reranker on verified candidates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from asid_core.config import VerifyConfig
+from asid_core.matching.matched_filter import MatchedFilter, Recording
+from asid_core.matching.rerank import reranked
+from asid_core.matching.span import Span
+from asid_core.matching.verify import Verified
+from asid_core.model.aligned_reranker import AlignedReranker, aligned_patches
+from tests.asid_core.matching.test_verify import FRAME_S, REFERENCE_FRAMES, Serving, notes, pointing
+
+CONFIG = VerifyConfig()
+
+
+class Cosine(AlignedReranker):
+    """Stands in for the network: the cosine of both patches."""
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def forward(self, queries: Tensor, references: Tensor) -> Tensor:
+        return (queries * references).flatten(1).sum(1)
+
+
+def judged(ratio: float, seconds: float, shift_s: float = 0.0) -> float:
+    """The score of a candidate whose query is its reference at another tempo; the span lasts `seconds` of the query."""
+    song = notes(0)
+    reference = song.render(REFERENCE_FRAMES)
+    query = song.render(1000, semitones=2.0, start=200.0, ratio=ratio)
+    heard = MatchedFilter(Recording(query, 1000 * FRAME_S), Serving((reference,)), CONFIG)
+    middle_s = 500 * FRAME_S
+    span = Span.around(middle_s, (200 + ratio * 500) * FRAME_S + shift_s, ratio, seconds / 2, seconds / 2)
+    at = pointing(middle_s, span.reference_start_s, 2.0, ratio)
+    verified = Verified(at, 0.5, 0.1, 2.0, span)
+    (one,) = reranked([verified], heard, Cosine())
+    assert replace(one, candidate=replace(one.candidate, rerank_score=None)) == verified
+    assert one.candidate.rerank_score is not None
+    return one.candidate.rerank_score
+
+
+def test_both_lie_over_each_other_all_along_the_span() -> None:
+    for ratio in (0.8, 1.0, 1.3):
+        for seconds in (2.0, 5.9, 6.1, 20.0):
+            assert judged(ratio, seconds) > 0.85
+        assert judged(ratio, 10.0, shift_s=1.3) < 0.6
+
+
+def test_none_is_none() -> None:
+    song = notes(0).render(REFERENCE_FRAMES)
+    heard = MatchedFilter(Recording(song, 60.0), Serving((song,)), CONFIG)
+    assert reranked([], heard, Cosine()) == []
+    assert aligned_patches(torch.zeros(0, 156, 100)).shape[0] == 0
