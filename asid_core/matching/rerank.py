@@ -12,21 +12,22 @@ from asid_core.matching.matched_filter import MatchedFilter
 from asid_core.matching.verify import Verified
 from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
 
-# windows of a candidate, as shares of its span; a span shorter than LONG_S holds one
-MIDDLE, SPREAD = (0.5,), (1 / 6, 0.5, 5 / 6)
-LONG_S = 6.0
+# Windows along the span of a candidate, a second apart and a second from its ends. The best count: a sample may fill only
+# a part of the span
+MAX_WINDOWS, BEST_WINDOWS = 9, 3
+EDGE_S = 1.0
 PAIRS_PER_BATCH = 64
 
 
 @torch.no_grad()
 def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: AlignedReranker) -> list[Verified]:
-    """The same candidates with their `rerank_score`: the mean log-odds over windows of their span.
+    """The same candidates with their `rerank_score`: the mean log-odds of the best windows of their span.
 
     `heard`: the query and the references that the candidates are of.
     """
     pairs, counts = [], []
     for one in found:
-        shares = SPREAD if one.span.query_end_s - one.span.query_start_s >= LONG_S else MIDDLE
+        shares = _shares(one.span.query_end_s - one.span.query_start_s)
         pairs += [_window(one, share, heard) for share in shares]
         counts.append(len(shares))
     if not pairs:
@@ -35,9 +36,20 @@ def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: AlignedR
     batches = zip(queries.split(PAIRS_PER_BATCH), references.split(PAIRS_PER_BATCH), strict=True)
     log_odds = torch.cat([reranker(*batch) for batch in batches]).split(counts)
     return [
-        replace(one, candidate=replace(one.candidate, rerank_score=float(windows.mean())))
+        replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(windows)))
         for one, windows in zip(found, log_odds, strict=True)
     ]
+
+
+def _shares(span_s: float) -> list[float]:
+    """Where the windows of a span lie, 0 its start and 1 its end."""
+    count = min(int(span_s), MAX_WINDOWS)
+    edge = min(EDGE_S / span_s, 0.5) if span_s else 0.5
+    return torch.linspace(edge, 1 - edge, count).tolist() if count > 1 else [0.5]
+
+
+def _mean_of_best(log_odds: Tensor) -> float:
+    return float(log_odds.topk(min(BEST_WINDOWS, len(log_odds))).values.mean())
 
 
 def _window(found: Verified, share: float, heard: MatchedFilter) -> tuple[Tensor, Tensor]:
