@@ -12,8 +12,8 @@ from asid_core.matching.matched_filter import MatchedFilter
 from asid_core.matching.verify import Verified
 from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
 
-# Windows along the span of a candidate, a second apart and a second from its ends. The best count: a sample may fill only
-# a part of the span
+# Windows along the span of a candidate, a second apart and a second from its ends. The best ones count, because a
+# sample may fill only a part of the span.
 MAX_WINDOWS, BEST_WINDOWS = 9, 3
 EDGE_S = 1.0
 PAIRS_PER_BATCH = 64
