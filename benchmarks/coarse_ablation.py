@@ -129,6 +129,7 @@ def as_rows(query: str, names: Sequence[str], found: Sequence[Candidate]) -> lis
             "score": c.coarse_score,
             "tempo_ratio": c.tempo_ratio,
             "pitch_semitones": c.pitch_semitones,
+            "direction": None,
         }
         | {name: getattr(c.span, name) for name in spans}
         for c in found

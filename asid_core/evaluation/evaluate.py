@@ -78,9 +78,9 @@ def read_pairs(detections: pa.Table, truth: Truth) -> Pairs:
     pairs: Pairs = {name: {} for name in queries}
     columns = [
         "query_id", "reference_id", "score", "query_start_s", "query_end_s", "reference_start_s", "reference_end_s",
-        "tempo_ratio", "pitch_semitones",
+        "tempo_ratio", "pitch_semitones", "direction",
     ]  # fmt: skip
-    for query_id, reference_id, score, *spans, tempo, pitch in zip(
+    for query_id, reference_id, score, *spans, tempo, pitch, direction in zip(
         *(detections.column(name).to_pylist() for name in columns), strict=True
     ):
         query, reference = track_name(query_id), track_name(reference_id)
@@ -90,7 +90,7 @@ def read_pairs(detections: pa.Table, truth: Truth) -> Pairs:
             continue
         if not math.isfinite(score):
             raise ValueError(f"the score of {query_id} and {reference_id} is {score}; scores must be finite")
-        row = Row(score, (spans[0], spans[1]), (spans[2], spans[3]), tempo, pitch)
+        row = Row(score, (spans[0], spans[1]), (spans[2], spans[3]), tempo, pitch, direction)
         pairs[query].setdefault(reference, []).append(row)
     return pairs
 
@@ -151,18 +151,23 @@ def _localisation_figures(located: list[Located], seed: int) -> dict[str, Figure
 def _transformation_figures(
     relations: Iterable[Relation], located: list[Located], pairs: Pairs, threshold: float, seed: int
 ) -> dict[str, Figure]:
-    """How often pitch and tempo are right where a pair is reported at all."""
-    best = [max((row.score for row in pairs[r.query].get(r.reference, [])), default=0.0) for r in relations]
-    found = [one for one, score in zip(located, best, strict=True) if score >= threshold]
+    """How often pitch, tempo and direction are right where a pair is reported at all."""
+    rows = [max(pairs[r.query].get(r.reference, []), key=lambda row: row.score, default=None) for r in relations]
+    reported = [(one, row) for one, row in zip(located, rows, strict=True) if row and row.score >= threshold]
+    found = [one for one, _ in reported]
+    directions = [row.direction for _, row in reported if row.direction is not None]
 
     def share(errors: Iterable[float], allowed: float) -> Figure:
         known = [float(error <= allowed) for error in errors if math.isfinite(error)]
         return statistics.mean_figure(np.array(known), seed)
 
-    return {
+    figures = {
         "tempo_right": share((one.tempo_error for one in found), RIGHT_TEMPO),
         "pitch_right": share((one.pitch_error for one in found), RIGHT_SEMITONES),
     }
+    if directions:
+        figures["direction_right"] = statistics.mean_figure(np.array([float(d > 0.5) for d in directions]), seed)
+    return figures
 
 
 def _by_group(

@@ -25,6 +25,7 @@ class Row:
     reference: Span
     tempo_ratio: float
     pitch_semitones: float | None
+    direction: float | None = None  # probability that the query samples the reference
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ TITLES = {
     "pitch_error": "pitch error, median of found (semitones)",
     "tempo_right": "tempo ratio within 2 %, of pairs found at the threshold",
     "pitch_right": "pitch within half a semitone, of pairs found at the threshold",
+    "direction_right": "direction right, of pairs found at the threshold whose direction is told",
 }
 
 

@@ -146,10 +146,11 @@ def test_nonsense_is_refused() -> None:
         evaluate(table([("q00", "r00", float("nan"))]), truth())
 
 
-def test_pitch_and_tempo_count_only_where_a_pair_is_reported() -> None:
+def test_pitch_tempo_and_direction_count_only_where_a_pair_is_reported() -> None:
     """Two pairs at the threshold, one of them with another tempo; a third below it is no matter."""
     rows = table([("q00", "r00", 0.9), ("q01", "r01", 0.9), ("q02", "r02", 0.1)]).to_pylist()
-    rows[1] |= {"tempo_ratio": 1.03, "pitch_semitones": 0.4}
+    rows[0] |= {"direction": 0.8}
+    rows[1] |= {"tempo_ratio": 1.03, "pitch_semitones": 0.4, "direction": 0.3}
     rows[2] |= {"tempo_ratio": 1.5, "pitch_semitones": 3.0}
     found = values(evaluate(pa.Table.from_pylist(rows, schema=schema.DETECTIONS), truth()))
-    assert found["tempo_right"] == 0.5 and found["pitch_right"] == 1.0
+    assert found["tempo_right"] == 0.5 and found["pitch_right"] == 1.0 and found["direction_right"] == 0.5
