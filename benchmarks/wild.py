@@ -18,6 +18,7 @@ from jobs import cli
 from pipelines.evaluate import comparison
 
 MUSIC = Path("out/music")
+SETTINGS = ("probes.reversed=true",)  # as `asid query` searches; a sweep does so with --reversed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     command = f"make -C benchmarks wild-{args.split}"
     for weights in args.weights:
-        system = scored(System(Path(weights).name, Path(weights).name, weights), bench)
+        system = scored(System(Path(weights).name, Path(weights).name, weights, SETTINGS), bench)
         text = f"{system.reports['all'].to_markdown()}\n{comparison(system.reports, 'stage')}"
         print(text)
         write_section(f"Wild benchmark, {args.split}, {system.name}", command, text)
