@@ -13,12 +13,11 @@ from pathlib import Path
 
 from benchmarks.lib.music import SPLITS, missing
 from benchmarks.lib.results import write_section
-from benchmarks.lib.systems import System, scored
+from benchmarks.lib.systems import BACKWARDS, System, scored
 from jobs import cli
 from pipelines.evaluate import comparison
 
 MUSIC = Path("out/music")
-SETTINGS = ("probes.reversed=true",)  # as `asid query` searches; a sweep does so with --reversed
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     command = f"make -C benchmarks wild-{args.split}"
     for weights in args.weights:
-        system = scored(System(Path(weights).name, Path(weights).name, weights, SETTINGS), bench)
+        system = scored(System(Path(weights).name, Path(weights).name, weights, BACKWARDS), bench)
         text = f"{system.reports['all'].to_markdown()}\n{comparison(system.reports, 'stage')}"
         print(text)
         write_section(f"Wild benchmark, {args.split}, {system.name}", command, text)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from asid_core.evaluation.report import Report, compare
 from benchmarks.lib.results import write_section
-from benchmarks.lib.systems import System, scored
-from benchmarks.wild import SETTINGS
+from benchmarks.lib.systems import BACKWARDS, System, scored
 
 # the score without a reranker has coefficients of its own
 WITHOUT_RERANKER = (
@@ -38,10 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", metavar="W", default="discriminant")
     parser.add_argument("--variants", metavar="NAME", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     args = parser.parse_args(argv)
-    whole = scored(System("whole", "ablation-whole", args.weights, SETTINGS), args.bench).reports["all"]
+    whole = scored(System("whole", "ablation-whole", args.weights, BACKWARDS), args.bench).reports["all"]
     reports = {"whole": whole}
     for name in args.variants:
-        system = System(name, f"ablation-{name.replace(' ', '-')}", args.weights, (*SETTINGS, *VARIANTS[name]))
+        system = System(name, f"ablation-{name.replace(' ', '-')}", args.weights, (*BACKWARDS, *VARIANTS[name]))
         reports[name] = scored(system, args.bench).reports["all"]
     text = table(reports)
     print(text)

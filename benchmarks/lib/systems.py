@@ -17,6 +17,7 @@ from benchmarks.lib.calls import run_bench
 STAGES = {"coarse": "coarse alone", "rerank": "reranker alone", "verify": "verification alone", "all": "all stages"}
 TIERS = ("exact", "mild", "hard")
 NO_PROBES = ("probes.semitones=[0]", "probes.tempo_ratios=[1]")
+BACKWARDS = ("probes.reversed=true",)  # as `asid query` searches; a sweep does so with --reversed
 VALUE_BYTES = 4
 
 
