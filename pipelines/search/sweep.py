@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from importlib import metadata
 from typing import Any
 
 import pyarrow as pa
@@ -34,6 +33,9 @@ STAGE = "sweep"
 TAKEN_OVER_TRACKS = 1024  # of a shard that is only copied: 40 rows each are 40 MB as it passes by
 SHARDS = 64  # at least, where there are tracks enough: a small catalogue keeps every core busy as well, to the end
 LAYOUT = 2  # of what a sweep leaves: one of another layout is no base
+# Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
+# version of asid in its place would make every upgrade a full sweep.
+ALGORITHM = 2
 SETTINGS = ("probes", "search", "verify", "score")  # the sections of the config that decide what is found
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
@@ -166,7 +168,7 @@ def _plan(
     queries = [row for row in tracks.to_pylist() if fnmatch.fnmatchcase(row["track_id"], query_glob or "*")]
     values = to_dict(config)
     decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
-    decisive |= {"globs": [query_glob, reference_glob], "version": metadata.version("asid")}
+    decisive |= {"globs": [query_glob, reference_glob], "algorithm": ALGORITHM}
     decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
     settings = _digest(decisive)
     known = tracks.select(TRACKS[:2])

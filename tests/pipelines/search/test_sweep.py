@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,17 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     assert again.detections.num_rows < len(found)
     assert min(again.detections["score"].to_pylist()) >= best["score"] - 1e-6
     assert snapshot(tmp_path / "c") == before
+
+
+def test_a_release_of_asid_alone_is_no_reason_to_sweep_again(
+    catalogue: Catalogue, embedded: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sweep(catalogue, PROBED, embedded[1], queries="user")
+    monkeypatch.setattr(metadata, "version", lambda name: "99.0")
+    assert sweep(catalogue, PROBED, embedded[1], queries="user").shards == 0
+    monkeypatch.setattr("pipelines.search.sweep.ALGORITHM", 99)
+    after = sweep(catalogue, PROBED, embedded[1], queries="user")
+    assert after.shards and after.sweep_id != before.sweep_id
 
 
 def test_a_sample_played_backwards_is_found_where_the_config_asks_for_it(
