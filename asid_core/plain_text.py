@@ -1,4 +1,4 @@
-"""Names and titles as they are shown: what would obey, hide or turn the text around it stands as an escape."""
+"""Makes untrusted names and titles safe to show: control, invisible and bidirectional characters are escaped."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-# first characters that make a spreadsheet take a text for a formula (OWASP, "CSV injection")
+# first characters that make a spreadsheet treat a text as a formula (OWASP, "CSV injection")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 HIDDEN = ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp")
 
 
 def control_shown(text: str) -> str:
-    """The text with control characters and broken UTF-8 as escapes; equal to it where it may stand in a table."""
+    """The text with control characters and invalid UTF-8 escaped. Unchanged if it may be stored in a table."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(f"\\x{ord(c):02x}" if unicodedata.category(c) == "Cc" else c for c in text)
 
 
 def shown(text: str) -> str:
-    """The text with everything invisible as escapes: control, bidirectional and zero-width characters."""
+    """The text with invisible characters escaped: control, bidirectional and zero-width ones."""
     return "".join(_escaped(c) if unicodedata.category(c) in HIDDEN or c == "\u115f" else c for c in text)
 
 
@@ -28,10 +28,10 @@ def _escaped(character: str) -> str:
 
 
 def spreadsheet_text(text: str) -> str:
-    """A text that no spreadsheet takes for a formula: an apostrophe in front of one that would be."""
+    """The text, prefixed by an apostrophe if a spreadsheet would treat it as a formula."""
     return f"'{text}" if len(text) > 1 and text.lstrip(" ").startswith(FORMULA_STARTS) else text
 
 
 def spreadsheet_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row for a CSV file, its texts as `spreadsheet_text`; numbers are left as they are."""
+    """A row for a CSV file, with `spreadsheet_text` applied to its texts. Numbers are unchanged."""
     return {key: spreadsheet_text(value) if isinstance(value, str) else value for key, value in row.items()}

@@ -1,4 +1,4 @@
-"""Config sections from plain values, as YAML, JSON and a command line have them, and back."""
+"""Converts config sections from and to plain values, as in YAML, JSON and on the command line."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class ConfigError(ValueError):
-    """A key that does not exist or a value that does not fit; the message names the dotted path."""
+    """An unknown key or an invalid value. The message names its dotted path."""
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number; to YAML 1.1 it is text."""
+    """A YAML loader that reads 1e-3 as a number; YAML 1.1 reads it as text."""
 
 
 _Loader.add_implicit_resolver(
@@ -30,7 +30,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(text: str) -> dict[str, Any]:
-    """A mapping in YAML; nothing is the empty one. Raises ConfigError."""
+    """Read a YAML mapping; an empty text is an empty mapping. Raises ConfigError."""
     try:
         values = _Loader(text).get_single_data()
     except yaml.YAMLError as error:
@@ -39,13 +39,13 @@ def read_yaml(text: str) -> dict[str, Any]:
 
 
 def read_json(text: str) -> dict[str, Any]:
-    """A mapping in JSON. Raises ValueError."""
+    """Read a JSON object. Raises ValueError; ConfigError if it is not an object."""
     return _mapping(json.loads(text))
 
 
 def _mapping(values: Any) -> dict[str, Any]:
     if not isinstance(values, dict):
-        raise ConfigError(f"expected sections with settings, not {_short(values)}")
+        raise ConfigError(f"expected a mapping of sections, not {_short(values)}")
     return values
 
 
@@ -55,9 +55,9 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 
 def from_dict(cls: type[T], values: Mapping[str, Any]) -> T:
-    """Build a config section from nested plain values. Raises ConfigError for the first value that does not fit."""
+    """Build a config section from nested plain values. Raises ConfigError for the first invalid value."""
     try:
-        # as JSON, where a list is what a tuple is written as; Python's own validation would refuse it
+        # validated as JSON, because strict validation of Python values would refuse a list for a tuple
         return typing.cast(T, _adapter(typing.cast(Any, cls)).validate_json(json.dumps(values, default=str)))
     except ValidationError as error:
         raise ConfigError(_message(cls, values, error)) from error
@@ -74,7 +74,7 @@ def _message(cls: type, values: Any, error: ValidationError) -> str:
     names, section, at = [], cls, values
     for part in first["loc"]:
         if isinstance(at, dict) and part not in at:
-            continue  # the kind of a section, which pydantic puts into the path
+            continue  # the kind of a section, which pydantic adds to the path
         if isinstance(at, dict | list):
             at = at[typing.cast(Any, part)]
         names.append(str(part))
@@ -84,9 +84,9 @@ def _message(cls: type, values: Any, error: ValidationError) -> str:
     match first["type"]:
         case "unexpected_keyword_argument":
             known = ", ".join(sorted(field.name for field in dataclasses.fields(section)))
-            return f"unknown key {path} (known here: {known})"
+            return f"unknown key {path} (known keys: {known})"
         case "union_tag_invalid" | "union_tag_not_found":
-            kinds = first["ctx"].get("expected_tags") or "a kind that the default names"
+            kinds = first["ctx"].get("expected_tags") or "a known kind"
             return f"{path}.kind must be one of {kinds}, not {_short(at.get('kind'))}"
         case "value_error":
             return f"{path}: {first['ctx']['error']}" if path else str(first["ctx"]["error"])
@@ -106,7 +106,7 @@ _WANTED = {
 
 
 def _section(cls: Any, key: str, value: Any) -> type | None:
-    """The class of the section `key` of `cls`; of several, the one whose kind `value` names. None for a plain value."""
+    """The class of section `key` of `cls`, or None for a plain value. `value` selects among several kinds."""
     hint = typing.get_type_hints(cls)[key]
     for option in typing.get_args(hint) or (hint,):
         if dataclasses.is_dataclass(option):
@@ -127,7 +127,7 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
     for assignment in assignments:
         dotted, equals, text = assignment.partition("=")
         if not equals or not dotted:
-            raise ConfigError(f"--set takes a.b=value, not {assignment!r}")
+            raise ConfigError(f"--set needs a.b=value, not {assignment!r}")
         node = result
         *parents, last = dotted.split(".")
         for parent in parents:
@@ -142,7 +142,7 @@ def override(values: Mapping[str, Any], assignments: Iterable[str]) -> dict[str,
 
 
 def merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `values` on top, section by section; a section of another `kind` replaces that of the base whole."""
+    """`base` updated by `values`, section by section. A section of another `kind` replaces the base's completely."""
     result = dict(base)
     for key, value in values.items():
         under: Any = base.get(key)
@@ -153,7 +153,7 @@ def merged(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def difference(values: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """What `merged` must put on `base` to get `values`; both whole configs."""
+    """The values for which `merged(base, difference)` gives `values`. Both arguments are complete configs."""
     result = {}
     for key, value in values.items():
         under = base[key]

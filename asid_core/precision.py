@@ -1,4 +1,4 @@
-"""Which numbers a device is fast with."""
+"""Chooses the fastest number format for a device."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import torch
 
 
 def bfloat16_pays(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster: CPUs with AVX-512 BF16 do in half the time."""
+    """Whether the device multiplies bfloat16 faster than float32. CPUs with AVX-512 BF16 take half the time."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 def first_pass_type(device: torch.device) -> torch.dtype:
-    """What a first pass is multiplied in: it only chooses, so two or three digits do."""
+    """The number format for a first pass, which only selects candidates, so that two or three digits suffice."""
     if device.type == "cpu" and int8_pays():
         return torch.int8
     return torch.bfloat16 if device.type == "cuda" and bfloat16_pays(device) else torch.float32
 
 
 def int8_pays() -> bool:
-    """Whether this CPU multiplies int8 fast: with AVX-512 VNNI, four times as fast as float32 and twice as bfloat16.
+    """Whether this CPU multiplies int8 fast. With AVX-512 VNNI it is four times as fast as float32.
 
-    A unit vector of 128 values rounded to 8 bits moves a cosine by 0.002.
+    Rounding unit vectors of 128 values to 8 bits changes a cosine by 0.002.
     """
     return torch.cpu._is_vnni_supported() and torch.cpu._is_avx512_supported()

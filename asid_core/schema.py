@@ -1,4 +1,4 @@
-"""Arrow schemas of the catalogue's tables. One place; every reader and writer uses these."""
+"""Arrow schemas of all tables. Every reader and writer uses these."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ TRACKS = pa.schema(
     [
         pa.field("track_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        pa.field("content_hash", pa.string(), nullable=False),  # blake2b-128 of the file's bytes, hex
+        pa.field("content_hash", pa.string(), nullable=False),  # 128-bit BLAKE2b of the file's bytes, hexadecimal
         pa.field("size_bytes", pa.int64(), nullable=False),
-        pa.field("version", pa.string()),  # etag, or mtime in ns: tells a change without reading the bytes
+        pa.field("version", pa.string()),  # ETag, or mtime in ns; reveals a change without reading the file
         pa.field("duration_s", pa.float64(), nullable=False),
         pa.field("source_rate_hz", pa.int32()),
         pa.field("source_channels", pa.int32()),
@@ -24,10 +24,10 @@ TRACKS = pa.schema(
         pa.field("artist", pa.string()),
         pa.field("year", pa.int32()),
         pa.field("isrc", pa.string()),
-        # from here on columns that older catalogues lack: they read as null
+        # older catalogues lack the columns from here on, which then read as null
         pa.field("album", pa.string()),
         pa.field("label", pa.string()),
-        pa.field("manifest", pa.string()),  # JSON object of all that the manifest says of the track; null without one
+        pa.field("manifest", pa.string()),  # JSON object of the track's manifest row; null without a manifest
     ]
 )
 
@@ -50,7 +50,7 @@ REJECTS = pa.schema(
         pa.field("stage", pa.string(), nullable=False),
         pa.field("error_type", pa.string(), nullable=False),
         pa.field("error", pa.string(), nullable=False),
-        # the version that was refused: a file that has not changed since is not tried again
+        # the version that was rejected; an unchanged file is not tried again
         pa.field("size_bytes", pa.int64()),
         pa.field("version", pa.string()),
     ]
@@ -58,12 +58,12 @@ REJECTS = pa.schema(
 
 
 def fingerprints(dim: int) -> pa.Schema:
-    """Rows of fingerprints-<model_id>.lance for vectors of `dim` values."""
+    """Schema of fingerprints-<model_id>.lance, with vectors of `dim` values."""
     return pa.schema(
         [
             pa.field("fingerprint_id", pa.string(), nullable=False),  # <content_hash[:16]>-<window_index>
             pa.field("track_id", pa.string(), nullable=False),
-            pa.field("content_hash", pa.string(), nullable=False),  # of the audio it was made from
+            pa.field("content_hash", pa.string(), nullable=False),  # of the audio that was fingerprinted
             pa.field("window_index", pa.int32(), nullable=False),
             pa.field("start_s", pa.float64(), nullable=False),
             pa.field("level_db", pa.float32(), nullable=False),
@@ -81,61 +81,61 @@ DETECTIONS = pa.schema(
         pa.field("reference_start_s", pa.float64(), nullable=False),
         pa.field("reference_end_s", pa.float64(), nullable=False),
         pa.field("score", pa.float32(), nullable=False),  # 0..1, calibrated
-        pa.field("rerank_score", pa.float32()),  # null where the model has no reranker
+        pa.field("rerank_score", pa.float32()),  # null if the model has no reranker
         pa.field("coarse_score", pa.float32(), nullable=False),
         pa.field("verify_score", pa.float32()),
-        pa.field("verify_margin", pa.float32()),  # verify_score less the best at another place within a second
+        pa.field("verify_margin", pa.float32()),  # verify_score minus the best score at another lag within a second
         pa.field("tempo_ratio", pa.float32(), nullable=False),  # t_reference = t_0 + tempo_ratio * t_query
         pa.field("pitch_semitones", pa.float32()),  # query minus reference
         pa.field("num_windows", pa.int32(), nullable=False),
         pa.field("kind", pa.string(), nullable=False),  # 'sample' | 'duplicate'
-        pa.field("direction", pa.float32()),  # probability that the query samples the reference; null: too little heard
-        # the query plays the reference backwards, so that its start matches the reference's end; null in older sweeps
+        pa.field("direction", pa.float32()),  # probability that the query samples the reference; null: unknown
+        # the query plays the reference backwards: its start matches the reference's end; null in older sweeps
         pa.field("reversed", pa.bool_()),
-        pa.field("rank", pa.int32(), nullable=False),  # of the reference among the query's, by score, from 1
+        pa.field("rank", pa.int32(), nullable=False),  # of the reference among all references of the query, from 1
         pa.field("sweep_id", pa.string(), nullable=False),
         pa.field("model_id", pa.string(), nullable=False),
     ]
 )
 
-# One row a pair of tracks: all its detections together (asid_core.matching.relations)
+# One row per pair of tracks, which combines all its detections (asid_core.matching.relations)
 RELATIONS = pa.schema(
     [
         pa.field("query_id", pa.string(), nullable=False),  # the track that samples
         pa.field("reference_id", pa.string(), nullable=False),  # the track that is sampled
         pa.field("kind", pa.string(), nullable=False),  # 'sample' | 'duplicate'
         pa.field("score", pa.float32(), nullable=False),  # of the best place
-        pa.field("places", pa.int32(), nullable=False),  # how many detections
-        pa.field("query_s", pa.float64(), nullable=False),  # seconds of the query that the places cover
+        pa.field("places", pa.int32(), nullable=False),  # number of detections
+        pa.field("query_s", pa.float64(), nullable=False),  # length of the query that the places cover
         pa.field("reference_s", pa.float64(), nullable=False),
-        pa.field("decided_by", pa.string(), nullable=False),  # the direction: 'years' | 'audio' | 'unknown'
-        pa.field("direction", pa.float32()),  # probability of the direction; null where nothing is known
+        pa.field("decided_by", pa.string(), nullable=False),  # basis of the direction: 'years' | 'audio' | 'unknown'
+        pa.field("direction", pa.float32()),  # probability of the direction; null: unknown
         pa.field("tempo_ratio", pa.float32(), nullable=False),  # of the best place
         pa.field("pitch_semitones", pa.float32()),
-        pa.field("common_source", pa.int32()),  # number of the group of tracks that share one thing, from 1
-        pa.field("source_id", pa.string()),  # the track that all others of the group sample; null: perhaps not here
-        pa.field("first_place", pa.int32(), nullable=False),  # row of its best detection among all places
+        pa.field("common_source", pa.int32()),  # number of the group of tracks that share the same material, from 1
+        pa.field("source_id", pa.string()),  # the track that all others in the group sample; null: unknown
+        pa.field("first_place", pa.int32(), nullable=False),  # row number of its best detection
         pa.field("sweep_id", pa.string(), nullable=False),
         pa.field("model_id", pa.string(), nullable=False),
     ]
 )
 
-# What somebody said of a relation; the latest of a relation counts
+# Reviewers' verdicts on relations; the latest verdict on a relation counts
 VERDICTS = pa.schema(
     [
-        pa.field("relation_id", pa.string(), nullable=False),  # names the pair of recordings, whatever they are called
+        pa.field("relation_id", pa.string(), nullable=False),  # identifies the pair of recordings by their audio
         pa.field("verdict", pa.string(), nullable=False),  # 'confirmed' | 'not a sample' | 'unsure' | 'withdrawn'
         pa.field("note", pa.string(), nullable=False),
         pa.field("said_by", pa.string(), nullable=False),
         pa.field("said_at", pa.timestamp("ms", "UTC"), nullable=False),
-        pa.field("query_id", pa.string(), nullable=False),  # as the tracks were called then
+        pa.field("query_id", pa.string(), nullable=False),  # track ids at that time
         pa.field("reference_id", pa.string(), nullable=False),
     ]
 )
 
 
 def stems(names: Sequence[str]) -> pa.Schema:
-    """Rows of training tables: one span of one track, with a column a stem and its level."""
+    """Schema of training tables. A row is one span of a track, with the PCM and level of each stem in `names`."""
     fields = [
         pa.field("track_id", pa.string(), nullable=False),
         pa.field("span_index", pa.int32(), nullable=False),
@@ -144,6 +144,6 @@ def stems(names: Sequence[str]) -> pa.Schema:
         pa.field("usable", pa.list_(pa.string()), nullable=False),  # stems loud enough to be a sample
     ]
     for name in sorted(names):
-        fields.append(pa.field(f"{name}_pcm", pa.binary()))  # as in SEGMENTS; null where the track has no such stem
+        fields.append(pa.field(f"{name}_pcm", pa.binary()))  # as in SEGMENTS; null if the track lacks this stem
         fields.append(pa.field(f"{name}_db", pa.float32()))  # RMS, dBFS; -120 is silence
     return pa.schema(fields)

@@ -1,4 +1,4 @@
-"""asid bench make|run|fit: music with known samples, how a model does on it, and the final score fitted to it."""
+"""asid bench make|run|fit: make a benchmark with known samples, score a model on it, fit the final score to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ NEEDS = {"make": ("corpus", "output"), "run": ("bench",), "fit": ("bench",)}
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=tuple(NEEDS), help="make one; score a model on it; fit the final score to it")
+    parser.add_argument(
+        "what", choices=tuple(NEEDS), help="make a benchmark, score a model on it, or fit the final score"
+    )
     parser.add_argument("--corpus", metavar="DIR", nargs="+", help="make: folders or files of music")
     parser.add_argument(
         "--backgrounds",
@@ -31,30 +33,32 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="make: music to mix samples into (default: a third of the corpus)",
     )
     parser.add_argument(
-        "--distractors", metavar="DIR", nargs="+", default=[], help="make: more references, which no query samples"
+        "--distractors", metavar="DIR", nargs="+", default=[], help="make: extra references that no query samples"
     )
     parser.add_argument(
         "--kinds",
         metavar="NAME",
         nargs="+",
         default=["textbook"],
-        help="make: textbook (default), wild, all, or single kinds such as turntable, short, chopped",
-    )
-    parser.add_argument("--midi", metavar="DIR", help="make: scores that kind none_alike renders with two sound fonts")
-    parser.add_argument("--loops", metavar="DIR", help="make: loop libraries, by the first word of their file names")
-    parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: how many (default 100)")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: the same seed, the same benchmark")
-    parser.add_argument("--bench", metavar="DIR", help="run, fit: a folder that `asid bench make` made")
-    parser.add_argument(
-        "--verdicts",
-        metavar="CATALOGUE",
-        help="fit: to what `asid review` keeps in this catalogue, not to a bench",
+        help="make: kinds of samples: textbook (default), wild, all, or single ones such as turntable, short, chopped",
     )
     parser.add_argument(
-        "--against", metavar="F.json", help="run: another run's --output on the same benchmark: the paired test of both"
+        "--midi", metavar="DIR", help="make: MIDI files, which kind none_alike renders with two sound fonts"
     )
     parser.add_argument(
-        "--output", metavar="DIR|F.json", help="make: a folder for the benchmark; run: a file for all figures"
+        "--loops", metavar="DIR", help="make: loops; the first word of each file name says which library it is from"
+    )
+    parser.add_argument("--queries", metavar="N", type=int, default=100, help="make: number of queries (default 100)")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="make: random seed (default 0)")
+    parser.add_argument("--bench", metavar="DIR", help="run, fit: a folder that `asid bench make` wrote")
+    parser.add_argument(
+        "--verdicts", metavar="CATALOGUE", help="fit: use the verdicts in this catalogue instead of a benchmark"
+    )
+    parser.add_argument(
+        "--against", metavar="F.json", help="run: --output of another run on the same benchmark, for a paired test"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR|F.json", help="make: folder for the benchmark; run: file for all figures"
     )
 
 
@@ -76,11 +80,11 @@ def _make(session: Session) -> Outcome:
     args = session.args
     remote = [place for place in [*args.corpus, *(args.backgrounds or ()), args.output] if place.startswith("s3://")]
     if remote:
-        raise Failure(f"bench make reads and writes folders here, not {remote[0]}: copy the music first")
+        raise Failure(f"bench make reads and writes local folders, not {remote[0]}. Download the music first.")
     names = ("backgrounds", "distractors", "kinds", "midi", "loops")
     try:
-        places = {name: getattr(args, name) for name in names}
-        truth = make_bench(args.corpus, args.output, args.seed, args.queries, **places)
+        sources = {name: getattr(args, name) for name in names}
+        truth = make_bench(args.corpus, args.output, args.seed, args.queries, **sources)
     except NotInstalled as error:
         raise Failure(str(error)) from error
     counts = f"{len(truth.queries):,} queries, {len(truth.relations):,} of them sample one of"
@@ -97,26 +101,31 @@ def _run(session: Session) -> Outcome:
     catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
     with catalogue.writing("bench run"):
-        found = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
-    report = found.reports["all"]
+        result = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
+    report = result.reports["all"]
     print(report.to_markdown())
-    print(comparison(found.reports, "stage"))
+    print(comparison(result.reports, "stage"))
     if args.against:
         print(compared(report, Location(args.against), config.model.name))
     if args.output:
-        Location(args.output).write_bytes(found.to_json(model=config.model.name))
+        Location(args.output).write_bytes(result.to_json(model=config.model.name))
     return Outcome(session.summary(f"mAP {report.figures['map']} on {report.num_queries} queries"))
 
 
 def compared(report: Report, other: Location, name: str) -> str:
-    """The paired test against the figures that another `run --output` wrote. Raises Failure where they do not fit."""
+    """A Markdown table: paired test of `report` against the figures in `other`, written by `bench run --output`.
+
+    `name` labels the model of `report`. Raises Failure if `other` holds no such figures, and ValueError if they are
+    for other queries.
+    """
     from asid_core.evaluation.report import Report, paired_table
 
     try:
         values = json.loads(other.read_bytes())
         return paired_table(report, Report.from_dict(values["reports"]["all"]), (name, str(values["model"])))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise Failure(f"{other} holds no figures ({error!r}): give what `asid bench run --output` wrote") from error
+        hint = "pass a file that `asid bench run --output` wrote"
+        raise Failure(f"{other} does not hold benchmark figures ({error!r}): {hint}") from error
 
 
 def _fit(session: Session) -> Outcome:
@@ -125,9 +134,9 @@ def _fit(session: Session) -> Outcome:
     fit = _fit_to_verdicts(session) if session.args.verdicts else _fit_to_bench(session)
     values = {name: float(f"{value:.3g}") for name, value in asdict(fit.score).items()}
     print(yaml.safe_dump({"score": values}, sort_keys=False))
-    counts = f"fitted to {fit.pairs:,} pairs, {fit.right:,} of them right; log loss {fit.log_loss:.4f}"
+    counts = f"fitted to {fit.pairs:,} pairs, {fit.right:,} of them true; log loss {fit.log_loss:.4f}"
     if fit.lowered:
-        counts += f"; {fit.lowered:.2f} below the likeliest intercept, for {MAX_ALARMS_PER_HOUR:g} false alarms an hour"
+        counts += f"; intercept lowered by {fit.lowered:.2f} to allow {MAX_ALARMS_PER_HOUR:g} false alarms per hour"
     return Outcome(session.summary(counts))
 
 
@@ -154,15 +163,15 @@ def _fit_to_verdicts(session: Session) -> Fit:
 
 
 def _catalogue_uri(session: Session) -> str:
-    """Beside the music: fingerprints of several models of one name live together."""
+    """The catalogue in the benchmark's folder, one for each model name. Raises Failure if it is not a benchmark."""
     if not (Path(session.args.bench) / "truth.json").is_file():
-        raise Failure(f"{session.args.bench} is not a benchmark; make one with `asid bench make`")
+        raise Failure(f"{session.args.bench} is not a benchmark. Make one with `asid bench make`.")
     return str(Path(session.args.bench) / f"catalogue-{session.config.model.name}")
 
 
 VERB = Verb(
     "bench",
-    "Make a benchmark with exact truth from any music; score a model on it.",
+    "Make a benchmark with known samples from any music; score a model on it.",
     "asid bench make --corpus ~/Music --output ~/bench\n"
     "asid bench make --corpus ~/Music --kinds wild --queries 240 --output ~/wild\n"
     "asid bench run --bench ~/bench --output ~/default.json\n"

@@ -1,4 +1,4 @@
-"""`asid VERB ...`: finds the verb's module and hands it the rest. Nothing heavy is imported before that."""
+"""`asid VERB ...`: imports the verb's module and passes it the remaining arguments."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jobs.noise import without_noise
 
 GROUPS = {
     "find samples": ("run", "query", "compare", "report", "review", "reindex", "status", "rejects"),
-    "the steps of run": ("segment", "embed", "index", "sweep"),
-    "models and measurements": ("bench", "evaluate", "stems", "train", "import-weights", "fingerprint"),
-    "before and around": ("demo", "plan", "completion"),
+    "the stages of run": ("segment", "embed", "index", "sweep"),
+    "models and evaluation": ("bench", "evaluate", "stems", "train", "import-weights", "fingerprint"),
+    "getting started": ("demo", "plan", "completion"),
 }
 TOUR = (
     "asid run --corpus ~/Music --catalogue ~/music.asid",
@@ -26,7 +26,7 @@ VERBS = tuple(name for names in GROUPS.values() for name in names)
 
 
 def verb_named(name: str) -> Verb:
-    """The verb of jobs/NAME.py."""
+    """The `VERB` defined in jobs/NAME.py."""
     verb: Verb = importlib.import_module(f"jobs.{name.replace('-', '_')}").VERB
     return verb
 
@@ -35,12 +35,19 @@ def usage() -> str:
     lines = ["usage: asid VERB ...", "", "Finds every sample in a music catalogue."]
     for title, names in GROUPS.items():
         lines += ["", f"{title}:", *(f"  {name:<16}{verb_named(name).summary}" for name in names)]
-    lines += ["", "examples:", "  asid demo", *(f"  {line}" for line in TOUR), "", "asid VERB --help tells more."]
+    lines += [
+        "",
+        "examples:",
+        "  asid demo",
+        *(f"  {line}" for line in TOUR),
+        "",
+        "asid VERB --help shows the options of a verb.",
+    ]
     return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 1 failed or too many rejects, 2 usage."""
+    """Run the command line and return its exit code: 0 done, 1 failed or too many rejects, 2 wrong usage."""
     if argv is None:
         with without_noise():
             return main(sys.argv[1:])
@@ -53,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     name, *rest = argv
     if name not in VERBS:
         near = difflib.get_close_matches(name, VERBS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(VERBS)}"
-        print(f"asid: no verb {name!r}; {hint} (asid --help)", file=sys.stderr)
+        hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(VERBS)}"
+        print(f"asid: unknown verb {name!r}; {hint} (asid --help)", file=sys.stderr)
         return USAGE
     return command.main(verb_named(name), rest)
 

@@ -1,4 +1,4 @@
-"""The frame every verb stands in: options, configuration, logging, progress, errors, exit code, last line."""
+"""What all verbs share: common options, configuration, logging, progress, error messages, exit code, summary line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import yaml
 from asid_core import config as configs
 from asid_core.plain_text import shown
 from asid_core.plain_values import ConfigError, to_dict
-from jobs.interruption import Stopped, how_to_go_on, stoppable
+from jobs.interruption import Stopped, how_to_resume, stoppable
 from jobs.progress import Progress
 
 if TYPE_CHECKING:
@@ -27,26 +27,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-GOES_ON = ". What was committed is kept; once this is mended, the same command goes on."
-DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # 128 + SIGINT, as shells have it
+RESUME_HINT = ". Committed work is kept. Fix the cause, then run the same command again to resume."
+DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130  # 130 = 128 + SIGINT, the shells' convention
 
 
 class Failure(Exception):
-    """What a verb cannot do, in words for its user, with what to do next."""
+    """A verb cannot do what was asked. The message is for the user and says what to do next."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a verb ends with: its last line (none where it is empty) and its exit code."""
+    """The result of a verb: its summary line (not printed if empty) and its exit code."""
 
     summary: str
     code: int = DONE
-    to_stderr: bool = False  # where standard output is a table for a program to read
+    to_stderr: bool = False  # True when standard output holds a table for another program
 
 
 @dataclass(frozen=True)
 class Session:
-    """What a verb's work is given."""
+    """What `Verb.work` receives."""
 
     args: argparse.Namespace
     config: configs.Config
@@ -54,11 +54,11 @@ class Session:
     started: float = field(default_factory=time.monotonic)
 
     def weights(self) -> str:
-        """What `Fingerprinter.from_pretrained` takes: `--weights`, else those shipped under the config's name."""
+        """The argument for `Fingerprinter.from_pretrained`: `--weights`, or else the shipped weights of this config."""
         return str(self.args.weights or self.config.model.name)
 
     def summary(self, counts: str, audio_s: float = 0.0) -> str:
-        """The last line: counts, hours of audio worked on, seconds since the start, x real time."""
+        """The summary line: counts, hours of audio processed, seconds since the start, multiple of real time."""
         seconds = time.monotonic() - self.started
         audio = f"; {audio_s / 3600:.2f} h audio" if audio_s else ""
         speed = f", {audio_s / max(seconds, 1e-3):.0f} x real time" if audio_s else ""
@@ -67,14 +67,17 @@ class Session:
 
 @dataclass(frozen=True)
 class Verb:
-    """One verb of the command line. `options` adds its own arguments, `work` does it; `example`: a command a line."""
+    """One verb of the command line.
+
+    `options` adds the verb's own arguments to a parser, `work` runs it, `example` holds one command per line.
+    """
 
     name: str
     summary: str
     example: str
     options: Callable[[argparse.ArgumentParser], None]
     work: Callable[[Session], Outcome]
-    config: str = "discriminant"  # without --config and --weights
+    config: str = "discriminant"  # used without --config and --weights
 
 
 def catalogue_option(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +99,7 @@ def rejects_option(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=share,
         default=0.05,
-        help="share of the files that may be unusable before the exit code is 1 (default 0.05)",
+        help="largest share of unreadable files for which the exit code is still 0 (default 0.05)",
     )
 
 
@@ -106,12 +109,12 @@ def format_option(parser: argparse.ArgumentParser) -> None:
 
 def score_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--min-score", metavar="S", type=share, help="report from this score on (default: the config's)"
+        "--min-score", metavar="S", type=share, help="report pairs that score at least this (default: from the config)"
     )
 
 
 def show(rows: pa.Table, columns: Mapping[str, tuple[str, Callable[[Any], str]]], format: str) -> None:
-    """Print a table: `columns` of it aligned for people, or all of it as csv or json."""
+    """Print a table: the given columns, aligned, for `format` "table"; all columns for "csv" and "json"."""
     from jobs import tables
 
     if format == "table":
@@ -122,27 +125,27 @@ def show(rows: pa.Table, columns: Mapping[str, tuple[str, Callable[[Any], str]]]
 
 
 def share(text: str) -> float:
-    """A number from 0 to 1, for argparse."""
+    """argparse type: a number from 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
     return value
 
 
 def _add_common(parser: argparse.ArgumentParser, verb: Verb) -> None:
-    group = parser.add_argument_group("options of every verb")
+    group = parser.add_argument_group("common options")
     shipped = ", ".join(configs.names())
-    group.add_argument("--config", metavar="NAME|FILE.yaml", help=f"{shipped} (default {verb.config}) or a file")
-    group.add_argument("--weights", metavar="W", help="a name we ship, a directory or an s3:// prefix")
-    group.add_argument("--set", metavar="A.B=C", action="append", default=[], help="change one key of the config")
-    group.add_argument("--print-config", action="store_true", help="print the config in force and end")
-    group.add_argument("--ray-address", metavar="ADDRESS", help="a Ray cluster (default: a Ray of its own, here)")
+    group.add_argument("--config", metavar="NAME|FILE.yaml", help=f"{shipped} (default {verb.config}), or a file")
+    group.add_argument("--weights", metavar="W", help="name of a shipped model, a directory, or an s3:// prefix")
+    group.add_argument("--set", metavar="A.B=C", action="append", default=[], help="override one key of the config")
+    group.add_argument("--print-config", action="store_true", help="print the resulting config and exit")
+    group.add_argument("--ray-address", metavar="ADDRESS", help="Ray cluster to join (default: start Ray locally)")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    group.add_argument("-q", "--quiet", action="store_true", help="no progress, warnings only")
+    group.add_argument("-q", "--quiet", action="store_true", help="show warnings only, no progress")
 
 
 def build_parser(verb: Verb) -> argparse.ArgumentParser:
-    """The verb's whole parser: its own options first, then those every verb has."""
+    """The verb's complete parser: its own options first, then the common ones."""
     parser = argparse.ArgumentParser(
         prog=f"asid {verb.name}",
         description=verb.summary,
@@ -172,7 +175,10 @@ def _weights_here(args: argparse.Namespace) -> Iterator[None]:
 
 
 def resolve_config(verb: Verb, args: argparse.Namespace) -> configs.Config:
-    """The config in force: `--config`, else the one stored with `--weights`, else the default; then `--set`."""
+    """The configuration to use: `--config`, else the one stored with `--weights`, else the default; then `--set`.
+
+    Raises ConfigError for an unknown name, an invalid value, or weights that cannot be found.
+    """
     source = args.config or verb.config
     if args.weights and not args.config:
         from asid_core.model.weights import weights_directory
@@ -182,10 +188,10 @@ def resolve_config(verb: Verb, args: argparse.Namespace) -> configs.Config:
 
 
 def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
-    """Run a verb; returns the exit code and raises nothing that a user can cause."""
+    """Run a verb and return its exit code. Errors that a user can cause are printed, not raised."""
     argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        if "--print-config" in argv:  # needs none of the verb's own arguments
+        if "--print-config" in argv:  # works without the verb's required arguments
             only_common = argparse.ArgumentParser(add_help=False)
             _add_common(only_common, verb)
             args, _ = only_common.parse_known_args(argv)
@@ -203,7 +209,7 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
     try:
         with stoppable():
             return _guarded(verb, args, argv)
-    except Stopped as stopped:  # while it ended
+    except Stopped as stopped:  # the signal came during clean-up
         return stopped.code
 
 
@@ -215,25 +221,25 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
             outcome = verb.work(Session(args, resolve_config(verb, args), progress))
     except KeyboardInterrupt as stopped:
         progress.close()
-        print(how_to_go_on(verb.name, getattr(args, "catalogue", None), argv), file=sys.stderr, flush=True)
+        print(how_to_resume(verb.name, getattr(args, "catalogue", None), argv), file=sys.stderr, flush=True)
         return stopped.code if isinstance(stopped, Stopped) else INTERRUPTED
     except ConfigError as error:
         progress.close()
         return _complain(verb, error, USAGE)
     except Exception as wrapped:
         progress.close()
-        met = _unwrapped(wrapped)
-        if isinstance(met, BrokenPipeError) and _reader_is_gone():
+        cause = _unwrapped(wrapped)
+        if isinstance(cause, BrokenPipeError) and _reader_is_gone():
             return DONE
-        if not _is_expected(met):
-            log.exception("this is a bug of asid")
-        goes_on = GOES_ON if hasattr(args, "catalogue") and _is_of_storage(met) else ""
-        return _complain(verb, met, FAILED, goes_on)
+        if not _is_expected(cause):
+            log.exception("this is a bug in asid; please report it with this traceback")
+        hint = RESUME_HINT if hasattr(args, "catalogue") and _is_storage_error(cause) else ""
+        return _complain(verb, cause, FAILED, hint)
     finally:
         if not ray_was_up and _ray_is_up():
             from pipelines.runtime import stop_ray
 
-            stop_ray()  # leave no processes behind
+            stop_ray()
     progress.close()
     if outcome.summary and not _reader_is_gone():
         print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout)
@@ -242,7 +248,7 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _reader_is_gone() -> bool:
-    """Whether whoever read standard output has ended, such as `head`; what is written from then on goes nowhere."""
+    """Whether the reader of standard output (such as `head`) has exited. If so, later output is discarded."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -251,31 +257,31 @@ def _reader_is_gone() -> bool:
     return False
 
 
-def _complain(verb: Verb, error: Exception, code: int, what_next: str = "") -> int:
+def _complain(verb: Verb, error: Exception, code: int, hint: str = "") -> int:
     log.debug("traceback", exc_info=error)
     text = shown(" ".join(str(error).split())) or type(error).__name__
-    print(f"asid {verb.name}: {text}{what_next}", file=sys.stderr)
+    print(f"asid {verb.name}: {text}{hint}", file=sys.stderr)
     return code
 
 
 def _unwrapped(error: Exception) -> Exception:
-    """What a Ray worker met, where that is what failed."""
+    """The error raised inside a Ray worker, if `error` wraps one; otherwise `error` itself."""
     if "ray" not in sys.modules:
         return error
-    from pipelines.runtime import met_by_worker
+    from pipelines.runtime import worker_error
 
-    return met_by_worker(error)
+    return worker_error(error)
 
 
-def _is_of_storage(error: Exception) -> bool:
-    """Whether a disk or a store failed: full, gone, too busy. Arrow and Lance raise OSError itself for it."""
+def _is_storage_error(error: Exception) -> bool:
+    """Whether a disk or an object store failed (full, gone, too busy). Arrow and Lance raise plain OSError for this."""
     from pipelines.store.location import StoreFailure
 
     return isinstance(error, StoreFailure) or type(error) is OSError
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether the user can do something about it. The classes are imported only now: they load heavy libraries."""
+    """Whether the user can act on this error. The imports are local because these modules load heavy libraries."""
     from asid_core.signal.decode import DecodeError
     from pipelines.store.catalogue import CatalogueError
 
@@ -290,5 +296,5 @@ def _set_up_logging(args: argparse.Namespace) -> None:
 
 
 def _ray_is_up() -> bool:
-    """Asked without importing Ray: a verb that needs none pays nothing."""
+    """Checks without importing Ray, so that verbs that do not use it start fast."""
     return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

@@ -1,4 +1,4 @@
-"""asid compare: what do two recordings share? Needs no catalogue."""
+"""asid compare: find what two recordings share, without a catalogue."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("query", metavar="A", help="the recording that perhaps samples the other")
-    parser.add_argument("reference", metavar="B", help="the recording that perhaps is sampled")
+    parser.add_argument("query", metavar="A", help="the recording that may sample the other")
+    parser.add_argument("reference", metavar="B", help="the recording that may be sampled")
     parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
 
 
@@ -24,29 +24,29 @@ def work(session: Session) -> Outcome:
     from asid_core.matching.two_files import identify
 
     args = session.args
-    found = identify(args.query, args.reference, session.weights())
+    match = identify(args.query, args.reference, session.weights())
     if args.format == "json":
-        print(json.dumps(dataclasses.asdict(found) if found else None, indent=1, ensure_ascii=False))
-    elif found:
-        rows = [place.row() for place in found.places]
+        print(json.dumps(dataclasses.asdict(match) if match else None, indent=1, ensure_ascii=False))
+    elif match:
+        rows = [place.row() for place in match.places]
         relations.show_places(rows, {args.reference: args.reference})
-    return Outcome(session.summary(describe(found)), to_stderr=args.format != "table")
+    return Outcome(session.summary(describe(match)), to_stderr=args.format != "table")
 
 
-def describe(found: TwoFiles | None) -> str:
-    """The relation in a few words."""
-    if found is None:
-        return "nothing shared was found"
-    places = f"{len(found.places)} place{'' if len(found.places) == 1 else 's'}, {tables.clock_s(found.query_s)} of A"
-    if found.kind == "duplicate":
+def describe(match: TwoFiles | None) -> str:
+    """The relation between the two files in one line, for the summary."""
+    if match is None:
+        return "nothing in common found"
+    places = f"{len(match.places)} place{'' if len(match.places) == 1 else 's'}, {tables.clock_s(match.query_s)} of A"
+    if match.kind == "duplicate":
         return f"near-duplicates: {places}"
-    sure = "" if found.query_samples is None else f"; A samples B: {100 * found.query_samples:.0f} %"
-    return f"score {found.score:.2f}, {places}{sure}"
+    direction = "" if match.query_samples is None else f"; A samples B: {100 * match.query_samples:.0f} %"
+    return f"score {match.score:.2f}, {places}{direction}"
 
 
 VERB = Verb(
     "compare",
-    "What two recordings share; needs no catalogue.",
+    "Find what two recordings share; needs no catalogue.",
     "asid compare beat.wav record.flac\nasid compare beat.wav record.flac --format json",
     options,
     work,

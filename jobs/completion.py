@@ -1,4 +1,4 @@
-"""asid completion: what a shell needs to complete verbs, options and files when Tab is pressed."""
+"""asid completion: print a script for tab completion of verbs, options and files."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from jobs import command
 from jobs.command import Outcome, Session, Verb
 
 SHELLS = ("bash", "zsh", "tcsh")
-FILES = {"FILE", "URI", "MANIFEST", "DIR", "F", "W", "CKPT", "CLF"}  # what help calls an argument that may be a file
+FILES = {"FILE", "URI", "MANIFEST", "DIR", "F", "W", "CKPT", "CLF"}  # metavars of arguments that may be files
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=SHELLS, help="the shell to complete in")
+    parser.add_argument("shell", choices=SHELLS, help="your shell")
 
 
 def work(session: Session) -> Outcome:
     import shtab
 
     print(shtab.complete(whole_parser(), session.args.shell))
-    return Outcome("")  # the shell reads this: not a word more
+    return Outcome("")  # the shell evaluates the output, so print nothing else
 
 
 def whole_parser() -> argparse.ArgumentParser:
-    """Every verb under one parser, each argument with the files that fit it."""
+    """One parser with every verb as a subparser, for shtab. Arguments that take files complete file names."""
     import shtab
 
     from jobs import cli
@@ -42,8 +42,8 @@ def whole_parser() -> argparse.ArgumentParser:
 
 VERB = Verb(
     "completion",
-    "What a shell needs to complete verbs, options and files.",
-    'eval "$(asid completion bash)"     # in ~/.bashrc; zsh: the same with zsh, in ~/.zshrc',
+    "Print a script for tab completion in your shell.",
+    'eval "$(asid completion bash)"     # in ~/.bashrc\neval "$(asid completion zsh)"      # in ~/.zshrc',
     options,
     work,
 )

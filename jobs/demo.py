@@ -1,4 +1,4 @@
-"""asid demo: a small catalogue with known samples, the main job on it, and how that compares with the truth."""
+"""asid demo: generate a small catalogue with known samples, run `asid run` on it, compare the result with the truth."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from jobs.command import Outcome, Session, Verb
 if TYPE_CHECKING:
     from asid_core.evaluation.planted import FalseAlarm, Planted
 
-WITHIN_S = 1.0
-WANTED = 8  # of ten
+WITHIN_S = 1.0  # largest position error of a sample that counts as found
+MIN_FOUND = 8  # of the ten planted samples
 COLUMNS = {
     "query": ("track", tables.plain),
     "query_span": ("at", tables.plain),
@@ -31,7 +31,9 @@ COLUMNS = {
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", metavar="DIR", type=Path, help="keep music and catalogue here (default: temporary)")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, help="keep music and catalogue here (default: a temporary folder)"
+    )
     parser.set_defaults(queries=None, references=None, new_only=False)
     command.score_option(parser)
 
@@ -45,7 +47,7 @@ def work(session: Session) -> Outcome:
     with _folder(session.args.output) as folder:
         truth = write_demo(folder)
         print(
-            f"{len(truth.queries)} tracks in {folder / 'music'}, {len(truth.relations)} of them sample another",
+            f"{len(truth.queries)} tracks in {folder / 'music'}, {len(truth.relations)} of which sample another",
             flush=True,
         )
         catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=session.config.segment)
@@ -56,7 +58,7 @@ def work(session: Session) -> Outcome:
     print(verdict(alarms))
     right = sum(p.found(WITHIN_S) for p in planted)
     counts = f"{right} of {len(planted)} samples at rank 1 and within {WITHIN_S:g} s, {len(alarms)} false alarms"
-    code = command.DONE if right >= WANTED and not alarms else command.FAILED
+    code = command.DONE if right >= MIN_FOUND and not alarms else command.FAILED
     return Outcome(session.summary(counts, done.segmented.audio_s), code)
 
 
@@ -91,16 +93,16 @@ def _change(tempo_ratio: float | None, semitones: float | None) -> str:
 
 
 def verdict(alarms: Sequence[FalseAlarm]) -> str:
-    """What was reported of tracks that have nothing in common."""
+    """One line on the false alarms: pairs that were reported although they have nothing in common."""
     if not alarms:
-        return "nothing reported between tracks that share nothing"
+        return "no false alarms"
     return "false alarms: " + ", ".join(f"{a.query} < {a.reference} ({a.score:.2f})" for a in alarms)
 
 
 VERB = Verb(
     "demo",
-    "Make a small catalogue with known samples, run the main job, compare with the truth.",
-    "asid demo\nasid demo --output ~/asid-demo      # keeps music and catalogue: look at it with asid report",
+    "Generate music with known samples, find them, and compare with the truth.",
+    "asid demo\nasid demo --output ~/asid-demo      # keeps music and catalogue, for asid report",
     options,
     work,
 )

@@ -1,4 +1,4 @@
-"""asid embed: segments become fingerprints."""
+"""asid embed: compute the fingerprints of all segments."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def work(session: Session) -> Outcome:
 
     catalogue = Catalogue(session.args.catalogue)
     start_ray(session.args.ray_address)
-    found = embed(catalogue, session.config, session.weights(), session.progress)
-    return Outcome(session.summary(str(found), found.audio_s))
+    summary = embed(catalogue, session.config, session.weights(), session.progress)
+    return Outcome(session.summary(str(summary), summary.audio_s))
 
 
 VERB = Verb(
     "embed",
-    "Turn segments into fingerprints; tracks that have theirs are left alone.",
+    "Compute fingerprints of the tracks that have none yet.",
     "asid embed --catalogue ~/music.asid\nasid embed --catalogue ~/music.asid --config gnn-paper",
     options,
     work,

@@ -1,4 +1,4 @@
-"""asid fingerprint: the model's view of files, as arrays, without a catalogue."""
+"""asid fingerprint: write the fingerprints of files as numpy arrays, without a catalogue."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="recordings, local or s3://")
-    parser.add_argument("--output", metavar="F.npz", required=True, help="arrays file, start_s, embedding (and nodes)")
-    parser.add_argument("--nodes", action="store_true", help="write the final graph nodes too (gnn models only)")
+    parser.add_argument("--output", metavar="F.npz", required=True, help="holds arrays file, start_s, embedding, nodes")
+    parser.add_argument("--nodes", action="store_true", help="also write the final graph nodes (gnn models only)")
 
 
 def work(session: Session) -> Outcome:
@@ -47,7 +47,7 @@ def work(session: Session) -> Outcome:
             columns.setdefault(name, []).append(values)
         session.progress({"stage": "fingerprint", "done": number, "total": len(args.files), "audio_s": seconds})
     if not columns:
-        raise command.Failure("none of the files could be read, so nothing was written")
+        raise command.Failure("none of the files could be read; nothing was written")
     Location(args.output).write_bytes(npz({name: np.concatenate(parts) for name, parts in columns.items()}))
     windows = sum(len(part) for part in columns["start_s"])
     counts = f"{len(args.files) - failed} files, {windows} windows, {failed} unreadable -> {args.output}"
@@ -55,7 +55,11 @@ def work(session: Session) -> Outcome:
 
 
 def fingerprint(model: Fingerprinter, file: str, nodes: bool) -> tuple[dict[str, np.ndarray], float]:
-    """The columns of one file and its duration in seconds. Raises DecodeError, OSError, or Failure without nodes."""
+    """The columns of one file, one row per window, and its duration in seconds.
+
+    Columns: `file`, `start_s`, `embedding [n, dim]`, and `nodes [n, C, N]` if asked for.
+    Raises DecodeError or OSError if the file cannot be read, Failure if the model has no graph nodes.
+    """
     import numpy as np
     import torch
 
@@ -65,21 +69,21 @@ def fingerprint(model: Fingerprinter, file: str, nodes: bool) -> tuple[dict[str,
 
     with Location(file).local_copy() as path:
         waveform = read_levelled(path, model.config.segment)
-    found = model.fingerprint(torch.from_numpy(waveform), nodes)
+    fingerprints = model.fingerprint(torch.from_numpy(waveform), nodes)
     columns = {
-        "file": np.full(len(found.start_s), file),
-        "start_s": found.start_s.cpu().numpy(),
-        "embedding": found.vectors.cpu().numpy(),
+        "file": np.full(len(fingerprints.start_s), file),
+        "start_s": fingerprints.start_s.cpu().numpy(),
+        "embedding": fingerprints.vectors.cpu().numpy(),
     }
     if nodes:
-        if found.nodes is None:
-            raise command.Failure(f"the model {model.config.model.name!r} has no graph nodes: leave out --nodes")
-        columns["nodes"] = found.nodes.cpu().numpy()
+        if fingerprints.nodes is None:
+            raise command.Failure(f"the model {model.config.model.name!r} has no graph nodes. Drop --nodes.")
+        columns["nodes"] = fingerprints.nodes.cpu().numpy()
     return columns, len(waveform) / SAMPLE_RATE_HZ
 
 
 def npz(arrays: dict[str, np.ndarray]) -> bytes:
-    """Arrays as np.load reads them. np.savez cannot: its own first parameter is called `file`."""
+    """The bytes of an .npz file. np.savez cannot write an array called `file`: its first parameter has that name."""
     import numpy as np
 
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""asid import-weights: the authors' published checkpoints become weights of ours."""
+"""asid import-weights: convert the authors' published checkpoints to our weight format."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from jobs.command import Outcome, Session, Verb
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="CKPT.pth", type=Path, help="the encoder's checkpoint")
-    parser.add_argument("--reranker", metavar="CLF.pth", type=Path, help="the classifier's checkpoint")
-    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets config.json, model.safetensors")
+    parser.add_argument("checkpoint", metavar="CKPT.pth", type=Path, help="checkpoint of the encoder")
+    parser.add_argument("--reranker", metavar="CLF.pth", type=Path, help="checkpoint of the classifier")
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="folder for config.json and model.safetensors"
+    )
 
 
 def work(session: Session) -> Outcome:
@@ -30,9 +32,9 @@ def work(session: Session) -> Outcome:
 
 VERB = Verb(
     "import-weights",
-    "Turn the checkpoints that the paper's authors published into weights of ours.",
+    "Convert the checkpoints that the paper's authors published.",
     "asid import-weights model_best.pth --reranker clf_best.pth --output weights/published",
     options,
     work,
-    config="gnn-paper",  # the only shape they were published in
+    config="gnn-paper",  # the only architecture they published
 )

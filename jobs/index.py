@@ -1,4 +1,4 @@
-"""asid index: build or refresh the vector index, and measure it."""
+"""asid index: build or refresh the vector index, and measure its recall."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def work(session: Session) -> Outcome:
     from pipelines.store.catalogue import Catalogue
 
     catalogue = Catalogue(session.args.catalogue)
-    found = index(catalogue, session.config, session.progress)
-    return Outcome(session.summary(str(found)))
+    summary = index(catalogue, session.config, session.progress)
+    return Outcome(session.summary(str(summary)))
 
 
 VERB = Verb(

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the work stops in order, what is committed is kept, and the process ends in any case."""
+"""Ctrl-C and SIGTERM: stop cleanly, keep what is committed, and make sure that the process ends."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.code = 128 + number  # as shells have it
+        self.code = 128 + number  # the shells' convention
 
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """In this block the first SIGINT or SIGTERM raises Stopped; a second one ends the process at once.
+    """In this block, the first SIGINT or SIGTERM raises Stopped, and a second one ends the process at once.
 
-    So does the end of the grace time after SIGTERM. A thread sees to it: the main thread may be waiting in a library
-    for a store that does not answer, and Python runs no handler until that returns. Only for the main thread; elsewhere
-    nothing changes.
+    After SIGTERM the process also ends once the grace period is over. A thread enforces both, because the main thread
+    may be blocked in a library call, and Python runs signal handlers only when that call returns. Has no effect outside
+    the main thread.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -67,19 +67,19 @@ def _raise_once() -> Callable[[int, FrameType | None], None]:
 
 
 def _watch(signals: socket.socket) -> None:
-    """Wait for the first signal, then for the second or the end of the grace time."""
+    """Wait for the first signal, then for a second one or the end of the grace period."""
     with signals:
         first = _next(signals, None)
         if first is None:
             return
-        _say("stopping in order; a second Ctrl-C ends it at once")
+        _say("stopping cleanly; press Ctrl-C again to stop at once")
         second = _next(signals, GRACE_S if first == signal.SIGTERM else None)
         if second is not None:
             _end_at_once(128 + (second or first))
 
 
 def _next(signals: socket.socket, seconds: float | None) -> int | None:
-    """The next of SIGNALS; None where the block has ended, 0 where `seconds` have passed."""
+    """The next signal of SIGNALS; None if the block has ended, 0 if `seconds` have passed."""
     signals.settimeout(seconds)
     while True:
         try:
@@ -93,29 +93,29 @@ def _next(signals: socket.socket, seconds: float | None) -> int | None:
 
 
 def _say(text: str) -> None:
-    """On a line of its own; past Python's streams, whose locks the main thread may hold."""
+    """Print a line to standard error. Bypasses Python's streams, whose locks the main thread may hold."""
     os.write(2, f"{chr(10) if os.isatty(2) else ''}asid: {text}\n".encode())
 
 
 def _end_at_once(code: int) -> None:
-    """End this process and its Ray without waiting for anything; the next start cleans up."""
-    _say("ended at once; what was committed is kept")
+    """End this process and its Ray without waiting for anything. The next run cleans up."""
+    _say("stopped at once; committed work is kept")
     runtime = sys.modules.get("pipelines.runtime")
     if runtime is not None:
         runtime.kill_ray()
     os._exit(code)
 
 
-def how_to_go_on(verb: str, catalogue: str | None, argv: Sequence[str]) -> str:
-    """What the user who stopped a run wants to know: what is safe, and the command that goes on from there."""
+def how_to_resume(verb: str, catalogue: str | None, argv: Sequence[str]) -> str:
+    """The message after a run was stopped: what the catalogue holds, and the command that resumes the run."""
     lines = [f"asid {verb}: stopped."]
     if catalogue:
-        lines.append(f"Committed and kept in {catalogue}: {committed(catalogue)}.")
-    return "\n".join([*lines, f"To go on: {shlex.join(['asid', verb, *argv])}"])
+        lines.append(f"Committed to {catalogue}: {committed(catalogue)}.")
+    return "\n".join([*lines, f"To resume: {shlex.join(['asid', verb, *argv])}"])
 
 
 def committed(uri: str) -> str:
-    """What a run that was stopped has left in a catalogue, on one line; reads no rows but those of the tracks."""
+    """What a catalogue holds, in one line. Reads rows of the tracks table only, so it is fast."""
     from pipelines.store import detections, fingerprints
     from pipelines.store.catalogue import Catalogue, CatalogueError
 
@@ -129,8 +129,8 @@ def committed(uri: str) -> str:
         table = catalogue.table(name)
         rows = 0 if table is None else table.count_rows()
         parts.append(f"{rows:,} fingerprints (model {name.removeprefix(fingerprints.PREFIX)})")
-    ended = [head["sweep_id"] for head in detections.sweeps(catalogue)]
-    parts += [f"{len(ended):,} finished sweep{'s' if len(ended) > 1 else ''}"] if ended else []
-    begun = [sweep_id for sweep_id in detections.ids(catalogue) if sweep_id not in ended]
-    parts += [f"{len(detections.parts(catalogue, sweep_id)):,} parts of sweep {sweep_id}" for sweep_id in begun]
+    finished = [head["sweep_id"] for head in detections.sweeps(catalogue)]
+    parts += [f"{len(finished):,} finished sweep{'s' if len(finished) > 1 else ''}"] if finished else []
+    unfinished = [sweep_id for sweep_id in detections.ids(catalogue) if sweep_id not in finished]
+    parts += [f"{len(detections.parts(catalogue, sweep_id)):,} parts of sweep {sweep_id}" for sweep_id in unfinished]
     return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Keeps from the user what C libraries write to standard error and what means nothing."""
+"""Hides meaningless lines that C and C++ libraries write to standard error."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ import sys
 from collections.abc import Iterator
 
 NOISE = (
-    # Ray, as an error, for each actor that Ray Data itself starts (github.com/ray-project/ray/issues/57733)
+    # Ray logs this as an error for each actor that Ray Data starts (github.com/ray-project/ray/issues/57733)
     "has constructor arguments in the object store and max_restarts > 0",
-    # libmpg123, of frames that it then decodes; a file that cannot be read is an error of ours, with its name
+    # libmpg123 warns about frames that it then decodes; we report unreadable files ourselves, with their names
     "too large for available bit count",
 )
 
 
 @contextlib.contextmanager
 def without_noise() -> Iterator[None]:
-    """Lines of NOISE that reach file 2 are dropped, all others pass at once; `sys.stderr` goes past the filter.
+    """Drop lines written to file descriptor 2 that contain a text of NOISE; `sys.stderr` bypasses the filter.
 
-    The filter is a process: last words are shown even when this one crashes. Without a grep nothing is dropped.
+    The filter is a separate process, so that output just before a crash is still shown. Without `grep` on this machine
+    nothing is dropped.
     """
     if shutil.which("grep") is None:
         yield
         return
     shown, before = os.dup(2), sys.stderr
     patterns = [word for text in NOISE for word in ("-e", text)]
-    # a session of its own: Ctrl-C is not for it, it ends with its input
+    # in its own session, so that Ctrl-C does not end it; it ends with its input
     child = subprocess.Popen(
         ["grep", "--line-buffered", "-vF", *patterns], stdin=subprocess.PIPE, stdout=shown, start_new_session=True
     )

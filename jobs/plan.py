@@ -1,4 +1,4 @@
-"""asid plan: what a corpus of a given size costs. Arithmetic; touches no data."""
+"""asid plan: estimate storage and hours for a corpus of a given size, from measured rates. Reads no data."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ if TYPE_CHECKING:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tracks", metavar="N", type=count, required=True, help="recordings, such as 100000 or 1e6")
-    parser.add_argument("--mean-minutes", metavar="M", type=positive, default=4.0, help="of a recording (default 4)")
-    parser.add_argument("--gpus", metavar="G", type=count, help="how many GPUs share what GPUs do")
+    parser.add_argument(
+        "--tracks", metavar="N", type=count, required=True, help="number of recordings, e.g. 100000 or 1e6"
+    )
+    parser.add_argument(
+        "--mean-minutes", metavar="M", type=positive, default=4.0, help="mean length of a recording (default 4)"
+    )
+    parser.add_argument("--gpus", metavar="G", type=count, help="number of GPUs for embedding")
 
 
 def count(text: str) -> int:
-    """A whole number above 0, also written 1e6, for argparse."""
+    """argparse type: a whole number above 0, which may be written as 1e6."""
     value = float(text)
     if not (value >= 1 and value == int(value)):
         raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
@@ -27,7 +31,7 @@ def count(text: str) -> int:
 
 
 def positive(text: str) -> float:
-    """A number above 0, for argparse."""
+    """argparse type: a finite number above 0."""
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
@@ -38,15 +42,15 @@ def work(session: Session) -> Outcome:
     from pipelines.plan import plan, read_rates
 
     args, rates = session.args, read_rates()
-    found = plan(args.tracks, args.mean_minutes, shape(session.config), rates)
-    for name, value in lines(found, args.gpus):
+    estimate = plan(args.tracks, args.mean_minutes, shape(session.config), rates)
+    for name, value in lines(estimate, args.gpus):
         print(f"{name:<34}{value:>16}")
-    print(f"rates measured on {rates['machine']}, {rates['date']}; a sweep of new tracks only costs their share")
-    return Outcome(session.summary(f"{found.tracks:,} tracks, {found.audio_h:,.0f} h of audio planned"))
+    print(f"rates measured on {rates['machine']}, {rates['date']}; --new-only sweeps cost the share of new tracks")
+    return Outcome(session.summary(f"{estimate.tracks:,} tracks, {estimate.audio_h:,.0f} h of audio planned"))
 
 
 def shape(config: Config) -> Shape:
-    """What of a configuration decides sizes and work."""
+    """The settings of a configuration that determine table sizes and compute time."""
     from pipelines.plan import Shape
     from pipelines.search.index import FLAT_BELOW_ROWS
 
@@ -68,25 +72,25 @@ def shape(config: Config) -> Shape:
     )
 
 
-def lines(found: Plan, gpus: int | None) -> list[tuple[str, str]]:
-    """What is printed: a name and a value with its unit."""
+def lines(estimate: Plan, gpus: int | None) -> list[tuple[str, str]]:
+    """The printed lines: name, and value with its unit."""
     table = [
-        ("audio", f"{found.audio_h:,.0f} h"),
-        ("tracks table", size(found.tracks_bytes)),
-        ("segment tables", size(found.segments_bytes)),
-        (f"fingerprints ({found.rows:,} rows)", size(found.fingerprints_bytes)),
-        (f"index in memory ({found.search})", size(found.index_bytes)),
-        ("segment, core hours", hours(found.segment_core_h)),
-        ("embed, core hours", hours(found.embed_core_h)),
-        ("embed, GPU hours", hours(found.embed_gpu_h)),
-        ("full sweep, features, core hours", hours(found.sweep_features_core_h)),
-        ("full sweep, exact, core hours", hours(found.sweep_exact_core_h)),
-        ("full sweep, exact, GPU hours", hours(found.sweep_exact_gpu_h)),
-        ("full sweep, index, core hours", hours(found.sweep_index_core_h)),
-        ("full sweep, verify, core hours", hours(found.sweep_verify_core_h)),
+        ("audio", f"{estimate.audio_h:,.0f} h"),
+        ("tracks table", size(estimate.tracks_bytes)),
+        ("segment tables", size(estimate.segments_bytes)),
+        (f"fingerprints ({estimate.rows:,} rows)", size(estimate.fingerprints_bytes)),
+        (f"index in memory ({estimate.search})", size(estimate.index_bytes)),
+        ("segment, core hours", hours(estimate.segment_core_h)),
+        ("embed, core hours", hours(estimate.embed_core_h)),
+        ("embed, GPU hours", hours(estimate.embed_gpu_h)),
+        ("full sweep, features, core hours", hours(estimate.sweep_features_core_h)),
+        ("full sweep, exact, core hours", hours(estimate.sweep_exact_core_h)),
+        ("full sweep, exact, GPU hours", hours(estimate.sweep_exact_gpu_h)),
+        ("full sweep, index, core hours", hours(estimate.sweep_index_core_h)),
+        ("full sweep, verify, core hours", hours(estimate.sweep_verify_core_h)),
     ]
     if gpus:
-        embed = None if found.embed_gpu_h is None else found.embed_gpu_h / gpus
+        embed = None if estimate.embed_gpu_h is None else estimate.embed_gpu_h / gpus
         table.append((f"embed on {gpus:,} GPUs, hours", hours(embed)))
     return table
 
@@ -107,7 +111,7 @@ def hours(value: float | None) -> str:
 
 VERB = Verb(
     "plan",
-    "What a corpus of some size costs: storage, hours, and which search it needs.",
+    "Estimate storage, compute hours and the kind of search for a corpus of a given size.",
     "asid plan --tracks 20000\nasid plan --tracks 1e6 --mean-minutes 4 --gpus 8",
     options,
     work,

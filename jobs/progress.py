@@ -1,4 +1,4 @@
-"""Progress of a pipeline on standard error: a line that redraws itself on a terminal, one every ~10 s elsewhere."""
+"""Progress on standard error: one line, redrawn in place, on a terminal; a new line every 10 s elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BAR_CELLS = 24
 
 
 def clock(seconds: float) -> str:
-    """`m:ss`, or `h:mm:ss` from an hour on."""
+    """Format a duration as `m:ss`, or as `h:mm:ss` from one hour on."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
@@ -20,8 +20,8 @@ def clock(seconds: float) -> str:
 class Progress:
     """A callback for pipelines: `progress({"stage": "embed", "done": 12, "total": 145, "audio_s": 1800.0})`.
 
-    `total` and `audio_s` may be missing. Speed and time left are reckoned from the first event of a stage, so work
-    that an earlier run had done does not make this one look fast.
+    `total` and `audio_s` may be missing. Throughput and time remaining count from the first event of a stage, so that
+    the work of an earlier run does not inflate them.
     """
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:
@@ -49,7 +49,7 @@ class Progress:
         self.drawn = self.terminal
 
     def close(self) -> None:
-        """End the line of a terminal."""
+        """End the current line on a terminal."""
         if self.drawn:
             self.stream.write("\n")
             self.stream.flush()
@@ -68,7 +68,7 @@ class Progress:
         if audio_s:
             parts.append(f"{audio_s / 3600:.2f} h audio")
             if elapsed_s > 0.5:
-                parts.append(f"{(audio_s - (self.first.get('audio_s') or 0)) / elapsed_s:,.0f} h an hour")
+                parts.append(f"{(audio_s - (self.first.get('audio_s') or 0)) / elapsed_s:,.0f} h/h")
         worked = done - self.first.get("done", 0)
         if total and worked > 0 and done < total:
             parts.append(f"{clock(elapsed_s / worked * (total - done))} left")

@@ -1,4 +1,4 @@
-"""asid query: what do these files sample? They need not be in the catalogue."""
+"""asid query: find what the given files sample. They need not be in the catalogue."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="append_const",
         const="probes.reversed=false",
         default=["probes.reversed=true"],
-        help="do not look for samples that are played backwards: half the search",
+        help="do not look for samples that are played backwards; halves the search time",
     )
-    parser.add_argument("--top", metavar="N", type=int, default=10, help="at most N places for each file (default 10)")
+    parser.add_argument("--top", metavar="N", type=int, default=10, help="print at most N places per file (default 10)")
 
 
 def work(session: Session) -> Outcome:
@@ -38,21 +38,21 @@ def work(session: Session) -> Outcome:
 
     args = session.args
     catalogue = Catalogue(args.catalogue)
-    found, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
+    detections, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
     for file, error in unreadable.items():
         print(f"asid query: {shown(file)}: {shown(error)}", file=sys.stderr)
-    show(findings_of(catalogue, found), found.to_pylist(), args.format)
-    counts = f"{len(args.files) - len(unreadable)} files, {found.num_rows} places"
-    counts += f", {len(unreadable)} not usable" if unreadable else ""
+    show(findings_of(catalogue, detections), detections.to_pylist(), args.format)
+    counts = f"{len(args.files) - len(unreadable)} files, {detections.num_rows} places"
+    counts += f", {len(unreadable)} unreadable" if unreadable else ""
     code = command.FAILED if unreadable else command.DONE
     return Outcome(session.summary(counts), code, to_stderr=args.format != "table")
 
 
-def show(found: Findings, rows: Sequence[dict[str, Any]], format: str) -> None:
-    """Print the relations, and for people what each file plays when; `rows`: the detections, queries first."""
-    relations.show(found, format, limit=found.relations.num_rows)
+def show(findings: Findings, rows: Sequence[dict[str, Any]], format: str) -> None:
+    """Print the relations, and in a table also what each file plays when. `rows`: the detections, grouped by query."""
+    relations.show(findings, format, limit=findings.relations.num_rows)
     if format == "table":
-        names = relations.names_of(found)
+        names = relations.names_of(findings)
         for file, places in itertools.groupby(rows, key=lambda row: row["query_id"]):
             print(f"\nWhat {names[file]} plays:")
             relations.show_places(list(places), names)
@@ -60,7 +60,7 @@ def show(found: Findings, rows: Sequence[dict[str, Any]], format: str) -> None:
 
 VERB = Verb(
     "query",
-    "Identify the samples in files that need not be in the catalogue.",
+    "Find what files sample; they need not be in the catalogue.",
     "asid query beat.wav --catalogue ~/music.asid\n"
     "asid query *.mp3 --catalogue ~/music.asid --format json > found.json",
     options,

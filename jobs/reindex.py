@@ -1,4 +1,4 @@
-"""asid reindex: brings a catalogue up to date with its corpus. Safe to schedule."""
+"""asid reindex: bring a catalogue up to date with its corpus. Safe to run on a schedule."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=command.share,
         default=0.5,
-        help="share of the tracks that may be gone from the corpus; more looks like a disk that is not there "
+        help="stop if more than this share of the tracks is gone from the corpus, as when a disk is not mounted "
         "(default 0.5)",
     )
     parser.add_argument(
-        "--export", metavar="F", type=tables.export_path, help="write every place to a .csv, .json or .parquet"
+        "--export", metavar="F", type=tables.export_path, help="write all places to a .csv, .json or .parquet file"
     )
     command.format_option(parser)
 
@@ -34,7 +34,7 @@ def work(session: Session) -> Outcome:
     args = session.args
     catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
     start_ray(args.ray_address)
-    found = reindex(
+    result = reindex(
         args.corpus,
         catalogue,
         session.config,
@@ -42,17 +42,17 @@ def work(session: Session) -> Outcome:
         max_removed=args.max_removed,
         progress=session.progress,
     )
-    if found.swept is not None:
-        sweep.show(session, catalogue, found.swept.detections)
-    code = segment.exit_code(session, found.segmented)
-    counts = ", ".join([str(found), *segment.refused(found.segmented), *segment.losses(found.segmented)])
-    summary = session.summary(counts, found.segmented.audio_s)
+    if result.swept is not None:
+        sweep.show(session, catalogue, result.swept.detections)
+    code = segment.exit_code(session, result.segmented)
+    counts = ", ".join([str(result), *segment.rejected(result.segmented), *segment.losses(result.segmented)])
+    summary = session.summary(counts, result.segmented.audio_s)
     return Outcome(summary, code, to_stderr=args.format != "table")
 
 
 VERB = Verb(
     "reindex",
-    "Bring a catalogue up to date: new, changed, removed and renamed files, and a sweep of what is new.",
+    "Bring a catalogue up to date with new, changed, removed and renamed files.",
     "asid reindex --corpus ~/Music --catalogue ~/music.asid\n"
     "asid reindex --corpus s3://music/all --catalogue s3://music/catalogue --max-removed 0.1",
     options,

@@ -1,4 +1,4 @@
-"""asid rejects: what could not be read, and why."""
+"""asid rejects: list the files that could not be read, and why."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def work(session: Session) -> Outcome:
 
 VERB = Verb(
     "rejects",
-    "What could not be read, and why.",
+    "List the files that could not be read, and why.",
     "asid rejects --catalogue ~/music.asid\nasid rejects --catalogue ~/music.asid --format csv > rejects.csv",
     options,
     work,

@@ -1,4 +1,4 @@
-"""How the verbs print what was found: a line for each relation, or all of them for programs."""
+"""Prints findings: one line per relation for people, or all of them as csv or json."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jobs import tables
 if TYPE_CHECKING:
     from pipelines.report.findings import Findings
 
-SHOWN = 20
+SHOWN = 20  # relations that a table prints by default
 COLUMNS: dict[str, tuple[str, tables.Cell]] = {
     "score": ("score", tables.number(2)),
     "query": ("track", tables.plain),
@@ -35,66 +35,66 @@ PLACES: dict[str, tuple[str, tables.Cell]] = {
 }
 
 
-def show(found: Findings, format: str, limit: int = SHOWN) -> None:
+def show(findings: Findings, format: str, limit: int = SHOWN) -> None:
     """Print the best `limit` relations as a table that fits the terminal, or all of them as csv or json."""
     if format == "json":
-        json.dump(with_places(found), sys.stdout, indent=1, ensure_ascii=False, default=str)
+        json.dump(with_places(findings), sys.stdout, indent=1, ensure_ascii=False, default=str)
         print()
     elif format == "csv":
         from pipelines.report.exports import relations
 
-        print(tables.encode(relations(found), "csv").decode(), end="")
-    elif found.relations.num_rows:
-        _show_table(found, limit)
+        print(tables.encode(relations(findings), "csv").decode(), end="")
+    elif findings.relations.num_rows:
+        _show_table(findings, limit)
 
 
-def _show_table(found: Findings, limit: int) -> None:
-    """The best relations that nobody has marked as no sample."""
-    names = names_of(found)
-    every = found.relations.to_pylist()
-    left = [row for row in every if row["verdict"] != "not a sample"]
-    if left:
-        print(tables.aligned([_line(row, names) for row in left[:limit]], COLUMNS, terminal_width()))
-    if len(left) > limit:
-        print(f"... and {len(left) - limit:,} more (--format csv prints all)")
-    if len(left) < len(every):
-        print(f"{len(every) - len(left):,} not shown: marked as not a sample (asid review --list)")
-    _say_common_sources(found, names)
+def _show_table(findings: Findings, limit: int) -> None:
+    """Print the best relations, leaving out those that a reviewer has marked as not a sample."""
+    names = names_of(findings)
+    every = findings.relations.to_pylist()
+    kept = [row for row in every if row["verdict"] != "not a sample"]
+    if kept:
+        print(tables.aligned([_line(row, names) for row in kept[:limit]], COLUMNS, terminal_width()))
+    if len(kept) > limit:
+        print(f"... and {len(kept) - limit:,} more (--format csv prints all)")
+    if len(kept) < len(every):
+        print(f"{len(every) - len(kept):,} not shown: marked as not a sample (asid review --list)")
+    _print_common_sources(findings, names)
 
 
 def show_places(rows: Sequence[dict[str, Any]], names: Mapping[str, str]) -> None:
-    """Print what a recording plays when: its rows (schema.DETECTIONS) in order of time."""
+    """Print what a recording plays when. `rows`: its detections (schema.DETECTIONS); printed in order of time."""
     rows = sorted(rows, key=lambda row: (row["query_start_s"], -row["score"]))
     lines = [row | {"reference": names[row["reference_id"]]} for row in rows]
     print(tables.aligned(lines, PLACES, terminal_width()))
 
 
-def with_places(found: Findings) -> list[dict[str, Any]]:
-    """The relations, each with its places."""
+def with_places(findings: Findings) -> list[dict[str, Any]]:
+    """The relations as dicts, each with a list of its places."""
     from pipelines.report.exports import relations
 
-    rows = found.rows.drop_columns(["relation", "sweep_id", "model_id"]).to_pylist()
-    first = found.relations.column("first_place").to_pylist()
-    listed = zip(relations(found).to_pylist(), first, strict=True)
+    rows = findings.rows.drop_columns(["relation", "sweep_id", "model_id"]).to_pylist()
+    first = findings.relations.column("first_place").to_pylist()
+    listed = zip(relations(findings).to_pylist(), first, strict=True)
     return [row | {"places": rows[start : start + row["places"]]} for row, start in listed]
 
 
-def counts(found: Findings) -> str:
-    """`3 pairs with samples, 1 near-duplicate, 9 places`."""
-    samples, duplicates = found.count("sample"), found.count("duplicate")
+def counts(findings: Findings) -> str:
+    """A summary such as `3 pairs with samples, 1 near-duplicate, 9 places`."""
+    samples, duplicates = findings.count("sample"), findings.count("duplicate")
     parts = [f"{samples:,} pair{'' if samples == 1 else 's'} with samples"]
     parts += [f"{duplicates:,} near-duplicate{'' if duplicates == 1 else 's'}"] if duplicates else []
-    return ", ".join([*parts, f"{found.rows.num_rows:,} place{'' if found.rows.num_rows == 1 else 's'}"])
+    return ", ".join([*parts, f"{findings.rows.num_rows:,} place{'' if findings.rows.num_rows == 1 else 's'}"])
 
 
-def names_of(found: Findings) -> dict[str, str]:
-    """Artist and title of each track, or its file's name; its whole id where two would look the same."""
-    labels = Counter(track.label for track in found.tracks.values())
-    return {track_id: t.label if labels[t.label] == 1 else track_id for track_id, t in found.tracks.items()}
+def names_of(findings: Findings) -> dict[str, str]:
+    """A name for each track id: artist and title, else the file name; the whole id where two names would be equal."""
+    labels = Counter(track.label for track in findings.tracks.values())
+    return {track_id: t.label if labels[t.label] == 1 else track_id for track_id, t in findings.tracks.items()}
 
 
 def terminal_width() -> int:
-    """Columns of the terminal; 80 where the output is no terminal."""
+    """Width of the terminal in characters; 80 if the output is not a terminal."""
     return shutil.get_terminal_size((80, 24)).columns
 
 
@@ -103,20 +103,20 @@ def _line(row: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
 
 
 def direction(row: dict[str, Any]) -> str:
-    """How it is known that the query samples the reference, in a word."""
+    """How we know that the query samples the reference: `by year`, a probability, or `unknown`."""
     if row["kind"] == "duplicate":
         return "duplicate"
     by_audio = "by sound" if row["direction"] is None else f"{100 * row['direction']:.0f} %"
     return {"years": "by year", "audio": by_audio, "unknown": "unknown"}[row["decided_by"]]
 
 
-def _say_common_sources(found: Findings, names: dict[str, str]) -> None:
-    """A line for each of the first groups of tracks that share one thing."""
+def _print_common_sources(findings: Findings, names: dict[str, str]) -> None:
+    """Print one line for each of the first three groups of tracks that share the same material."""
     groups: dict[int, tuple[set[str], str | None]] = {}
-    for row in found.relations.to_pylist():
+    for row in findings.relations.to_pylist():
         if row["common_source"] is not None:
             tracks, _ = groups.setdefault(row["common_source"], (set(), row["source_id"]))
             tracks |= {row["query_id"], row["reference_id"]}
     for tracks, source in list(groups.values())[:3]:
-        where = f"from {names[source]}" if source else "a common source, perhaps not in the catalogue"
-        print(f"{len(tracks)} tracks share one thing: {where}")
+        where = f"from {names[source]}" if source else "a common source, which may not be in the catalogue"
+        print(f"{len(tracks)} tracks share the same material: {where}")

@@ -1,4 +1,4 @@
-"""asid report: the newest sweep's findings as a page to look at and listen to."""
+"""asid report: write the findings of the newest sweep as a web page with audio, and as exports for other tools."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from jobs.command import Outcome, Session, Verb
 
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
-    parser.add_argument("--output", metavar="DIR", required=True, help="where the page goes: a folder or s3:// prefix")
+    parser.add_argument("--output", metavar="DIR", required=True, help="folder or s3:// prefix for the page")
     command.score_option(parser)
     parser.add_argument(
         "--verdict",
         choices=("confirmed", "unsure", "not a sample", "none"),
         action="append",
-        help="only relations with this verdict, on the page and in the exports; none: nobody gave one. May be repeated",
+        help="show and export only relations with this verdict (none: without one); may be repeated",
     )
 
 
@@ -27,15 +27,16 @@ def work(session: Session) -> Outcome:
 
     catalogue = Catalogue(session.args.catalogue)
     args = session.args
-    found = report(catalogue, Location(args.output), session.config, args.min_score, session.progress, args.verdict)
-    counts = f"{found.samples:,} pairs with samples and {found.duplicates:,} near-duplicates, {found.places:,} places"
-    counts += f" (the best of {found.found:,})" if found.places < found.found else ""
-    return Outcome(session.summary(f"{found.page}: {counts}, {found.snippets:,} snippets to play"))
+    summary = report(catalogue, Location(args.output), session.config, args.min_score, session.progress, args.verdict)
+    counts = f"{summary.samples:,} pairs with samples and {summary.duplicates:,} near-duplicates"
+    counts += f", {summary.places:,} places"
+    counts += f" (the best of {summary.found:,})" if summary.places < summary.found else ""
+    return Outcome(session.summary(f"{summary.page}: {counts}, {summary.snippets:,} snippets to play"))
 
 
 VERB = Verb(
     "report",
-    "A page of the findings to look at and listen to, and exports for other tools.",
+    "Write a web page of the findings with audio, and exports for other tools.",
     "asid report --catalogue ~/music.asid --output ~/samples      # then open ~/samples/index.html\n"
     "asid report --catalogue ~/music.asid --output ~/confirmed --verdict confirmed\n"
     "asid report --catalogue ~/music.asid --output ~/samples --min-score 0.8 --set report.snippets=1000",

@@ -1,4 +1,4 @@
-"""asid review: writes the verdicts that somebody gave in a report into the catalogue, and lists them."""
+"""asid review: store the verdicts that somebody gave in a report in the catalogue, and list them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COLUMNS: dict[str, tuple[str, tables.Cell]] = {
 
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
-    parser.add_argument("files", metavar="VERDICTS.json", nargs="*", help="what a report saved, local or s3://")
-    parser.add_argument("--who", metavar="NAME", help="who gave the verdicts (default: your user name)")
-    parser.add_argument("--list", action="store_true", help="print the verdicts that the catalogue has")
+    parser.add_argument("files", metavar="VERDICTS.json", nargs="*", help="saved by a report; local or s3://")
+    parser.add_argument("--who", metavar="NAME", help="name of the reviewer (default: your user name)")
+    parser.add_argument("--list", action="store_true", help="print the verdicts in the catalogue")
     command.format_option(parser)
 
 
@@ -35,7 +35,7 @@ def work(session: Session) -> Outcome:
 
     args = session.args
     if not args.files and not args.list:
-        raise ConfigError("give a file of verdicts that a report saved, or --list")
+        raise ConfigError("pass a file of verdicts that a report saved, or --list")
     catalogue = Catalogue(args.catalogue)
     who = args.who or _user()
     added = [row for file in args.files for row in verdicts.parse(Location(file).read_bytes(), who)]
@@ -43,14 +43,14 @@ def work(session: Session) -> Outcome:
     known = verdicts.read(catalogue)
     if args.list:
         _list(sorted(known.values(), key=lambda row: row["said_at"], reverse=True), args.format)
-    counts = f"{len(added):,} verdicts of {who} added; " if args.files else ""
+    counts = f"added {len(added):,} verdicts by {who}; " if args.files else ""
     return Outcome(f"{counts}{len(known):,} verdicts in {args.catalogue}", to_stderr=args.format != "table")
 
 
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (KeyError, OSError, ImportError):  # a container's user may have no name
+    except (KeyError, OSError, ImportError):  # the user of a container may have no name
         return "unknown"
 
 
@@ -68,7 +68,7 @@ def _list(rows: list[dict[str, Any]], format: str) -> None:
 
 VERB = Verb(
     "review",
-    "Keep the verdicts that you gave in a report, and list them.",
+    "Store the verdicts that you gave in a report, and list them.",
     "asid review --catalogue ~/music.asid ~/Downloads/verdicts.json\nasid review --catalogue ~/music.asid --list",
     options,
     work,

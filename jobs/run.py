@@ -1,4 +1,4 @@
-"""asid run: the main job. Segment, embed, index, sweep; each does only what is left to do."""
+"""asid run: segment, embed, index and sweep a corpus. Each stage does only what is left to do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def work(session: Session) -> Outcome:
 
 
 def main_job(session: Session, corpus: str, catalogue: Catalogue) -> RunSummary:
-    """The four stages in order, with the options of this verb."""
+    """Run the four stages in order, with the options of this verb."""
     from pipelines.run import run
 
     args = session.args
@@ -52,9 +52,9 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> RunSummary:
 
 VERB = Verb(
     "run",
-    "The main job: segment, embed, index and sweep a corpus.",
+    "Find every sample in a corpus: segment, embed, index and sweep it.",
     "asid run --corpus ~/Music --catalogue ~/music.asid --export places.csv\n"
-    "asid run --corpus tracks.csv --catalogue ~/music.asid      # a manifest: uri, and title, artist, year\n"
+    "asid run --corpus tracks.csv --catalogue ~/music.asid      # a manifest with uri, title, artist, year\n"
     "asid run --corpus s3://music/all --catalogue s3://music/catalogue --ray-address auto",
     options,
     work,

@@ -1,4 +1,4 @@
-"""asid segment: a corpus becomes segment tables, tracks and rejects."""
+"""asid segment: read a corpus into segment tables, and record tracks and rejects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pipelines.ingest.segment import SegmentSummary
 
 
-SHOWN_KINDS = 12
+SHOWN_KINDS = 12  # kinds of skipped files that are listed
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -29,48 +29,50 @@ def work(session: Session) -> Outcome:
 
     catalogue = Catalogue(session.args.catalogue, create=True, geometry=session.config.segment)
     start_ray(session.args.ray_address)
-    found = segment(session.args.corpus, catalogue, session.config, session.progress)
-    return Outcome(session.summary(counts(found), found.audio_s), exit_code(session, found))
+    summary = segment(session.args.corpus, catalogue, session.config, session.progress)
+    return Outcome(session.summary(counts(summary), summary.audio_s), exit_code(session, summary))
 
 
-def counts(found: SegmentSummary) -> str:
-    """What happened to the files, in words; nothing new is said first."""
-    parts = [f"{found.tracks:,} tracks segmented" if found.tracks else "no new tracks"]
-    parts += [f"{found.already:,} unchanged"] if found.already else []
-    parts += [f"{found.refreshed:,} moved or retitled"] if found.refreshed else []
-    return ", ".join([*parts, *refused(found), *losses(found)])
+def counts(summary: SegmentSummary) -> str:
+    """A summary of what happened to the files, starting with the number of new tracks."""
+    parts = [f"{summary.tracks:,} tracks segmented" if summary.tracks else "no new tracks"]
+    parts += [f"{summary.already:,} unchanged"] if summary.already else []
+    parts += [f"{summary.refreshed:,} moved or retitled"] if summary.refreshed else []
+    return ", ".join([*parts, *rejected(summary), *losses(summary)])
 
 
-def refused(found: SegmentSummary) -> list[str]:
-    """How many files are rejects, where there are any."""
-    count = found.rejects + found.rejected_before
-    return [f"{count:,} rejects ({found.rejects:,} of them new)"] if count else []
+def rejected(summary: SegmentSummary) -> list[str]:
+    """The number of rejects as a phrase for the summary; empty if there are none."""
+    count = summary.rejects + summary.rejected_before
+    return [f"{count:,} rejects ({summary.rejects:,} of them new)"] if count else []
 
 
-def losses(found: SegmentSummary) -> list[str]:
-    """What was not taken as it is, with counts; with tracks and rejects it adds up to all that was listed."""
-    parts = [f"{found.shortened:,} of them shortened ({found.missing_s:.1f} s missing)"] if found.shortened else []
-    parts += [f"{found.empty_years:,} years left empty"] if found.empty_years else []
-    if found.skipped:
-        most = sorted(found.skipped.items(), key=lambda item: (-item[1], item[0]))
-        kinds = [f"{count:,} {name or 'without ending'}" for name, count in most[:SHOWN_KINDS]]
+def losses(summary: SegmentSummary) -> list[str]:
+    """Phrases for the summary: tracks cut short, years left empty, and files skipped because of their kind."""
+    parts = (
+        [f"{summary.shortened:,} of them shortened ({summary.missing_s:.1f} s missing)"] if summary.shortened else []
+    )
+    parts += [f"{summary.empty_years:,} years left empty"] if summary.empty_years else []
+    if summary.skipped:
+        most = sorted(summary.skipped.items(), key=lambda item: (-item[1], item[0]))
+        kinds = [f"{count:,} {name or 'without extension'}" for name, count in most[:SHOWN_KINDS]]
         rest = sum(count for _, count in most[SHOWN_KINDS:])
         kinds += [f"{rest:,} of {len(most) - SHOWN_KINDS} other kinds"] if rest else []
-        parts.append(f"{sum(found.skipped.values()):,} other files skipped ({', '.join(kinds)})")
+        parts.append(f"{sum(summary.skipped.values()):,} other files skipped ({', '.join(kinds)})")
     return parts
 
 
-def exit_code(session: Session, found: SegmentSummary) -> int:
-    """FAILED, with a line that says so, where more of the corpus is refused than `--max-rejects` allows."""
+def exit_code(session: Session, summary: SegmentSummary) -> int:
+    """FAILED, with a message, if no file was listed or more are rejects than `--max-rejects` allows."""
     allowed: float = session.args.max_rejects
-    if found.listed and found.reject_share <= allowed:
+    if summary.listed and summary.reject_share <= allowed:
         return command.DONE
-    if not found.listed:
-        problem = f"no recordings in {session.args.corpus}: is it the right folder or manifest?"
+    if not summary.listed:
+        problem = f"no recordings in {session.args.corpus}. Is this the right folder or manifest?"
     else:
         problem = (
-            f"{found.reject_share:.1%} of the files are rejects, --max-rejects allows {allowed:.1%}; "
-            f"asid rejects --catalogue {session.args.catalogue} tells why"
+            f"{summary.reject_share:.1%} of the files are rejects; --max-rejects allows {allowed:.1%}. "
+            f"To see why, run: asid rejects --catalogue {session.args.catalogue}"
         )
     print(f"asid {session.args.verb}: {problem}", file=sys.stderr)
     return command.FAILED
@@ -78,7 +80,7 @@ def exit_code(session: Session, found: SegmentSummary) -> int:
 
 VERB = Verb(
     "segment",
-    "Read a corpus into segment tables; what cannot be read becomes a reject.",
+    "Read a corpus into segment tables; files that cannot be read become rejects.",
     "asid segment --corpus ~/Music --catalogue ~/music.asid\n"
     "asid segment --corpus tracks.csv --catalogue ~/music.asid --max-rejects 0.2",
     options,

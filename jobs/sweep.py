@@ -1,4 +1,4 @@
-"""asid sweep: every track against every other."""
+"""asid sweep: compare every track with every other."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
-    parser.add_argument("--queries", metavar="GLOB", help="only tracks whose track_id matches, as queries")
-    parser.add_argument("--references", metavar="GLOB", help="only tracks whose track_id matches, as references")
+    parser.add_argument("--queries", metavar="GLOB", help="use only tracks whose track_id matches as queries")
+    parser.add_argument("--references", metavar="GLOB", help="use only tracks whose track_id matches as references")
     parser.add_argument(
         "--new-only",
         action="store_true",
-        help="take over what the last sweep found of unchanged tracks; only pairs with a new or changed one are swept",
+        help="compare only pairs with a new or changed track; copy the other results from the last sweep",
     )
     parser.add_argument(
         "--reversed",
@@ -29,11 +29,11 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="append_const",
         const="probes.reversed=true",
         default=[],
-        help="find samples that are played backwards as well: twice the search",
+        help="also find samples that are played backwards; doubles the search time",
     )
     command.score_option(parser)
     parser.add_argument(
-        "--export", metavar="F", type=tables.export_path, help="write every place to a .csv, .json or .parquet"
+        "--export", metavar="F", type=tables.export_path, help="write all places to a .csv, .json or .parquet file"
     )
     command.format_option(parser)
 
@@ -46,7 +46,7 @@ def work(session: Session) -> Outcome:
     args = session.args
     catalogue = Catalogue(args.catalogue)
     start_ray(args.ray_address)
-    found = sweep(
+    result = sweep(
         catalogue,
         session.config,
         session.weights(),
@@ -56,25 +56,25 @@ def work(session: Session) -> Outcome:
         progress=session.progress,
         new_only=args.new_only,
     )
-    counts = show(session, catalogue, found.detections)
-    return Outcome(session.summary(f"sweep {found.sweep_id}: {counts}"), to_stderr=args.format != "table")
+    counts = show(session, catalogue, result.detections)
+    return Outcome(session.summary(f"sweep {result.sweep_id}: {counts}"), to_stderr=args.format != "table")
 
 
 def show(session: Session, catalogue: Catalogue, detections: pa.Table) -> str:
-    """Print the relations, and export all detections where asked. Returns how much was found, in words."""
+    """Print the relations, write `--export` if given, and return a summary of the counts."""
     from pipelines.report.findings import findings_of
     from pipelines.store.location import Location
 
-    found = findings_of(catalogue, detections)
-    relations.show(found, session.args.format)
+    findings = findings_of(catalogue, detections)
+    relations.show(findings, session.args.format)
     if export := session.args.export:
         Location(export).write_bytes(tables.encode(detections, tables.format_of(export)))
-    return relations.counts(found)
+    return relations.counts(findings)
 
 
 VERB = Verb(
     "sweep",
-    "Find every sample: each track against all the others.",
+    "Find every sample: compare each track with all others.",
     "asid sweep --catalogue ~/music.asid --export places.csv\n"
     "asid sweep --catalogue ~/music.asid --format csv > relations.csv\n"
     'asid sweep --catalogue ~/music.asid --queries "new/*" --references "archive/*"',

@@ -1,4 +1,4 @@
-"""A table for people (aligned columns) or for programs (csv, json, parquet). One way to write each."""
+"""Formats tables for people (aligned columns) and for programs (csv, json, parquet)."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 Cell = Callable[[Any], str]
 FORMATS = ("csv", "json", "parquet")
-SHORTEST = 6  # cells of a column that is shortened
+MIN_WIDTH = 6  # terminal cells left of a shortened column
 
 
 def clock_s(seconds: float | None) -> str:
-    """`m:ss.s`, as players show it: 83.04 -> 1:23.0."""
+    """Format seconds as `m:ss.s`, as music players do: 83.04 -> 1:23.0."""
     if seconds is None:
         return "-"
     tenths = round(seconds * 10)
@@ -35,17 +35,18 @@ def plain(value: Any) -> str:
 
 
 def number(digits: int, signed: bool = False) -> Cell:
-    """A formatter of numbers with `digits` decimals."""
-    # a rounded -0.04 is 0, not -0
+    """A formatter for numbers with `digits` decimals."""
+    # adding 0.0 turns a rounded -0.04 into 0, not -0
     return lambda value: "-" if value is None else f"{round(value, digits) + 0.0:{'+' if signed else ''}.{digits}f}"
 
 
 def aligned(
     rows: Sequence[Mapping[str, Any]], columns: Mapping[str, tuple[str, Cell]], width: int | None = None
 ) -> str:
-    """Rows under a header; columns that hold no letters are set right. Invisible characters stand as escapes.
+    """Rows under a header. Columns without letters are right-aligned. Invisible characters are escaped.
 
-    width: texts are shortened in the middle, the longest columns first, until a line has at most so many cells.
+    `width`: the largest number of terminal cells in a line. Longer texts are shortened in the middle, those of the
+    widest columns first.
     """
     titles = [title for title, _ in columns.values()]
     cells = [[shown(cell(row.get(key))) for key, (_, cell) in columns.items()] for row in rows]
@@ -63,8 +64,8 @@ def aligned(
 
 
 def _narrowed(widths: Sequence[int], titles: Sequence[str], width: int) -> list[int]:
-    """Widths of columns that fit `width` with two cells between them, if no column gets narrower than its title."""
-    result, least = list(widths), [max(num_cells(title), SHORTEST) for title in titles]
+    """Column widths that fit `width` with two cells between columns; no column gets narrower than its title."""
+    result, least = list(widths), [max(num_cells(title), MIN_WIDTH) for title in titles]
     for _ in range(sum(result) + 2 * (len(result) - 1) - width):
         room, widest = max((w - least[i] > 0, w) for i, w in enumerate(result))
         if not room:
@@ -74,12 +75,12 @@ def _narrowed(widths: Sequence[int], titles: Sequence[str], width: int) -> list[
 
 
 def num_cells(text: str) -> int:
-    """Cells that a terminal needs: two for wide characters, none for those that combine."""
+    """Terminal cells that a text takes: two for wide characters, none for combining ones."""
     return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
 
 
 def shortened(text: str, width: int) -> str:
-    """`text` in at most `width` cells, `…` in its middle where it is longer: names often differ at their ends."""
+    """`text` in at most `width` cells. Longer texts lose their middle, since names often differ at their ends."""
     if num_cells(text) <= width:
         return text
     head, tail = 0, len(text)
@@ -95,7 +96,10 @@ def shortened(text: str, width: int) -> str:
 
 
 def encode(table: pa.Table, format: str) -> bytes:
-    """A table as csv (UTF-8, header), json (an array of objects) or parquet."""
+    """A table as csv (UTF-8, with header), json (an array of objects) or parquet.
+
+    Raises ValueError for another format.
+    """
     if format == "csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
@@ -111,11 +115,11 @@ def encode(table: pa.Table, format: str) -> bytes:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         return bytes(sink.getvalue())
-    raise ValueError(f"no format {format!r}; there are {', '.join(FORMATS)}")
+    raise ValueError(f"unknown format {format!r}; use one of {', '.join(FORMATS)}")
 
 
 def format_of(path: str) -> str:
-    """The format a file's ending asks for. Raises ValueError for another ending."""
+    """The format for a file name, by its extension. Raises ValueError for an unknown extension."""
     ending = PurePosixPath(path).suffix.lower().removeprefix(".")
     if ending not in FORMATS:
         raise ValueError(f"{path} must end in .csv, .json or .parquet")
@@ -123,7 +127,7 @@ def format_of(path: str) -> str:
 
 
 def export_path(path: str) -> str:
-    """A file to export to, for argparse: the ending is checked before any work starts."""
+    """argparse type: a file to export to, whose extension is checked before any work starts."""
     try:
         format_of(path)
     except ValueError as error:

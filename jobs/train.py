@@ -1,4 +1,4 @@
-"""asid train encoder|reranker: from training tables to weights."""
+"""asid train encoder|reranker: train weights on the tables of `asid stems`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from jobs.command import Outcome, Session, Verb
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("encoder", "reranker"), help="the reranker needs the encoder's --weights")
-    parser.add_argument("--stems", metavar="URI", required=True, help="tables that asid stems made")
     parser.add_argument(
-        "--output", metavar="URI", required=True, help="where weights and checkpoints go; the same command goes on"
+        "what", choices=("encoder", "reranker"), help="what to train; a reranker needs --weights of its encoder"
     )
-    parser.add_argument("--workers", metavar="N", type=int, default=1, help="processes, a GPU each where there are any")
+    parser.add_argument("--stems", metavar="URI", required=True, help="tables written by asid stems")
+    parser.add_argument(
+        "--output", metavar="URI", required=True, help="folder for weights and checkpoints; run again to resume"
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=int, default=1, help="number of processes; each uses one GPU if there are GPUs"
+    )
 
 
 def work(session: Session) -> Outcome:
@@ -23,7 +27,7 @@ def work(session: Session) -> Outcome:
 
     args, config = session.args, session.config
     if args.what == "reranker" and not args.weights:
-        raise command.Failure("the reranker is trained on top of an encoder: give its --weights")
+        raise command.Failure("a reranker is trained on top of an encoder. Pass the encoder's --weights.")
     if args.what == "encoder" and config.model.encoder.trained_by == "principal_components":
         from pipelines.train.encoder import fit_linear
 
@@ -47,14 +51,14 @@ def work(session: Session) -> Outcome:
     except TrainingError as error:
         raise command.Failure(str(error)) from error
     figures = ", ".join(f"{name} {value:.3f}" for name, value in done.best.items() if name not in ("step", "score"))
-    said = f"all {done.steps:,} steps were done before" if done.already else f"{done.steps:,} steps"
-    said += f", resumed from step {done.resumed_from:,}" if done.resumed_from else ""
-    return Outcome(session.summary(f"{said}; best at step {done.best.get('step', 0):,.0f}: {figures}"))
+    counts = f"all {done.steps:,} steps were already done" if done.already else f"{done.steps:,} steps"
+    counts += f", resumed from step {done.resumed_from:,}" if done.resumed_from else ""
+    return Outcome(session.summary(f"{counts}; best at step {done.best.get('step', 0):,.0f}: {figures}"))
 
 
 VERB = Verb(
     "train",
-    "Train an encoder or a reranker on training tables; the same command goes on where it stopped.",
+    "Train an encoder or a reranker; run again to resume.",
     "asid train encoder --stems ~/training/stems --output ~/training/gnn --config gnn --weights ~/training/start/best\n"
     "asid train reranker --stems ~/training/stems --output ~/training/reranker --weights ~/training/gnn-paper/best",
     options,

@@ -1,6 +1,6 @@
-"""Runs a stage: list what is left, give it to Ray, take the outcomes, commit them, report progress.
+"""Runs a stage: list what is left, submit it to Ray, take the outcomes, commit them, report progress.
 
-How often lost work is tried again, and what a task takes of a machine, is said here for every stage.
+Also sets, for every stage, how often lost work is retried and which resources a task reserves.
 """
 
 from __future__ import annotations
@@ -19,14 +19,11 @@ from pipelines.runtime import ProgressCallback
 
 log = logging.getLogger(__name__)
 
-WAVE = (
-    20_000  # items given to Ray at once: bounds the driver's memory; a wave's last tasks idle some seconds in an hour
-)
-COMMIT_EVERY_S = 60.0  # at least, so that little is lost where each item takes long
-# Of a task whose Ray worker dies (out of memory, a lost node) or whose store does not answer; Ray's default is for ever
+WAVE = 20_000  # items submitted at once; bounds the driver's memory
+COMMIT_EVERY_S = 60.0  # longest time between commits, so that little is lost when items take long
+# For a task whose worker dies (out of memory, lost node) or whose store does not answer. Ray's default has no limit.
 TASK_RETRIES = 2
-# Of a call of an actor. Until a lost node is known to be lost, some 20 s, Ray calls its actors again and again: two
-# tries were gone in five
+# For a call of an actor. Ray takes some 20 s to notice a lost node, and uses up retries on its actors meanwhile.
 CALL_RETRIES = 30
 
 Item = TypeVar("Item")
@@ -34,39 +31,39 @@ Outcome = TypeVar("Outcome")
 
 
 class Stage(ABC, Generic[Item, Outcome]):
-    """The driver's part of a stage, run by `drive`. Whatever was killed is started again: `todo` gives what is left."""
+    """The driver's part of a stage, run by `drive`. A killed run is simply started again: `todo` lists what is left."""
 
     name: str
-    commit_items = 1  # so many waiting items are committed
+    commit_items = 1  # commit as soon as this many items wait
 
     @abstractmethod
     def todo(self) -> Iterable[Item]:
-        """What is neither committed nor refused yet; listed as it is needed."""
+        """The items that are neither committed nor rejected yet. Iterated lazily."""
 
     @abstractmethod
     def submit(self, items: list[Item]) -> Iterator[Outcome]:
-        """Have Ray do `items`; outcomes come as they are ready."""
+        """Process `items` on Ray, and yield their outcomes as they become ready."""
 
     @abstractmethod
     def take(self, outcome: Outcome) -> None:
         """Count an outcome and keep it for the next commit."""
 
     def waiting(self) -> int:
-        """Items taken since the last commit."""
+        """Number of items taken since the last commit."""
         return 0
 
-    def commit(self) -> None:  # noqa: B027 (a stage whose tasks commit has none)
-        """Make what was taken visible to readers."""
+    def commit(self) -> None:  # noqa: B027 (not needed where the tasks commit themselves)
+        """Make the outcomes taken so far visible to readers."""
 
     @abstractmethod
     def counts(self) -> dict[str, Any]:
-        """For progress: at least `done`, with what earlier runs did, and `total` (None while it is not known)."""
+        """Fields of a progress event: at least `done`, including earlier runs, and `total` (None while unknown)."""
 
 
 def drive(stage: Stage[Any, Any], progress: ProgressCallback | None = None) -> None:
     """Run a stage to its end. Needs a running Ray.
 
-    What was taken is committed whatever ends the run: an error, Ctrl-C or the end of the work.
+    Outcomes that were taken are committed however the run ends: normally, by an error or by Ctrl-C.
     """
 
     def report() -> None:
@@ -91,10 +88,10 @@ def drive(stage: Stage[Any, Any], progress: ProgressCallback | None = None) -> N
 def map_blocks(
     function: Any, blocks: Sequence[pa.Table], actors: int | None = None, **options: Any
 ) -> Iterator[dict[str, Any]]:
-    """The rows that `function` makes of each block, through Ray Data; `options` are those of `map_batches`.
+    """Apply `function` to each block with Ray Data and yield the resulting rows. `options` are passed to `map_batches`.
 
-    actors: how many of the class `function` to start, each with a CPU, and a GPU where there are any; their rows come
-    in the blocks' order. None: `function` runs as tasks, and rows come as tasks end.
+    actors: number of actors of the class `function` to start, each with one CPU, and one GPU if the cluster has GPUs;
+    rows come in the order of the blocks. None: `function` runs as tasks, and rows come as tasks end.
     """
     import ray.data
 
@@ -107,7 +104,7 @@ def map_blocks(
         pool = ray.data.ActorPoolStrategy(size=min(actors, len(blocks)))
         options |= {"compute": pool, "num_cpus": 1, "num_gpus": gpus, "max_task_retries": CALL_RETRIES}
     with warnings.catch_warnings():
-        # Ray 2.60 has no other place to say how often work may be lost; it warns that 2.64 will
+        # Ray 2.60 has no other way to set retries; it warns about the one that 2.64 will have
         warnings.simplefilter("ignore", DeprecationWarning)
         outcomes = data.map_batches(function, batch_size=None, batch_format="pyarrow", **options)
     for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
@@ -115,10 +112,10 @@ def map_blocks(
 
 
 def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
-    """(number, result) of `function(*arguments[number])` as Ray tasks, in the order in which they end.
+    """Run `function(*arguments[number])` as Ray tasks and yield (number, result) in the order in which they end.
 
-    A task takes a CPU and its share of the GPUs. Two tasks per CPU are submitted at once, so that the next one waits
-    where one ends. Raises the first error once all others are done.
+    A task reserves one CPU and `gpu_share` of a GPU. Two tasks per CPU are submitted at once, so that no CPU has to
+    wait for its next task. Raises the first error after all other tasks have ended.
     """
     import ray
 
@@ -139,7 +136,7 @@ def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
         start(1)
         try:
             result = ray.get(ended)
-        except Exception as error:  # whatever it is, the other tasks are worth finishing
+        except Exception as error:  # of any kind: the results of the other tasks are still wanted
             log.error("%s %d failed: %s", function.__name__, number, error)
             errors.append(error)
         else:
@@ -149,15 +146,16 @@ def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
 
 
 def cpus() -> int:
-    """CPUs of all nodes, at least 1."""
+    """Number of CPUs of all nodes, at least 1. Needs a running Ray."""
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
 
 def gpu_share(nodes: Sequence[Mapping[str, float]]) -> float:
-    """What a task of one CPU takes of a GPU, by the resources of the nodes: none if a node with CPUs has no GPU.
+    """The share of a GPU that a task with one CPU reserves; 0 if any node with CPUs has no GPU.
 
-    Verification, half of a sweep and more, keeps the cores busy: none is to be left out for want of a GPU.
+    nodes: Ray's resources of each node. Verification, which is at least half of a sweep, needs only CPUs, so no CPU may
+    stay idle because its node lacks a GPU.
     """
     return min((min(1.0, node.get("GPU", 0) / node["CPU"]) for node in nodes if node.get("CPU", 0)), default=0.0)

@@ -1,4 +1,4 @@
-"""A benchmark, or an annotated data set, swept and scored."""
+"""Sweeps a benchmark or an annotated data set, and scores the result."""
 
 from __future__ import annotations
 
@@ -34,25 +34,25 @@ from pipelines.store.fingerprints import load_model
 
 log = logging.getLogger(__name__)
 
-QUERIES, REFERENCES = "queries/*", "references/*"  # of a benchmark's folder
-# one stage alone by its own column, and all of them; the rows are those of one sweep
+QUERIES, REFERENCES = "queries/*", "references/*"  # globs of the tracks in a benchmark's folder
+# stage -> column of its score; all are computed from the rows of one sweep
 STAGES = {"coarse": "coarse_score", "rerank": "rerank_score", "verify": "verify_score", "all": "score"}
-AUTHORS_LIST = "authors/sample100_query_index.json"  # in the folder of Sample100-ext
+AUTHORS_LIST = "authors/sample100_query_index.json"  # relative to the folder of Sample100-ext
 VERSIONS = ("asid", "torch", "ray", "pylance", "lancedb")
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a sweep is worth. `missing`: annotated tracks the catalogue lacks; they count as not found."""
+    """The evaluation of a sweep. `missing`: annotated tracks that the catalogue lacks; they count as not found."""
 
     sweep: SweepSummary
     reports: dict[str, Report]
     missing: tuple[str, ...] = ()
-    annotated: int = 0  # tracks
-    occurrences: tuple[Rates, ...] = ()  # of queries cut from annotated occurrences
+    annotated: int = 0  # number of annotated tracks
+    occurrences: tuple[Rates, ...] = ()  # hit rates of clips cut from annotated occurrences
 
     def to_json(self, **about: Any) -> bytes:
-        """Everything, with versions; `about` says what was evaluated."""
+        """All figures as JSON, with library versions; `about` adds fields that say what was evaluated."""
         values = {
             **about,
             "sweep_id": self.sweep.sweep_id,
@@ -70,22 +70,22 @@ class Evaluated:
 def sweep_bench(
     directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None
 ) -> tuple[Truth, SweepSummary]:
-    """Segment, embed and index a benchmark's folder, then sweep its queries over its references, low scores included.
+    """Run all stages on a benchmark's folder, and sweep its queries over its references, keeping all scores.
 
-    Needs a running Ray. Does only what is left to do. Raises FileNotFoundError or ValueError for a folder that is no
+    Needs a running Ray. Does only what is left to do. Raises FileNotFoundError or ValueError if the folder is not a
     benchmark.
     """
     truth = read_truth(directory / "truth.json")
     done = run(str(directory), catalogue, config, weights, QUERIES, REFERENCES, min_score=0.0, progress=progress)
     if done.segmented.rejects + done.segmented.rejected_before:
-        log.warning("tracks of the benchmark were refused and count as not found: asid rejects lists the reasons")
+        log.warning("some tracks of the benchmark are rejects and count as not found; asid rejects lists the reasons")
     return truth, done.swept
 
 
 def fit_verdicts(catalogue: Catalogue, config: Config, weights: str) -> Fit:
-    """The final score fitted to the verdicts that the catalogue has on pairs of its newest sweep.
+    """Fit the final score to the catalogue's verdicts on pairs of its newest sweep.
 
-    Confirmed pairs are right and those that are "not a sample" wrong; "unsure" does not count. Holds the best
+    Confirmed pairs are right, those marked "not a sample" are wrong, and "unsure" ones are ignored. Uses the best
     `report.detections` rows of each kind. Raises CatalogueError without a sweep, ValueError with too few verdicts.
     """
     every = findings(catalogue, config.report.detections, min_score=0.0)
@@ -98,7 +98,7 @@ def fit_verdicts(catalogue: Catalogue, config: Config, weights: str) -> Fit:
 
 
 def tries_of(catalogue: Catalogue, config: Config, weights: str, references: str | None = None) -> int:
-    """Rows searched x probes for each query window; `references`: a glob of the tracks searched."""
+    """Number of comparisons per query window: rows searched times probes. references: a glob of the tracks searched."""
     _, searched = find_references(catalogue, load_model(weights, config), references)
     return searched.num_rows * len(config.probes.grid)
 
@@ -106,7 +106,7 @@ def tries_of(catalogue: Catalogue, config: Config, weights: str, references: str
 def evaluate_bench(
     directory: Path, catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None
 ) -> Evaluated:
-    """`sweep_bench`, and the strict report of every stage of STAGES that the model has."""
+    """Run `sweep_bench` and report, under the strict protocol, every stage of STAGES that the model has."""
     truth, swept = sweep_bench(directory, catalogue, config, weights, progress)
     references = [f"references/{name}" for name in truth.references]
     reports = {
@@ -118,7 +118,7 @@ def evaluate_bench(
 
 
 def _scored_by(detections: pa.Table, column: str) -> pa.Table:
-    """The detections with another column as their score; a row without it comes last."""
+    """The detections scored by another column. Rows without a value get the lowest one."""
     values = detections.column(column)
     lowest = pc.min(values).as_py() or 0.0
     index = detections.schema.get_field_index("score")
@@ -134,12 +134,12 @@ def evaluate_annotations(
     references: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Evaluated:
-    """Sweep a catalogue that is embedded already and score it by annotations in the layout of Sample100-ext.
+    """Sweep a catalogue that is already embedded, and score it against annotations in the layout of Sample100-ext.
 
-    `queries`, `references`: globs of the tracks to sweep; the rest of the catalogue's references are noise. Reports
-    `strict` and `paper`, of whole tracks; then of cuts of QUERY_LENGTHS_S, for which the paper protocol takes the
-    authors' own list of places, where the folder has it. Raises AnnotationError; ValueError where no annotated query is
-    there.
+    `queries`, `references`: globs of the tracks to sweep; references without annotations are distractors. Reports the
+    protocols `strict` and `paper` for whole tracks, then for clips of QUERY_LENGTHS_S seconds. For clips, the paper
+    protocol uses the authors' own list of places if the folder has it.
+    Raises AnnotationError for bad annotations, ValueError if the catalogue has none of the annotated queries.
     """
     annotations = read_annotations(directory)
     durations_s = _durations_s(catalogue)
@@ -147,34 +147,35 @@ def evaluate_annotations(
     if not set(annotations.queries) - set(missing):
         raise ValueError(
             f"none of the {len(annotations.queries)} annotated queries ({annotations.queries[0]}, ...) is in "
-            f"{catalogue.location.uri}: its files must be named after the track ids of samples.csv"
+            f"{catalogue.location.uri}. Name its files after the track ids in samples.csv."
         )
     swept = sweep(catalogue, config, weights, queries, references, min_score=0.0, progress=progress)
     truth = annotations.truth({track_name(track_id): seconds for track_id, seconds in durations_s.items()})
-    there = [track_id for track_id in durations_s if fnmatch.fnmatchcase(track_id, references or "*")]
+    searched = [track_id for track_id in durations_s if fnmatch.fnmatchcase(track_id, references or "*")]
     threshold = config.score.threshold
     reports = {
-        "strict": evaluate(swept.detections, truth, "strict", threshold, there),
-        "paper": evaluate(swept.detections, truth, "paper", threshold, there),
+        "strict": evaluate(swept.detections, truth, "strict", threshold, searched),
+        "paper": evaluate(swept.detections, truth, "paper", threshold, searched),
     }
-    lists = cut_lists(directory, annotations)
-    every = [cut for cuts in lists.values() for cut in cuts]
-    found = identify_clips(catalogue, config, weights, every, references, progress)
+    lists = clip_lists(directory, annotations)
+    every = [clip for clips in lists.values() for clip in clips]
+    detections = identify_clips(catalogue, config, weights, every, references, progress)
     occurrences = (
-        rates(found, cuts, annotations, protocol, length_s, there) for (protocol, length_s), cuts in lists.items()
+        rates(detections, clips, annotations, protocol, length_s, searched)
+        for (protocol, length_s), clips in lists.items()
     )
     annotated = len({*annotations.queries, *annotations.references})
     rated = tuple(r for r in occurrences if r is not None)
     return Evaluated(swept, reports, tuple(missing), annotated, rated)
 
 
-def cut_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Clip]]:
-    """What is cut for each protocol and length."""
+def clip_lists(directory: Path, annotations: Annotations) -> dict[tuple[Protocol, float], list[Clip]]:
+    """The clips to identify for each protocol and length in seconds."""
     authors = directory / AUTHORS_LIST
-    ours = {length_s: annotations.cuts(length_s) for length_s in QUERY_LENGTHS_S}
+    ours = {length_s: annotations.clips(length_s) for length_s in QUERY_LENGTHS_S}
     theirs = {n: read_authors_clips(authors, n) for n in QUERY_LENGTHS_S} if authors.is_file() else ours
     lists: dict[Protocol, dict[float, list[Clip]]] = {"strict": ours, "paper": theirs}
-    return {(protocol, length_s): cuts for protocol, some in lists.items() for length_s, cuts in some.items()}
+    return {(protocol, length_s): clips for protocol, some in lists.items() for length_s, clips in some.items()}
 
 
 def _durations_s(catalogue: Catalogue) -> dict[str, float]:
@@ -183,7 +184,7 @@ def _durations_s(catalogue: Catalogue) -> dict[str, float]:
 
 
 def comparison(reports: Mapping[str, Report], title: str) -> str:
-    """A Markdown table, a report a row."""
+    """A Markdown table with one row per report; `title` heads the first column."""
     lines = [f"| {title} | mAP | HR@1 | AUROC |", "|---|---|---|---|"]
     for name, report in reports.items():
         figures = " | ".join(str(report.figures[measure]) for measure in ("map", "hit_at_1", "auroc"))

@@ -1,4 +1,4 @@
-"""What a corpus of some size costs: arithmetic on the geometry of the tables and on measured rates, nothing else."""
+"""Estimates what a corpus costs, from the geometry of the tables and measured rates. Reads no data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 PCM_BYTES_S = 16_000 * 2
 TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
 FLOAT_BYTES, ROW_ID_BYTES = 4, 8
-DIMS_PER_CODE = 16  # IVF_PQ keeps a byte for so many dimensions
+DIMS_PER_CODE = 16  # dimensions that IVF_PQ stores in one byte
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What of the configuration decides sizes and work."""
+    """The settings that determine table sizes and compute time."""
 
     core_s: float
     margin_s: float
@@ -24,7 +24,7 @@ class Shape:
     dim: int
     probes: int
     query_hop_s: float
-    first_pass_dims: int  # that the first pass of the exact search compares
+    first_pass_dims: int  # dimensions that the first pass of the exact search compares
     first_pass_stride: int
     first_pass_probes: int
     exact_below_rows: int
@@ -34,16 +34,16 @@ class Shape:
 
 @dataclass(frozen=True)
 class Plan:
-    """Bytes, and hours of one core or one GPU; None where the rate behind it was not measured."""
+    """Sizes in bytes, and hours of one core or one GPU; None if the rate was not measured."""
 
     tracks: int
     audio_h: float
     rows: int  # of the fingerprint table
-    search: str  # 'exact', 'IVF_FLAT' or 'IVF_PQ': what asid index chooses at this size
+    search: str  # 'exact', 'IVF_FLAT' or 'IVF_PQ', as asid index chooses at this size
     tracks_bytes: int
     segments_bytes: int
     fingerprints_bytes: int
-    index_bytes: int  # kept in the memory of a worker that searches
+    index_bytes: int  # memory of each search worker
     query_vectors: int  # of a full sweep
     segment_core_h: float | None
     embed_core_h: float | None
@@ -56,13 +56,13 @@ class Plan:
 
 
 def read_rates() -> dict[str, Any]:
-    """pipelines/rates.json: the one place of what was measured, with the machine and the date."""
+    """The measured rates in pipelines/rates.json, with the machine and the date of measurement."""
     rates: dict[str, Any] = json.loads(resources.files("pipelines").joinpath("rates.json").read_text())
     return rates
 
 
 def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) -> Plan:
-    """The cost of `tracks` recordings of `mean_minutes` each. Vectors are counted, not their ids (a tenth more)."""
+    """The cost of `tracks` recordings of `mean_minutes` each. Fingerprint sizes leave out ids, some 10 %."""
     track_s = mean_minutes * 60
     audio_s = tracks * track_s
     segments = max(1, math.ceil(track_s / shape.core_s))
@@ -86,7 +86,7 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         rows=rows,
         search=search,
         tracks_bytes=tracks * TRACK_ROW_BYTES,
-        # every inner cut is stored with the margin of both its sides
+        # each border between segments adds a margin on both sides
         segments_bytes=round(tracks * (track_s + 2 * shape.margin_s * (segments - 1)) * PCM_BYTES_S),
         fingerprints_bytes=rows * vector_bytes,
         index_bytes=rows * index_row[search],

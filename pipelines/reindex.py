@@ -1,4 +1,4 @@
-"""A corpus that changed -> a catalogue in step with it: tracks, fingerprints, index, and a sweep of what is new."""
+"""Brings a catalogue up to date with a changed corpus: tracks, fingerprints, index, and a sweep of new tracks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "reindex"
-GRACE_S = 24 * 3600.0  # old table versions and orphaned files are kept so long for who still reads or writes them
-MAX_REMOVED = 0.5
+GRACE_S = 24 * 3600.0  # old table versions and orphaned files are kept this long, because others may still use them
+MAX_REMOVED = 0.5  # share of the tracks
 
 
 @dataclass(frozen=True)
 class ReindexSummary:
-    """Counts of one run. `swept` is None where no track is left."""
+    """Counts of one run of `reindex`. `swept` is None if no track is left."""
 
     segmented: SegmentSummary
     swept: SweepSummary | None
@@ -54,12 +54,13 @@ def reindex(
     grace_s: float = GRACE_S,
     progress: ProgressCallback | None = None,
 ) -> ReindexSummary:
-    """Bring a catalogue up to date with a corpus; what is unchanged is not looked at again.
+    """Bring a catalogue up to date with a corpus. Unchanged files are not read again.
 
-    Needs a running Ray. A run that was killed is simply started again. A renamed file (same bytes) is read again, for
-    its segments bear its name, but keeps its fingerprints and detections. Other weights than before fill a table of
-    their own; the sweep that ends this run is the first to use it. Raises LeaseError where another run holds the
-    catalogue, CatalogueError where more than the share `max_removed` of the tracks would go, CorpusError.
+    Needs a running Ray. A killed run is simply started again. A renamed file (same bytes) is read again, because its
+    segments carry its name, but keeps its fingerprints and detections. Weights that differ from the last run's fill a
+    new fingerprint table, which the sweep at the end of this run is the first to use.
+    Raises LeaseError if another run holds the catalogue, CatalogueError if more than the share `max_removed` of the
+    tracks is gone, CorpusError if the corpus cannot be listed.
     """
     started = time.monotonic()
     with catalogue.writing(STAGE):
@@ -70,8 +71,8 @@ def reindex(
         removed = sorted(gone & before.keys())
         if len(removed) > max_removed * len(before):
             raise CatalogueError(
-                f"{len(removed):,} of {len(before):,} tracks are no longer in {corpus_uri}: is all of it there? "
-                "If they are really gone, --max-removed 1 takes them out"
+                f"{len(removed):,} of {len(before):,} tracks are no longer in {corpus_uri}. Is all of it "
+                "mounted? If they are really gone, pass --max-removed 1 to remove them."
             )
         segmented = segment(corpus_uri, catalogue, config, progress)
         run_id = new_run_id(STAGE)
@@ -85,7 +86,7 @@ def reindex(
             embedded = done.tracks
         maintenance.clean_versions(catalogue, grace_s)
         parts, _ = maintenance.delete_orphans(catalogue, grace_s)
-        maintenance.collect_sweeps(catalogue, grace_s)
+        maintenance.delete_old_sweeps(catalogue, grace_s)
         moved = {old for new, old in renamed.items() if old not in after and new not in before}
         summary = ReindexSummary(
             segmented,
@@ -104,7 +105,7 @@ def reindex(
 
 
 def _gone(corpus: Corpus, live: dict[str, str], rejected: Iterable[str]) -> set[str]:
-    """Ids of tracks and rejects that the corpus no longer has; what lies in an unreadable folder is not gone."""
+    """Ids of tracks and rejects that the corpus no longer has. Files in an unreadable folder do not count as gone."""
     gone = {*live, *rejected}
     for item in corpus:
         gone.discard(item.track_id)

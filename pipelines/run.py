@@ -17,7 +17,7 @@ VERB = "run"
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What each stage did."""
+    """The summary of each stage."""
 
     segmented: SegmentSummary
     embedded: EmbedSummary
@@ -35,9 +35,9 @@ def run(
     new_only: bool = False,
     progress: ProgressCallback | None = None,
 ) -> RunSummary:
-    """Segment a corpus, then `embed_and_sweep`; holds the catalogue's lease throughout.
+    """Segment a corpus, then `embed_and_sweep`. Holds the catalogue's lease throughout.
 
-    Needs a running Ray. A run that was killed is simply started again. Raises what the stages raise: CorpusError,
+    Needs a running Ray. A killed run is simply started again. Raises what the stages raise: CorpusError,
     CatalogueError, LeaseError, ConfigError, FileNotFoundError.
     """
     with catalogue.writing(VERB):
@@ -58,7 +58,7 @@ def embed_and_sweep(
     new_only: bool = False,
     progress: ProgressCallback | None = None,
 ) -> tuple[EmbedSummary, SweepSummary]:
-    """The stages after `segment`: embed, index and sweep; arguments from `queries` on as in `sweep`."""
+    """Run the stages after `segment`: embed, index and sweep. Arguments from `queries` on are those of `sweep`."""
     with catalogue.writing(VERB):
         embedded = embed(catalogue, config, weights, progress)
         index(catalogue, config, progress)

@@ -1,4 +1,4 @@
-"""Starting Ray the same way in every job."""
+"""Starts and stops Ray, in the same way for every job."""
 
 from __future__ import annotations
 
@@ -14,30 +14,29 @@ from pipelines.local_ray import Folder, remove_abandoned
 
 log = logging.getLogger(__name__)
 
-# What a pipeline tells while it works: {"stage": "segment", "done": 12, "total": 40 or None, ...more counts}
+# Receives progress events: {"stage": "segment", "done": 12, "total": 40 or None, ...more counts}
 ProgressCallback = Callable[[dict[str, Any]], None]
 
-STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how Arrow's and Lance's begin
+STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how the messages of Arrow and Lance begin
 STORE_RETRIES = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 OBJECT_STORE_SHARE = 0.3
-# Ray gives its node 30 s, which is not enough on an overloaded machine
-LOCAL_STARTS = 3
-# Of Ray Data, in the driver: what pulls results, and what schedules
+LOCAL_STARTS = 3  # attempts; Ray waits 30 s for its node, which is too short on an overloaded machine
+# Name prefixes of Ray Data's threads in the driver, which pull results and schedule tasks
 DATA_THREADS = ("iter_threaded", "StreamingExecutor-")
-DATA_THREAD_S = 30.0  # they end by themselves once nobody reads on, in a second or two of an idle machine
+DATA_THREAD_S = 30.0  # longest wait for each; they end by themselves soon after the last read
 
 
 _folder: Folder | None = None  # of the Ray that this process started
-_environment: dict[str, str | None] = {}  # what stood there before
+_environment: dict[str, str | None] = {}  # values to restore when that Ray stops
 
 
 def start_ray(address: str | None = None) -> None:
-    """Connect to the Ray at `address`, or start one on this machine; nothing happens where Ray already runs.
+    """Connect to the Ray at `address`, or start a local one. Does nothing if Ray is already running.
 
-    A local Ray has no dashboard and a bounded object store (512 MiB or 30 % of the memory, whichever is less): the
-    pipelines pass file names and small tables through it, never audio. It listens on 127.0.0.1 alone and obeys only who
-    has its token. Raises ConnectionError where there is no Ray, OSError where no folder is fit for one.
+    A local Ray has no dashboard and a small object store (512 MiB or 30 % of the memory, whichever is less), because
+    the pipelines pass only file names and small tables through it. It listens on 127.0.0.1 only and requires its token.
+    Raises ConnectionError if no Ray answers at `address`, OSError if no folder is suitable for a local one.
     """
     local = address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)
     on_main = threading.current_thread() is threading.main_thread()
@@ -52,25 +51,25 @@ def start_ray(address: str | None = None) -> None:
 
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
     if on_main:
-        signal.signal(signal.SIGTERM, handler)  # Ray puts its own in place, which ends the process in disorder
+        signal.signal(signal.SIGTERM, handler)  # Ray replaces it by one that ends the process without clean-up
     _set_up_data()
 
 
 def start_local(**options: Any) -> None:
-    """Start a Ray on this machine with a token of its own; `options` are those of `ray.init`."""
+    """Start a local Ray with a new token. `options` are passed to `ray.init`."""
     global _folder
     remove_abandoned()
     _folder = Folder.make()
-    for name, value in _folder.environment.items():  # before the import
+    for name, value in _folder.environment.items():  # must be set before Ray is imported
         _environment[name] = os.environ.get(name)
         os.environ[name] = value
     _environment["RAY_AUTH_TOKEN"] = os.environ.pop("RAY_AUTH_TOKEN", None)  # it would take precedence
     import ray
 
-    core: Any = ray._raylet  # it reads both variables once, at its import, which may have been before
+    core: Any = ray._raylet  # it reads these variables only when it is imported, which may have been earlier
     core.Config.initialize("")
     core.AuthenticationTokenLoader.instance().reset_cache()
-    for left in reversed(range(LOCAL_STARTS)):
+    for attempts_left in reversed(range(LOCAL_STARTS)):
         try:
             ray.init(
                 address="local",
@@ -81,8 +80,8 @@ def start_local(**options: Any) -> None:
                 **options,
             )
             return
-        except Exception as error:  # Ray raises no kind of its own here
-            if not left or "timed out during startup" not in str(error):
+        except Exception as error:  # Ray raises a plain Exception here
+            if not attempts_left or "timed out during startup" not in str(error):
                 raise
             log.warning("Ray did not start within 30 s (machine overloaded?); retrying")
 
@@ -98,21 +97,20 @@ def _set_up_data() -> None:
     import ray.data
 
     context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # ours tell tracks and hours, Ray's tell blocks
+    context.enable_progress_bars = False  # ours show tracks and hours, Ray's show blocks
     context.print_on_execution_start = False
-    context.raise_original_map_exception = True  # so that `met_by_worker` finds it
-    # an answer that breaks off in the middle: neither Arrow nor Lance asks again
+    context.raise_original_map_exception = True  # needed by `worker_error`
+    # neither Arrow nor Lance retries a response that breaks off
     context.retried_map_errors = [*STORE_ERRORS]
     context.max_map_retries = STORE_RETRIES
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # a failure is ours to tell
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # we report failures ourselves
     log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
 
 
 def stop_ray() -> None:
-    """End the Ray that this process started or joined, once Ray Data no longer asks it anything.
+    """Stop the Ray that this process started or joined, after the threads of Ray Data have ended.
 
-    A thread of a pipeline that was left half way would otherwise find Ray gone, upon which Ray ends the whole process
-    at once, with code 1.
+    If a thread of an interrupted pipeline called Ray after its end, Ray would end the whole process with code 1.
     """
     global _folder
     import ray
@@ -130,16 +128,16 @@ def stop_ray() -> None:
                 os.environ[name] = value
 
 
-def met_by_worker(error: Exception) -> Exception:
-    """The error itself, without what Ray wraps around one that a worker met."""
+def worker_error(error: Exception) -> Exception:
+    """The original error that a worker raised, if Ray has wrapped it; otherwise `error` itself."""
     from ray.exceptions import RayTaskError
 
     while isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         error = error.cause
     error.args = tuple(part for arg in error.args if (part := _without_advice(arg)) != "")
-    return OSError(*error.args) if type(error) is OSError else error  # an OSError's words are not its args
+    return OSError(*error.args) if type(error) is OSError else error  # the text of an OSError ignores changed args
 
 
 def _without_advice(arg: Any) -> Any:
-    """What Ray Data adds on its own settings is of no use to who set none of them."""
+    """An argument of an error, without the advice on Ray Data's settings, which users of asid cannot change."""
     return arg.split("Failed to apply UDF transform", 1)[0].rstrip() if isinstance(arg, str) else arg

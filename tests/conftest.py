@@ -1,4 +1,4 @@
-"""Fixtures for the whole suite: one local Ray, one S3 server, recordings in every format."""
+"""Fixtures for the whole suite: a local Ray, an S3 server, recordings in every format."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 
 from pipelines.local_ray import Folder, remove_abandoned
 
-# before ray is imported anywhere: every Ray of the tests has the token of this process
+# set before ray is imported anywhere, so that every Ray of the tests uses the token of this process
 remove_abandoned()
 FOLDER = Folder.make()
 atexit.register(FOLDER.remove)
 os.environ.update(FOLDER.environment)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("RAY_worker_niceness", "0")  # or workers starve where others compute
+os.environ.setdefault("RAY_worker_niceness", "0")  # or workers starve on a busy machine
 
 from collections.abc import Callable, Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -25,14 +25,14 @@ import pytest  # noqa: E402
 import soundfile  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
+settings.register_profile("no deadline", deadline=None)  # a busy machine must not fail a test
 settings.load_profile("no deadline")
 
 AV_CODECS = {"m4a": "aac", "opus": "libopus", "wma": "wmav2", "aac": "aac", "mp4": "aac"}
 
 
 def s3_environment(endpoint: str) -> dict[str, str]:
-    """What a process needs to use the S3 server of the tests."""
+    """Environment variables for using the S3 server of the tests."""
     return {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "test",
@@ -43,7 +43,7 @@ def s3_environment(endpoint: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def ray_session(s3_server: str) -> Iterator[Any]:
-    """A local Ray of two CPUs for the whole session; its workers know the S3 server."""
+    """A local Ray with two CPUs for the whole session; its workers can use the S3 server."""
     import ray
 
     ray.init(
@@ -63,7 +63,7 @@ def ray_session(s3_server: str) -> Iterator[Any]:
 
 
 def tone(seconds: float, rate_hz: int = 16_000, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """A sweep with a little noise, float32 [n, channels], peak below 0.6; other seeds sound otherwise."""
+    """A frequency sweep with a little noise, float32 [n, channels], peak below 0.6. Seeds differ in frequency."""
     t = np.arange(round(seconds * rate_hz)) / rate_hz
     start_hz = 220.0 + 37.0 * (seed % 17)
     wave = 0.5 * np.sin(2 * np.pi * (start_hz * t + 20.0 * t**2 / max(seconds, 1e-9)))
@@ -97,7 +97,7 @@ def _write_av(path: Path, samples: np.ndarray, rate_hz: int, kind: str) -> None:
 
 @pytest.fixture()
 def audio(tmp_path: Path) -> Callable[..., Path]:
-    """`audio(name, seconds=3.0, rate_hz=16000, channels=1, seed=0, container=None)` makes a recording in `tmp_path`."""
+    """`audio(name, seconds=3.0, rate_hz=16000, channels=1, seed=0, container=None)` writes a file in `tmp_path`."""
 
     def make(
         name: str,
@@ -114,7 +114,7 @@ def audio(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """Endpoint of an S3 server on this machine."""
+    """The endpoint of a local S3 server."""
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -126,7 +126,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture()
 def s3_bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """`s3://BUCKET` of a fresh, empty bucket; the environment points at the server."""
+    """The `s3://` URI of a new, empty bucket; the environment points to its server."""
     import uuid
 
     import botocore.session

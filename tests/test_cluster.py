@@ -1,4 +1,4 @@
-"""The files of cluster/: one Ray everywhere, no secrets, and what the CRDs require."""
+"""The files in cluster/: the same Ray version everywhere, no secrets, and the fields that the CRDs require."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ RAY = re.search(r"^ray==([\d.]+)$", (CLUSTER.parent / "constraints.txt").read_te
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
-    """Every document of a file, those inside a ConfigMap too."""
-    found = list(yaml.safe_load_all(path.read_text()))
-    for document in list(found):
+    """Every document of a file, including those inside a ConfigMap."""
+    result = list(yaml.safe_load_all(path.read_text()))
+    for document in list(result):
         if document.get("kind") == "ConfigMap":
-            found += [yaml.safe_load(text) for name, text in document["data"].items() if name.endswith(".yaml")]
-    return found
+            result += [yaml.safe_load(text) for name, text in document["data"].items() if name.endswith(".yaml")]
+    return result
 
 
 def values(node: Any, key: str) -> Iterator[Any]:
@@ -44,7 +44,7 @@ def check_pod(template: dict[str, Any]) -> None:
     assert containers and all(c["name"] and c["image"] for c in containers)
     for container in containers:
         limits = container["resources"]["limits"]
-        assert limits["memory"] and container["resources"]["requests"] == limits  # Ray plans with what it is given
+        assert limits["memory"] and container["resources"]["requests"] == limits  # Ray schedules by its limits
         assert container["envFrom"] == [{"secretRef": {"name": "asid-s3"}}]
 
 
@@ -106,7 +106,7 @@ def test_a_manifest_has_what_its_kind_requires(path: Path) -> None:
             check(document["spec"])
 
 
-def test_every_kind_that_is_promised_is_there() -> None:
+def test_every_documented_kind_has_a_manifest() -> None:
     kinds = {document.get("kind") for path in MANIFESTS for document in documents(path)}
     assert kinds >= {"RayCluster", "RayJob", "RayCronJob", "CronJob"}
 
@@ -119,7 +119,7 @@ def test_the_autoscaler_names_its_head_and_counts_its_machines() -> None:
     assert config["max_workers"] == sum(kind.get("max_workers", 0) for kind in types.values())
 
 
-def test_one_ray_everywhere() -> None:
+def test_the_ray_version_is_the_same_everywhere() -> None:
     assert RAY is not None
     base = re.search(r"^FROM rayproject/ray:([\d.]+)-py311-\$\{VARIANT\}$", (CLUSTER / "Dockerfile").read_text(), re.M)
     assert base and base.group(1) == RAY.group(1)
@@ -131,7 +131,7 @@ def test_one_ray_everywhere() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_no_secret_is_written_down(path: Path) -> None:
-    found = re.findall(r"(?:SECRET_ACCESS_KEY|ACCESS_KEY_ID|SESSION_TOKEN)\s*[=:]\s*(\S+)", path.read_text())
-    assert set(found) <= {"..."}
+def test_no_file_holds_a_secret(path: Path) -> None:
+    secrets = re.findall(r"(?:SECRET_ACCESS_KEY|ACCESS_KEY_ID|SESSION_TOKEN)\s*[=:]\s*(\S+)", path.read_text())
+    assert set(secrets) <= {"..."}
     assert not re.search(r"AKIA[0-9A-Z]{16}", path.read_text())

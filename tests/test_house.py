@@ -1,4 +1,4 @@
-"""The rules of ARCHITECTURE.md that a program can check: arrows run one way, files stay small."""
+"""The rules of ARCHITECTURE.md that a program can check: imports run one way, files stay small."""
 
 import ast
 import graphlib
@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("asid_core", "pipelines", "jobs", "benchmarks")
 FILES = sorted(p for package in PACKAGES for p in (ROOT / package).rglob("*.py"))
-# a wing may import those of lower rank and itself
+# a package of asid_core may import those of lower rank and itself
 WINGS = {"signal": 0, "model": 1, "learning": 2, "matching": 2, "evaluation": 3, "synthetic": 4}
-# a room of pipelines may import those of lower rank and itself; a file beside the rooms, every room
+# a package of pipelines may import those of lower rank and itself; a file beside them may import all of them
 ROOMS = {
     "local_ray": 0,
     "runtime": 1,
@@ -28,7 +28,7 @@ CLUSTER_LIBRARIES = {"ray", "lance", "lancedb", "lance_ray", "s3fs", "boto3", "b
 
 
 def _imports(path: Path) -> Iterator[str]:
-    """Dotted names of every import, those inside functions too."""
+    """Dotted names of every import, including those inside functions."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -38,7 +38,7 @@ def _imports(path: Path) -> Iterator[str]:
 
 
 def _violations(path: Path, names: list[str]) -> list[str]:
-    """The imports of `path` (relative to the root) that run against an arrow."""
+    """The imports of `path` (relative to the root) that point the wrong way."""
     package, *rest = path.parts
     bad = []
     for name in names:
@@ -48,14 +48,14 @@ def _violations(path: Path, names: list[str]) -> list[str]:
         if package == "asid_core" and target in CLUSTER_LIBRARIES:
             bad.append(name)
         if package == target == "asid_core" and inside[0] in WINGS:
-            wing = rest[0]  # a file directly in asid_core imports no wing
+            wing = rest[0]  # a file directly in asid_core imports none of its packages
             if wing != inside[0] and WINGS.get(wing, -1) <= WINGS[inside[0]]:
                 bad.append(name)
         if package == target == "pipelines" and inside[0] in ROOMS:
             room = rest[0].removesuffix(".py")
             if room != inside[0] and ROOMS.get(room, len(ROOMS)) <= ROOMS[inside[0]]:
                 bad.append(name)
-        if package == target == "benchmarks" and inside[0] != "lib":  # an entry point, which nobody imports
+        if package == target == "benchmarks" and inside[0] != "lib":  # an entry point, which must not be imported
             bad.append(name)
     return bad
 
@@ -70,11 +70,11 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         name: {target for full in _imports(path) for target in (full, full.rpartition(".")[0]) if target in modules}
         for name, path in modules.items()
     }
-    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the circle
+    tuple(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError, which names the modules
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_arrows_run_one_way(path: Path) -> None:
+def test_imports_run_one_way(path: Path) -> None:
     assert _violations(path.relative_to(ROOT), list(_imports(path))) == []
 
 
@@ -94,7 +94,7 @@ def test_arrows_run_one_way(path: Path) -> None:
         ("benchmarks/lib/x.py", "benchmarks.quality.BENCH"),
     ],
 )
-def test_the_check_finds_what_it_should(path: str, name: str) -> None:
+def test_the_check_reports_wrong_imports(path: str, name: str) -> None:
     assert _violations(Path(path), [name]) == [name]
 
 
@@ -110,7 +110,7 @@ def test_the_check_finds_what_it_should(path: str, name: str) -> None:
         ("benchmarks/x.py", "benchmarks.lib.calls.run_bench"),
     ],
 )
-def test_the_check_lets_the_rest_pass(path: str, name: str) -> None:
+def test_the_check_accepts_right_imports(path: str, name: str) -> None:
     assert _violations(Path(path), [name]) == []
 
 

@@ -1,5 +1,4 @@
-"""What comes from outside (files, manifests, weights, URIs) runs no code, leaves no folder and costs no more than it
-may; what is secret is written nowhere."""
+"""Untrusted input (files, manifests, weights, URIs) runs no code and has bounded cost; secrets are written nowhere."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ SECRET = "sEcReT0123456789"
 
 
 class Trap:
-    """Unpickled, it would make a file."""
+    """Creates a folder when it is unpickled."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -46,12 +45,12 @@ class Trap:
 
 def calls(path: Path) -> list[tuple[str, set[str]]]:
     """Dotted name and `name=value` keywords of every call in a file."""
-    found = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-    return [(ast.unparse(n.func), {f"{k.arg}={ast.unparse(k.value)}" for k in n.keywords}) for n in found]
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    return [(ast.unparse(n.func), {f"{k.arg}={ast.unparse(k.value)}" for k in n.keywords}) for n in nodes]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_nothing_unpickles_what_it_reads(path: Path) -> None:
+def test_no_code_unpickles_its_input(path: Path) -> None:
     for name, keywords in calls(path):
         assert not name.startswith(("pickle.", "cloudpickle.", "joblib.", "marshal.", "shelve.")), name
         assert name not in ("yaml.load", "yaml.unsafe_load", "yaml.full_load", "eval", "exec", "os.system")
@@ -59,7 +58,7 @@ def test_nothing_unpickles_what_it_reads(path: Path) -> None:
         assert "allow_pickle=True" not in keywords and "shell=True" not in keywords
 
 
-def test_weights_that_are_a_pickle_are_refused_and_not_run(tmp_path: Path) -> None:
+def test_pickled_weights_are_refused_without_running_code(tmp_path: Path) -> None:
     Fingerprinter(LINEAR).eval().save(tmp_path / "w")
     trap = Trap(tmp_path / "sprung")
     (tmp_path / "w/model.safetensors").write_bytes(pickle.dumps(trap))
@@ -70,7 +69,7 @@ def test_weights_that_are_a_pickle_are_refused_and_not_run(tmp_path: Path) -> No
         torch.load(tmp_path / "state.pt", weights_only=True)
     assert not (tmp_path / "sprung").exists()
     pickle.loads(pickle.dumps(trap))
-    assert (tmp_path / "sprung").exists()  # it is one
+    assert (tmp_path / "sprung").exists()  # the trap works
 
 
 @pytest.mark.parametrize(
@@ -99,7 +98,7 @@ def test_keys_of_s3_keep_their_odd_characters() -> None:
 
 
 def flac_header(samples: int) -> bytes:
-    """The header of a FLAC file of 16 kHz that claims so many samples."""
+    """The header of a 16 kHz FLAC file that claims to have this many samples."""
     rate, channels, bits = 16_000, 1, 16
     about = rate << 44 | (channels - 1) << 41 | (bits - 1) << 36 | samples
     info = struct.pack(">HH", 4096, 4096) + bytes(6) + about.to_bytes(8, "big") + bytes(16)
@@ -120,8 +119,8 @@ except DecodeError as error:
 
 
 @pytest.mark.parametrize("name", ["long.wav", "channels.wav", "cut.flac", "bare.flac", "many.aiff"])
-def test_what_a_header_claims_costs_neither_time_nor_memory(tmp_path: Path, name: str) -> None:
-    """Half a minute of processor time and 3 GiB of addresses, importing included; the claims are 2^31 and more."""
+def test_a_false_length_in_a_header_costs_neither_time_nor_memory(tmp_path: Path, name: str) -> None:
+    """Headers claim 2^31 samples or more; reading must stay within 30 s of CPU and 3 GiB of address space."""
     second = np.zeros(16_000, "<i2").tobytes()
     soundfile.write(tmp_path / "good.flac", np.zeros(16_000), 16_000)
     good = (tmp_path / "good.flac").read_bytes()
@@ -140,8 +139,8 @@ def test_what_a_header_claims_costs_neither_time_nor_memory(tmp_path: Path, name
     assert said in ("truncated", "not_audio", "no_samples", "header") or int(said) <= 16_000
 
 
-def test_a_small_file_of_endless_audio_is_left_at_the_limit(tmp_path: Path) -> None:
-    """An hour of silence is a FLAC of some kilobytes; only as much of it is decoded as a track may have."""
+def test_decoding_of_a_small_file_with_very_long_audio_stops_at_the_limit(tmp_path: Path) -> None:
+    """An hour of silence is a FLAC file of a few kilobytes; decoding stops at the maximum length of a track."""
     soundfile.write(tmp_path / "bomb.flac", np.zeros(3600 * 8000, np.int16), 8000)
     assert (tmp_path / "bomb.flac").stat().st_size < 500_000
     file = {"track_id": "bomb", "uri": str(tmp_path / "bomb.flac"), "size_bytes": 1, "version": "1"}

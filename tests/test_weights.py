@@ -1,4 +1,4 @@
-"""The weights we ship."""
+"""The shipped weights: their configs and ids, and that they fingerprint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.weights import weights_directory
 from asid_core.plain_values import to_dict
 
-# fingerprint tables out there are named by these
+# users' fingerprint tables are named after these ids
 SHIPPED = {
     "discriminant": "170fac7360f0",
     "gnn": "c2b0cb5ba3aa",
@@ -25,14 +25,14 @@ SHIPPED = {
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_their_config_is_the_named_one(name: str) -> None:
+def test_the_stored_config_is_the_named_one(name: str) -> None:
     stored = weights_directory(name).joinpath("config.json").read_text()
     assert stored == config.stated(config.load(name)), "write config.json again after a change of config"
     assert weights.read_config(weights_directory(name)) == config.load(name)
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_whole_config_as_older_versions_wrote_is_read(name: str, tmp_path: Path) -> None:
+def test_a_complete_config_as_older_versions_wrote_is_read(name: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(to_dict(config.load(name))))
     assert weights.read_config(tmp_path) == config.load(name)
 
@@ -41,7 +41,9 @@ def test_a_whole_config_as_older_versions_wrote_is_read(name: str, tmp_path: Pat
 def test_they_fingerprint_noise_and_silence(name: str) -> None:
     model = Fingerprinter.from_pretrained(name)
     generator = torch.Generator().manual_seed(0)
-    beats = torch.rand(60, generator=generator).repeat_interleave(1600)  # steady noise is next to nothing, whitened
+    beats = torch.rand(60, generator=generator).repeat_interleave(
+        1600
+    )  # whitening leaves almost nothing of steady noise
     noise = torch.randn(6 * 16_000, generator=generator) * 0.1 * beats
     vectors = model.fingerprint(noise).vectors
     assert len(vectors) > 1

@@ -1,7 +1,7 @@
 """Typed, frozen configuration. A named config (configs/NAME.yaml) states only what differs from the defaults here.
 
-Every section is a frozen dataclass that checks its values. An unknown key or a value out of range is an error that
-names the dotted path. Where a section may be one of several classes, its `kind` key chooses.
+Every section is a frozen dataclass that validates its values. An unknown key or a value out of range is an error that
+names the dotted path. If a section may be one of several classes, its key `kind` selects one.
 """
 
 from asid_core.config.files import load, names, read_values, stated

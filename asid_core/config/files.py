@@ -15,32 +15,32 @@ MAX_FILE_BYTES = 1_000_000
 
 
 def names() -> list[str]:
-    """Names of the configs we ship."""
+    """Names of the shipped configs."""
     return sorted(
         p.name.removesuffix(".yaml") for p in resources.files("asid_core.configs").iterdir() if p.name.endswith(".yaml")
     )
 
 
 def read_values(name_or_file: str) -> dict[str, Any]:
-    """Plain values of a shipped config or of a YAML or JSON file, on top of those of the base it names.
+    """Plain values of a shipped config, or of a YAML or JSON file combined with the base that it names.
 
-    Raises ConfigError.
+    Raises ConfigError if there is no such config or the file cannot be read.
     """
     path = Path(name_or_file)
     if path.suffix in (".yaml", ".yml", ".json"):
         return _on_base(path, _read(path))
     if name_or_file in names():
         return read_yaml(resources.files("asid_core.configs").joinpath(f"{name_or_file}.yaml").read_text())
-    raise ConfigError(f"no config named {name_or_file!r}; there are {', '.join(names())}, or give a .yaml file")
+    raise ConfigError(f"unknown config {name_or_file!r}; use one of {', '.join(names())}, or a .yaml or .json file")
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ConfigError(f"no config file {path}")
     if not path.is_file():
-        raise ConfigError(f"{path} is no regular file: give a .yaml or .json file")
+        raise ConfigError(f"{path} is not a regular file; pass a .yaml or .json file")
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise ConfigError(f"{path} has more than {MAX_FILE_BYTES:,} bytes, which no config has")
+        raise ConfigError(f"{path} is larger than {MAX_FILE_BYTES:,} bytes; is it a config?")
     try:
         text = path.read_text(encoding="utf-8")
         values = read_json(text) if path.suffix == ".json" else read_yaml(text)
@@ -59,15 +59,15 @@ def _on_base(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def load(name_or_file: str, assignments: Iterable[str] = ()) -> Config:
-    """A named config or a file, with overrides. Raises ConfigError."""
+    """A named config or a file, with overrides of the form `a.b=value`. Raises ConfigError."""
     base = to_dict(from_dict(Config, read_values(name_or_file)))
     return from_dict(Config, override(base, assignments))
 
 
 def stated(config: Config) -> str:
-    """JSON that `load` reads back as `config`: its whole model section, and what else differs from its base.
+    """JSON that `load` reads back as `config`: the complete model section, and other differences from its base.
 
-    The model section belongs to the weights beside it, so it must not change when a named config does.
+    The model section is complete because it must always match the weights, even if the named config changes.
     """
     base = config.model.name if config.model.name in names() else None
     against = from_dict(Config, read_values(base)) if base else Config()

@@ -29,7 +29,7 @@ MAX_PATCH_VALUES = 65_536
 
 @dataclass(frozen=True, config=STRICT)
 class LogMelConfig:
-    """The paper's front end: power mel spectrogram in dB."""
+    """The paper's front end: a power mel spectrogram in dB (arXiv:2506.14684, section 3.1)."""
 
     kind: Literal["log_mel"] = "log_mel"
     n_fft: FftSize = 1024
@@ -40,13 +40,13 @@ class LogMelConfig:
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """(bins, frames) of what the encoder takes."""
+        """(bins, frames) of an encoder's input."""
         return self.bins, self.window_frames
 
 
 @dataclass(frozen=True, config=STRICT)
 class LogFrequencyConfig:
-    """Whitened log-frequency spectrogram: a pitch shift is a shift of bins."""
+    """Whitened log-frequency spectrogram, in which a pitch shift is a shift of bins."""
 
     kind: Literal["log_frequency"] = "log_frequency"
     n_fft: FftSize = 4096
@@ -63,7 +63,7 @@ class LogFrequencyConfig:
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """(bins, frames) of what the encoder takes."""
+        """(bins, frames) of an encoder's input."""
         return self.bins // self.pool_bins, self.window_frames // self.pool_frames
 
     def has_frames_of(self, other: LogFrequencyConfig) -> bool:
@@ -76,10 +76,10 @@ class LogFrequencyConfig:
         if self.bins % self.pool_bins or self.window_frames % self.pool_frames:
             raise ValueError("bins must be a multiple of pool_bins, and window_frames of pool_frames")
         if not self.mean_bins % 2 or not self.mean_frames % 2:
-            raise ValueError("mean_bins and mean_frames must be odd: a mean is taken around a point")
+            raise ValueError("mean_bins and mean_frames must be odd, because they are centred on a point")
         highest = self.f_min_hz * 2 ** (min(self.bins, 16 * self.bins_per_octave) / self.bins_per_octave)
         if highest > SAMPLE_RATE_HZ / 2:
-            raise ValueError(f"bins reach beyond {SAMPLE_RATE_HZ // 2} Hz, half the sample rate: make bins fewer")
+            raise ValueError(f"bins reach beyond {SAMPLE_RATE_HZ // 2} Hz, half the sample rate; use fewer bins")
         return self
 
 
@@ -93,7 +93,7 @@ class CqtConfig:
 
     kind: Literal["cqt"] = "cqt"
     rate_hz: Annotated[int, Field(ge=8000, le=48_000)] = 22_050
-    hop_samples: Samples = 320  # of the table's 16 kHz; 441 at 22.05 kHz: 20 ms
+    hop_samples: Samples = 320  # at 16 kHz: 20 ms, which is 441 samples at 22.05 kHz
     bins_per_octave: Annotated[int, Field(ge=1, le=48)] = 12
     bins: Bins = 84
     f_min_hz: Annotated[float, Field(ge=10, le=4000)] = 32.7
@@ -102,22 +102,22 @@ class CqtConfig:
 
     @property
     def patch_size(self) -> tuple[int, int]:
-        """(bins, frames) of what the encoder takes."""
+        """(bins, frames) of an encoder's input."""
         return self.bins, self.window_frames
 
     @property
     def n_fft(self) -> int:
-        """Samples at 16 kHz that the longest filter takes in: what a frame needs around it."""
+        """Length of the longest filter in samples at 16 kHz: the audio that a frame depends on."""
         return math.ceil(SAMPLE_RATE_HZ / self.f_min_hz / (2 ** (1 / self.bins_per_octave) - 1))
 
     @model_validator(mode="after")
     def _check(self) -> CqtConfig:
         if self.hop_samples * self.rate_hz % SAMPLE_RATE_HZ:
-            raise ValueError(f"hop_samples {self.hop_samples} is no whole number at {self.rate_hz} Hz: take 320")
+            raise ValueError(f"hop_samples {self.hop_samples} is not a whole number at {self.rate_hz} Hz; use 320")
         octaves = min(self.bins - 1, 16 * self.bins_per_octave) / self.bins_per_octave
-        # the highest filter's upper edge
+        # upper edge of the highest filter
         if self.f_min_hz * 2**octaves * 2 ** (1 / self.bins_per_octave) > SAMPLE_RATE_HZ / 2:
-            raise ValueError(f"{self.bins} bins reach beyond the audio, {SAMPLE_RATE_HZ // 2} Hz: make bins fewer")
+            raise ValueError(f"{self.bins} bins reach beyond {SAMPLE_RATE_HZ // 2} Hz, half the sample rate; use fewer")
         return self
 
 
@@ -125,14 +125,14 @@ FrontEndConfig = LogMelConfig | LogFrequencyConfig | CqtConfig
 
 
 class BaseEncoderConfig:
-    """What the sections of all encoders answer."""
+    """Properties that every encoder section has."""
 
     trained_by: ClassVar[Literal["contrast", "triplet", "principal_components", "discriminant"]]
     needs_log_frequency: ClassVar[bool] = False
 
     @property
     def is_fitted(self) -> bool:
-        """Whether its projection is fitted in closed form, not trained by gradient."""
+        """Whether its projection is fitted in closed form instead of trained by gradient descent."""
         return self.trained_by in ("principal_components", "discriminant")
 
     @property
@@ -142,13 +142,13 @@ class BaseEncoderConfig:
 
     @property
     def has_graph_blocks(self) -> bool:
-        """Whether it has graph blocks, and these are on."""
+        """Whether it has graph blocks that are enabled."""
         return False
 
 
 @dataclass(frozen=True, config=STRICT)
 class LinearConfig(BaseEncoderConfig):
-    """A fixed projection of the whitened patch (PCA); needs the `log_frequency` front end."""
+    """A projection of the whitened patch by PCA. Needs the `log_frequency` front end."""
 
     trained_by = "principal_components"
     needs_log_frequency = True
@@ -158,7 +158,10 @@ class LinearConfig(BaseEncoderConfig):
 
 @dataclass(frozen=True, config=STRICT)
 class DiscriminantConfig(BaseEncoderConfig):
-    """Directions of the patch in which a sample under other music stays near itself; needs `log_frequency` as well."""
+    """A projection of the whitened patch by linear discriminant analysis. Needs the `log_frequency` front end.
+
+    It is fitted to pairs (clean window, same window in a mix), so that samples keep their direction under other music.
+    """
 
     trained_by = "discriminant"
     needs_log_frequency = True
@@ -168,7 +171,7 @@ class DiscriminantConfig(BaseEncoderConfig):
 
 @dataclass(frozen=True, config=STRICT)
 class GnnConfig(BaseEncoderConfig):
-    """The paper's encoder (section 3)."""
+    """The paper's encoder (arXiv:2506.14684, section 3)."""
 
     trained_by = "contrast"
     kind: Literal["gnn"] = "gnn"
@@ -184,25 +187,25 @@ class GnnConfig(BaseEncoderConfig):
     pooled_dim: Width = 1024
     hidden_dim: Width = 4096
     dim: Dim = 128
-    # of the nodes, pooled: the paper's. Or gains of what a projection of the whole window is given (gain_encoder.py)
+    # pooled: the paper's head, on pooled nodes. gains: the nodes weigh the input of a projection (gain_encoder.py)
     head: Literal["pooled", "gains"] = "pooled"
 
     @property
     def starts_from_projection(self) -> bool:
-        """The gains weigh a window before a projection."""
+        """True for head `gains`, which weighs a window before its projection."""
         return self.head == "gains"
 
     @property
     def has_graph_blocks(self) -> bool:
-        """Whether the graph blocks are on."""
+        """Whether the graph blocks are enabled."""
         return self.graph_blocks
 
     @model_validator(mode="after")
     def _check(self) -> GnnConfig:
         if len(self.channels) != len(self.blocks):
-            raise ValueError(f"channels has {len(self.channels)} stages, blocks {len(self.blocks)}: give as many")
+            raise ValueError(f"channels has {len(self.channels)} stages but blocks has {len(self.blocks)}")
         if self.head == "gains" and len(self.channels) != 1:
-            raise ValueError("head gains needs one stage of channels and blocks")
+            raise ValueError("head: gains needs exactly one stage of channels and blocks")
         return self
 
 
@@ -212,13 +215,13 @@ class ResnetIbnConfig(BaseEncoderConfig):
 
     trained_by = "triplet"
     kind: Literal["resnet_ibn"] = "resnet_ibn"
-    blocks: Blocks = (3, 4, 6, 3)  # ResNet-50's
-    width: Annotated[int, Field(ge=1, le=512)] = 64  # of the first stage's bottlenecks; a stage doubles it
-    classes: Width = 2048  # of the training loss: recordings fall into so many; not used for fingerprints
+    blocks: Blocks = (3, 4, 6, 3)  # as in ResNet-50
+    width: Annotated[int, Field(ge=1, le=512)] = 64  # channels of the first stage's bottlenecks; doubled by each stage
+    classes: Width = 2048  # of the classification loss in training; not used for fingerprints
 
     @property
     def dim(self) -> int:
-        """Values of a vector: the last stage's channels, 2048 at width 64."""
+        """Length of a vector: the channels of the last stage, 2048 at width 64."""
         return int(4 * self.width * 2 ** (len(self.blocks) - 1))
 
 
@@ -227,7 +230,7 @@ EncoderConfig = LinearConfig | DiscriminantConfig | GnnConfig | ResnetIbnConfig
 
 @dataclass(frozen=True, config=STRICT)
 class RerankerConfig:
-    """The stage that judges a candidate by its features once more.
+    """The stage that rescores candidates from their features.
 
     `attention`: the paper's cross-attention classifier of nodes; with `heads = 0` the model has no reranker. `aligned`:
     a convolutional network on patches laid over each other (aligned_reranker.py).
@@ -252,7 +255,7 @@ class RerankerConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:
-    """What makes fingerprints. Its hash, with the weights', is the `model_id`."""
+    """The model that computes fingerprints. The hash of this section and the weights is the `model_id`."""
 
     name: str = "linear"
     front_end: Annotated[FrontEndConfig, Field(discriminator="kind")] = field(default_factory=LogFrequencyConfig)
@@ -266,7 +269,7 @@ class ModelConfig:
         if bins * frames > MAX_PATCH_VALUES:
             raise ValueError(f"a window of {bins} bins x {frames} frames has more than {MAX_PATCH_VALUES:,} values")
         if encoder.needs_log_frequency and front.kind != "log_frequency":
-            raise ValueError(f"encoder.kind {encoder.kind} needs front_end.kind log_frequency")
+            raise ValueError(f"encoder.kind: {encoder.kind} needs front_end.kind: log_frequency")
         if self.reranker.needs_nodes and encoder.kind != "gnn":
-            raise ValueError("reranker.kind attention needs the nodes of a gnn encoder: set reranker.heads to 0")
+            raise ValueError("reranker.kind: attention needs the nodes of a gnn encoder; set reranker.heads to 0")
         return self

@@ -1,4 +1,4 @@
-"""Ranges of settings. A value outside its range is refused where it enters, before anything is allocated for it."""
+"""Ranges of settings. A value out of range is refused when the config is read, before any memory is allocated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-# of every section: no unknown keys, no text for a number, no NaN or infinity
+# for every section: no unknown keys, no strings as numbers, no NaN or infinity
 STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 SAMPLE_RATE_HZ = 16_000

@@ -1,4 +1,4 @@
-"""The whole config: every setting a verb takes."""
+"""The complete config."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from asid_core.config.values import SAMPLE_RATE_HZ, STRICT, Count, CountOrZero, 
 
 @dataclass(frozen=True, config=STRICT)
 class SegmentConfig:
-    """Geometry of a segment table and what makes a recording unusable."""
+    """Geometry of the segment tables, and which recordings are rejected."""
 
-    # 491,520 samples: a multiple of 512, 640, 8192 and 2560, so every front end's frames and hops fall on the cut.
+    # 491,520 samples, a multiple of every front end's hops (512, 640, 2560, 8192), so that frames fall on the borders
     core_s: Annotated[float, Field(ge=0.1, le=600)] = 30.72
     margin_s: Annotated[float, Field(ge=0, le=60)] = 6.0
     min_track_s: NotNegative = 1.0
     max_track_s: Positive = 12 * 3600.0
     silence_db: Loudness = -70.0
-    follow_links: bool = False  # out of the corpus
-    decode_timeout_s: Positive = 120.0  # without any progress, not for the whole file
+    follow_links: bool = False  # follow links that lead out of the corpus
+    decode_timeout_s: Positive = 120.0  # longest time without progress, not for the whole file
     files_per_task: Count = 8
     commit_tracks: Count = 2000
 
@@ -45,16 +45,16 @@ class SegmentConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ReportConfig:
-    """How much of a sweep its page shows; the best of samples and of duplicates each."""
+    """How much of a sweep the report shows: limits for the best samples and, separately, the best duplicates."""
 
     detections: Rows = 100_000
-    snippets: CountOrZero = 200  # detections that can be heard: 60 kB each
+    snippets: CountOrZero = 200  # detections with audio, 60 kB each
     snippet_s: Annotated[float, Field(gt=0, le=60)] = 8.0
 
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """Everything a verb may be told."""
+    """All settings."""
 
     segment: SegmentConfig = field(default_factory=SegmentConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -67,7 +67,7 @@ class Config:
 
     @property
     def first_pass(self) -> FirstPassConfig:
-        """The first pass of the exact search with these probes."""
+        """The first pass of the exact search, adapted to the probes."""
         wanted = self.search.first_pass
         if not wanted.stride:
             return NO_FIRST_PASS
@@ -79,14 +79,16 @@ class Config:
         core = round(segment.core_s * SAMPLE_RATE_HZ)
         if core % front.hop_samples:
             raise ValueError(
-                f"segment.core_s {segment.core_s} is {core} samples, no multiple of model.front_end.hop_samples "
-                f"{front.hop_samples}: frames would not fall on the cuts. 30.72 suits every front end"
+                f"segment.core_s {segment.core_s} is {core} samples, which is not a multiple of "
+                f"model.front_end.hop_samples {front.hop_samples}; 30.72 works for every front end"
             )
         window_s = front.window_frames * front.hop_samples / SAMPLE_RATE_HZ
         if window_s > segment.margin_s:
-            raise ValueError(f"segment.margin_s {segment.margin_s} must hold a window of {window_s:g} s")
+            raise ValueError(f"segment.margin_s {segment.margin_s} must be at least a window, {window_s:g} s")
         if front.kind != "log_frequency" and self.probes.grid != [(0.0, 1.0)]:
-            raise ValueError(f"{front.kind} features cannot be probed: set probes to [0] and [1]")
+            raise ValueError(
+                f"{front.kind} features cannot be probed; set probes.semitones to [0] and probes.tempo_ratios to [1]"
+            )
         if self.model.reranker.kind == "aligned" and not self.verify.features.has_frames_of(ALIGNED_PATCH):
-            raise ValueError("model.reranker.kind aligned needs the frames of verify.features as they are by default")
+            raise ValueError("model.reranker.kind: aligned needs the default frame settings in verify.features")
         return self

@@ -1,7 +1,7 @@
-"""One evaluation for every truth: detections of a system against what is true, as a Report.
+"""Evaluates detections against a truth, and returns a Report.
 
-Rules that every figure shares: a pair's score is its best row's; a query is not its own reference, nor is another query
-of the truth (two queries that sample one passage do sound alike) unless somebody samples that as well.
+Rules for all figures: the score of a pair is that of its best row. A query is never its own reference. Other queries
+are references only if somebody samples them, because two queries that sample the same passage do sound alike.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def evaluate(
     references: Collection[str] | None = None,
     seed: int = 0,
 ) -> Report:
-    """Score `detections` (schema.DETECTIONS; not cut at the threshold, or AP is charged for what was cut).
+    """Score `detections` (schema.DETECTIONS), which must include those below the threshold, because AP needs them.
 
-    `references`: every track of the catalogue that may be returned, noise included; without it, the truth's and those
-    returned. `threshold` is the score from which a pair counts as reported. Raises ValueError for an empty truth, an
-    unknown protocol or a score that is not finite.
+    threshold: the score from which a pair counts as reported. references: all tracks that may be returned, including
+    distractors; by default, those of the truth and of the detections. Raises ValueError for an empty truth, an unknown
+    protocol or a score that is not finite.
     """
     if not truth.queries:
         raise ValueError("the truth has no queries; nothing to evaluate")
@@ -72,7 +72,7 @@ def evaluate(
 
 
 def read_pairs(detections: pa.Table, truth: Truth) -> Pairs:
-    """Rows by query and reference name, without those that no protocol counts."""
+    """Rows by query and reference name, without those that no protocol counts. Raises ValueError as in `evaluate`."""
     queries = {q.name: q for q in truth.queries}
     not_ranked = set(queries) - set(truth.references)
     pairs: Pairs = {name: {} for name in queries}
@@ -96,7 +96,7 @@ def read_pairs(detections: pa.Table, truth: Truth) -> Pairs:
 
 
 def _reported(rows: list[Row], threshold: float) -> list[Row]:
-    """The rows of a pair that localisation looks at: those at the threshold, and the best whatever its score."""
+    """The rows of a pair for localisation: those that reach the threshold, and the best one in any case."""
     best = max((r.score for r in rows), default=0.0)
     return [r for r in rows if r.score >= min(best, threshold)]
 
@@ -109,7 +109,7 @@ def _answer(
 
 
 def _retrieval(answered: Iterable[Answered], num_references: int, protocol: Protocol) -> dict[str, dict[str, float]]:
-    """Measure -> query -> value, of queries that sample something."""
+    """Measure -> query -> value, for queries that sample something."""
     result: dict[str, dict[str, float]] = {name: {} for name in ("map", *(f"hit_at_{k}" for k in HIT_RANKS), "rank")}
     for a in answered:
         if not a.relevant:
@@ -151,19 +151,19 @@ def _localisation_figures(located: list[Located], seed: int) -> dict[str, Figure
 def _transformation_figures(
     relations: Iterable[Relation], located: list[Located], pairs: Pairs, threshold: float, seed: int
 ) -> dict[str, Figure]:
-    """How often pitch, tempo and direction are right where a pair is reported at all."""
+    """How often pitch, tempo and direction are right, among reported pairs."""
     rows = [max(pairs[r.query].get(r.reference, []), key=lambda row: row.score, default=None) for r in relations]
-    reported = [(one, row) for one, row in zip(located, rows, strict=True) if row and row.score >= threshold]
-    found = [one for one, _ in reported]
-    directions = [row.direction for _, row in reported if row.direction is not None]
+    pairs_reported = [(one, row) for one, row in zip(located, rows, strict=True) if row and row.score >= threshold]
+    reported = [one for one, _ in pairs_reported]
+    directions = [row.direction for _, row in pairs_reported if row.direction is not None]
 
     def share(errors: Iterable[float], allowed: float) -> Figure:
         known = [float(error <= allowed) for error in errors if math.isfinite(error)]
         return statistics.mean_figure(np.array(known), seed)
 
     figures = {
-        "tempo_right": share((one.tempo_error for one in found), RIGHT_TEMPO),
-        "pitch_right": share((one.pitch_error for one in found), RIGHT_SEMITONES),
+        "tempo_right": share((one.tempo_error for one in reported), RIGHT_TEMPO),
+        "pitch_right": share((one.pitch_error for one in reported), RIGHT_SEMITONES),
     }
     if directions:
         figures["direction_right"] = statistics.mean_figure(np.array([float(d > 0.5) for d in directions]), seed)
@@ -178,7 +178,7 @@ def _by_group(
     protocol: Protocol,
     seed: int,
 ) -> dict[str, dict[str, dict[str, Figure]]]:
-    """Figures of the relations of each group; a query's other relevant references are left out of its ranking."""
+    """Figures for each group of relations. Relevant references of other groups are left out of a query's ranking."""
     by_name = {a.query.name: a for a in answered}
     result: dict[str, dict[str, dict[str, Figure]]] = {}
     for split in SPLITS:

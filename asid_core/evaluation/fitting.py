@@ -1,4 +1,4 @@
-"""The logistic model of the final score (config.Score), fitted to the detections of a benchmark."""
+"""Fits the logistic model of the final score (ScoreConfig) to the detections of a benchmark."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from asid_core.evaluation.metrics import Floats
 from asid_core.evaluation.truth import Truth, track_name
 
 EVIDENCE = ("coarse_score", "verify_score", "verify_margin", "rerank_score")
-# Of the standardised coefficients: a benchmark whose right and wrong pairs do not overlap would have infinite ones
-RIDGE = 1.0
+RIDGE = 1.0  # penalty on standardised coefficients, which would be infinite if right and wrong pairs did not overlap
 ENOUGH = 1e-12  # relative error of the standardised coefficients
-# If every chance match were verified, prior odds would fall as 1 / tries. Only each query's best are verified, so in a
-# larger catalogue wrong pairs get stronger, not more numerous, and a smaller power is enough
+# Exponent of the number of tries in the prior odds. It would be 1 if every chance match were verified, but only the
+# best of each query are.
 PER_TRY = 0.5
-MAX_ALARMS_PER_HOUR = 0.5  # of query audio, at the threshold
-LEAST_REVIEWED = 10  # confirmed pairs, and as many that are no sample: of fewer, a fit is chance
-TAIL_PAIRS = 30  # wrong pairs, best first, that tell how their log-odds go on
+MAX_ALARMS_PER_HOUR = 0.5  # per hour of query audio, at the threshold
+MIN_REVIEWED = 10  # confirmed pairs, and pairs that are not a sample; a fit to fewer is unreliable
+TAIL_PAIRS = 30  # best wrong pairs, from which the tail of their log-odds is extrapolated
 
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted section, the (query, reference) pairs behind it, and its mean negative log likelihood on them.
+    """The result of a fit.
 
-    `lowered`: log-odds taken from the likeliest intercept to keep false alarms below MAX_ALARMS_PER_HOUR.
+    pairs: number of (query, reference) pairs used; right: how many of them are true. log_loss: mean negative log
+    likelihood in nats. lowered: log-odds subtracted from the maximum-likelihood intercept to keep false alarms below
+    MAX_ALARMS_PER_HOUR.
     """
 
     score: ScoreConfig
@@ -43,18 +44,18 @@ class Fit:
 
 
 def fit_score(detections: pa.Table, truth: Truth, threshold: float, tries: int) -> Fit:
-    """Fit to the best row of each (query, reference) pair of `detections` (schema.DETECTIONS, low scores included).
+    """Fit to the best row of each (query, reference) pair in `detections` (schema.DETECTIONS, including low scores).
 
-    `tries`: rows searched x probes. Evidence that no row has (a model without reranker) gets the coefficient 0;
-    `threshold` is passed on. Queries of a benchmark sample far more often than tracks of a catalogue do, so the
-    intercept is lowered where the likeliest one would give too many false alarms. Raises ValueError where all pairs are
-    right or all are wrong, or a query's duration is not known.
+    tries: rows searched times probes. threshold: copied to the result. Evidence that no row has, as for a model without
+    a reranker, gets the coefficient 0. Queries of a benchmark sample much more often than tracks of a catalogue, so the
+    intercept is lowered if it would give too many false alarms. Raises ValueError if all pairs are right, all are
+    wrong, or the duration of a query is unknown.
     """
     evidence, right = best_rows(detections, truth)
     if not 0 < right.sum() < len(right):
         raise ValueError(
-            f"{int(right.sum())} of {len(right)} detected pairs are right: a fit needs right and wrong ones; "
-            "give a larger benchmark"
+            f"{int(right.sum())} of {len(right)} detected pairs are right; a fit needs right and wrong ones. "
+            "Use a larger benchmark."
         )
     coefficients = logistic(evidence, right)
     wrong = (evidence @ coefficients[:-1] + coefficients[-1])[~right]
@@ -63,16 +64,16 @@ def fit_score(detections: pa.Table, truth: Truth, threshold: float, tries: int) 
 
 
 def fit_reviewed(evidence: Floats, right: npt.NDArray[np.bool_], threshold: float, tries: int) -> Fit:
-    """Fit to pairs that people judged: EVIDENCE [pairs, 4], missing values as 0, and whether it is a sample [pairs].
+    """Fit to reviewed pairs: EVIDENCE [pairs, 4] with 0 for missing values, and whether each is a sample [pairs].
 
-    The intercept is the likeliest for pairs like these: it is not lowered, since reviewers see what scores high and its
-    share of right pairs is that of the catalogue. Raises ValueError below LEAST_REVIEWED right or wrong pairs.
+    The intercept is not lowered, because the share of right pairs is that of the catalogue itself. Raises ValueError if
+    there are fewer than MIN_REVIEWED right or wrong pairs.
     """
     counts = int(right.sum()), int((~right).sum())
-    if min(counts) < LEAST_REVIEWED:
+    if min(counts) < MIN_REVIEWED:
         raise ValueError(
-            f"{counts[0]} confirmed pairs and {counts[1]} that are not a sample: a fit needs {LEAST_REVIEWED} of each; "
-            "review more of them in a report, with a low --min-score, and add them with `asid review`"
+            f"{counts[0]} confirmed pairs and {counts[1]} that are not a sample; a fit needs {MIN_REVIEWED} of each. "
+            "Review more in a report with a low --min-score, and add them with `asid review`."
         )
     return _fit(evidence, right, logistic(evidence, right), 0.0, threshold, tries)
 
@@ -94,9 +95,10 @@ def _fit(
 
 
 def alarm_level(wrong: Floats, hours: float) -> float:
-    """The log-odds that MAX_ALARMS_PER_HOUR wrong pairs exceed, of the log-odds of those in `hours` of query audio.
+    """The log-odds that MAX_ALARMS_PER_HOUR wrong pairs exceed.
 
-    A few hours hold too few such pairs to count: beyond the best TAIL_PAIRS they are taken to fall off exponentially.
+    wrong: log-odds [n] of the wrong pairs in `hours` of query audio. A few hours hold too few of them to count, so an
+    exponential tail is fitted to the best TAIL_PAIRS.
     """
     falling = np.sort(wrong)[::-1]
     count = min(TAIL_PAIRS, len(falling) - 1)
@@ -110,12 +112,12 @@ def alarm_level(wrong: Floats, hours: float) -> float:
 def _hours(truth: Truth) -> float:
     seconds = [query.duration_s for query in truth.queries if query.duration_s is not None]
     if len(seconds) < len(truth.queries):
-        raise ValueError("the benchmark does not say how long its queries are; make it again with `asid bench make`")
+        raise ValueError("the benchmark has no durations of its queries. Make it again with `asid bench make`.")
     return sum(seconds) / 3600
 
 
 def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """EVIDENCE of each pair's best row [pairs, 4], missing values as 0, and whether the pair is right [pairs]."""
+    """EVIDENCE of each pair's best row, float [pairs, 4] with 0 for missing values; and whether it is right [pairs]."""
     pairs, relevant = read_pairs(detections, truth), truth.relevant()
     best: dict[tuple[str, str], tuple[float, Sequence[float]]] = {}
     columns = (detections.column(name).to_pylist() for name in ("query_id", "reference_id", "score", *EVIDENCE))
@@ -128,10 +130,11 @@ def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[n
 
 
 def logistic(evidence: Floats, right: npt.NDArray[np.bool_], ridge: float = RIDGE) -> Floats:
-    """Coefficients [k + 1], the intercept last, of evidence [n, k], by maximum penalised likelihood.
+    """Logistic regression of `right` [n] on evidence [n, k], with an L2 penalty `ridge`.
 
-    `ridge` weighs the squares of the standardised coefficients, without the intercept. The likelihood is concave, so
-    the only zero of its gradient is the maximum. Evidence that is the same in all rows gets the coefficient 0.
+    Returns the coefficients [k + 1], with the intercept last. The penalty applies to the standardised coefficients,
+    except the intercept. The penalised likelihood is concave, so the only zero of its gradient is the maximum.
+    Constant evidence gets the coefficient 0.
     """
     mean, spread = evidence.mean(0), evidence.std(0)
     used = spread > 0

@@ -1,8 +1,8 @@
-"""Where in both recordings: detected spans against annotated ones. Seconds throughout; a span is (start, end).
+"""Localisation: compares detected with annotated spans. A span is (start, end) in seconds.
 
-Conventions: a relation's query spans are taken as a set of moments (overlaps merged). Where the annotation knows that
-the sampled passage sounds the same elsewhere in the reference, the kindest of these places counts. Errors are those of
-the highest-scoring row of a pair; a relation that was not found has IoU 0 and is within nothing.
+Conventions: overlapping query spans of a relation are merged. If the sampled passage sounds the same at several places
+of the reference, the one that gives the best figure counts. Errors are those of the highest-scoring row of a pair. A
+relation that was not found has an IoU of 0 and is not within any distance.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Span = tuple[float, float]
 
 @dataclass(frozen=True)
 class Row:
-    """What localisation reads of a row of `detections`."""
+    """The part of a detection that localisation needs."""
 
     score: float
     query: Span
@@ -30,10 +30,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Located:
-    """One relation's figures. NaN where nothing was annotated, or (the errors) where nothing was found.
+    """The figures of one relation. NaN if nothing was annotated; errors are also NaN if nothing was found.
 
-    `start_error_s`: the larger of the query's and the reference's start error. `alignment_error_s`: how far the row's
-    reference start is from where the truth puts its query start, whatever part of the occurrence was found.
+    start_error_s: the larger of the start errors in query and reference. alignment_error_s: distance of the detected
+    alignment from the true one, whatever part of the occurrence was found.
     """
 
     query_iou: float
@@ -44,19 +44,19 @@ class Located:
     pitch_error: float  # semitones
 
     def within(self, seconds: float) -> float:
-        """1.0 where both starts are this close, 0.0 where not or not found, NaN where nothing was annotated."""
+        """1.0 if both starts are this close; 0.0 if not, or not found; NaN if nothing was annotated."""
         return math.nan if math.isnan(self.query_iou) else float(self.start_error_s <= seconds)
 
 
 def validate_spans(spans: Sequence[Span]) -> None:
-    """Raises ValueError for a span that ends before it starts or is not finite."""
+    """Raise ValueError for a span that ends before it starts or is not finite."""
     for start, end in spans:
         if not (math.isfinite(start) and math.isfinite(end) and end >= start):
             raise ValueError(f"a span is (start, end) in seconds, start first, not ({start}, {end})")
 
 
 def merged(spans: Sequence[Span]) -> list[Span]:
-    """The same moments as disjoint spans in order."""
+    """Merge overlapping spans; returns disjoint spans in order. Raises ValueError for an invalid span."""
     validate_spans(spans)
     result: list[Span] = []
     for start, end in sorted(spans):
@@ -68,7 +68,7 @@ def merged(spans: Sequence[Span]) -> list[Span]:
 
 
 def intersection_over_union(detected: Sequence[Span], annotated: Sequence[Span]) -> float:
-    """Seconds in both over seconds in either; 0 where both are empty of time."""
+    """Temporal IoU of two sets of spans: seconds in both, divided by seconds in either; 0 if both are empty."""
     a, b = merged(detected), merged(annotated)
     both = sum(max(0.0, min(x[1], y[1]) - max(x[0], y[0])) for x in a for y in b)
     either = sum(end - start for start, end in a) + sum(end - start for start, end in b) - both
@@ -76,7 +76,7 @@ def intersection_over_union(detected: Sequence[Span], annotated: Sequence[Span])
 
 
 def locate(rows: Sequence[Row], relation: Relation) -> Located:
-    """Compare the rows reported for a pair with its relation."""
+    """Compare the rows reported for a pair with its true relation."""
     if not relation.occurrences:
         best = max(rows, key=lambda r: r.score, default=None)
         return Located(math.nan, math.nan, math.nan, math.nan, *_transformation_errors(best, relation))
@@ -102,7 +102,7 @@ def locate(rows: Sequence[Row], relation: Relation) -> Located:
 
 
 def _places(relation: Relation) -> list[list[Occurrence]]:
-    """The occurrences as annotated, and moved to each equivalent place of the reference."""
+    """The occurrences as annotated, and shifted to each equivalent place in the reference."""
     first = relation.occurrences[0].reference_start_s
     return [
         [
@@ -114,7 +114,7 @@ def _places(relation: Relation) -> list[list[Occurrence]]:
 
 
 def _off_line(row: Row, o: Occurrence, tempo_ratio: float | None) -> float:
-    """How far the row's reference start is from the line of one occurrence; its query start is held within it."""
+    """Distance in seconds of the row's line from that of an occurrence, at a query time inside the occurrence."""
     start = min(max(row.query[0], o.query_start_s), o.query_end_s)
     reference = row.reference[0] + (start - row.query[0]) * row.tempo_ratio
     return abs(reference - o.reference_start_s - (tempo_ratio or 1.0) * (start - o.query_start_s))

@@ -1,7 +1,7 @@
-"""Hit rates of short queries cut from annotated occurrences (Sample100-ext; arXiv:2506.14684 section 4).
+"""Hit rates of short clips cut from annotated occurrences (Sample100-ext; arXiv:2506.14684, section 4).
 
-A cut's right answer is the reference it was cut for. Cuts of one track sound alike and are found or missed together, so
-intervals come from resampling tracks, not cuts.
+The right answer for a clip is the reference whose occurrence it was cut from. Clips of one track sound alike, so
+intervals are computed by resampling tracks, not clips.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Figures = dict[str, Figure]
 
 @dataclass(frozen=True)
 class Rates:
-    """Cuts of one length under one protocol: figures by MEASURES, and by group -> value -> figures."""
+    """Figures (by MEASURES) of the clips of one length under one protocol. groups: group -> value -> figures."""
 
     protocol: Protocol
     length_s: float
@@ -35,23 +35,26 @@ class Rates:
 
 def rates(
     detections: pa.Table,
-    cuts: Collection[Clip],
+    clips: Collection[Clip],
     annotations: Annotations,
     protocol: Protocol,
     length_s: float,
     references: Collection[str] | None = None,
     seed: int = 0,
 ) -> Rates | None:
-    """Score `detections`, whose query ids are the names of `cuts`; None where there are no cuts. As `evaluate` else."""
-    if not cuts:
+    """Score `detections` (schema.DETECTIONS), whose query ids are the names of clips; None without clips.
+
+    Other arguments and errors as in `evaluate`.
+    """
+    if not clips:
         return None
-    truth = clip_truth(cuts, annotations)
-    found = evaluate(detections, truth, protocol, references=references, seed=seed).per_query
-    track_of = {cut.name: cut.track for cut in cuts}
+    truth = clip_truth(clips, annotations)
+    per_query = evaluate(detections, truth, protocol, references=references, seed=seed).per_query
+    track_of = {clip.name: clip.track for clip in clips}
 
     def figures(names: Sequence[str]) -> Figures:
         tracks = [track_of[name] for name in names]
-        return {m: clustered_figure([found[m][name] for name in names], tracks, seed) for m in MEASURES}
+        return {m: clustered_figure([per_query[m][name] for name in names], tracks, seed) for m in MEASURES}
 
     groups: dict[str, dict[str, list[str]]] = {}
     for relation in truth.relations:
@@ -68,9 +71,9 @@ def rates(
     )
 
 
-def to_markdown(found: Iterable[Rates]) -> str:
-    """A row a protocol and length; then hit rates at 1 of the strict protocol by every group, a column a length."""
-    every = list(found)
+def to_markdown(rates: Iterable[Rates]) -> str:
+    """Markdown tables: one row per protocol and length; then HR@1 of the strict protocol by group and length."""
+    every = list(rates)
     lines = [
         f"| protocol | length (s) | cuts | tracks | {' | '.join(f'HR@{k}' for k in HIT_RANKS)} |",
         "|---" * (4 + len(HIT_RANKS)) + "|",

@@ -1,4 +1,4 @@
-"""Detections against samples that were planted: a line for each, and what was reported that nobody planted."""
+"""Compares detections with planted samples: the result for each sample, and false alarms."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from asid_core.evaluation.truth import Relation, Truth
 
 @dataclass(frozen=True)
 class Planted:
-    """One planted sample. `rank` of its reference among the query's, from 1; `best` its highest-scoring row, if any.
+    """The result for one planted sample.
 
-    `span_error_s`: the greatest of the four errors of the starts and ends, against the nearest occurrence.
+    rank: of its reference in the query's ranking, from 1. best: its highest-scoring row, if any. span_error_s: the
+    largest error of the four starts and ends, compared with the nearest occurrence.
     """
 
     relation: Relation
@@ -24,13 +25,13 @@ class Planted:
     span_error_s: float | None
 
     def found(self, within_s: float) -> bool:
-        """At rank 1 with every start and end this close."""
+        """Whether the sample is at rank 1, with all starts and ends this close."""
         return self.rank == 1 and self.span_error_s is not None and self.span_error_s <= within_s
 
 
 @dataclass(frozen=True)
 class FalseAlarm:
-    """A pair reported at the threshold or above that has nothing in common."""
+    """A reported pair of tracks that have nothing in common."""
 
     query: str
     reference: str
@@ -38,38 +39,37 @@ class FalseAlarm:
 
 
 def compare(detections: pa.Table, truth: Truth, threshold: float) -> tuple[list[Planted], list[FalseAlarm]]:
-    """Every relation of `truth` in `detections` (schema.DETECTIONS) whose score is at least `threshold`.
+    """The result for every relation of `truth`, and the false alarms, in detections that score at least `threshold`.
 
-    `truth` lists every track as query and as reference, or its pairs with others are not looked at. In a sweep of a
-    catalogue with itself the sampled track finds the one that samples it as well: both directions of a planted pair are
-    right.
+    detections: schema.DETECTIONS. `truth` must list every track both as query and as reference. Both directions of a
+    planted pair count as right, because a sweep of a catalogue with itself finds both.
     """
     pairs = {
-        query: {name: kept for name, rows in found.items() if (kept := [r for r in rows if r.score >= threshold])}
-        for query, found in read_pairs(detections, truth).items()
+        query: {name: kept for name, rows in ranking.items() if (kept := [r for r in rows if r.score >= threshold])}
+        for query, ranking in read_pairs(detections, truth).items()
     }
-    planted = [_look(relation, pairs[relation.query]) for relation in truth.relations]
+    planted = [_result(relation, pairs[relation.query]) for relation in truth.relations]
     related = {frozenset((r.query, r.reference)) for r in truth.relations}
     alarms = [
         FalseAlarm(query, reference, max(r.score for r in rows))
-        for query, found in pairs.items()
-        for reference, rows in found.items()
+        for query, ranking in pairs.items()
+        for reference, rows in ranking.items()
         if frozenset((query, reference)) not in related
     ]
     return planted, sorted(alarms, key=lambda alarm: -alarm.score)
 
 
-def _look(relation: Relation, found: dict[str, list[Row]]) -> Planted:
-    rows = found.get(relation.reference)
+def _result(relation: Relation, ranking: dict[str, list[Row]]) -> Planted:
+    rows = ranking.get(relation.reference)
     if not rows:
         return Planted(relation, None, None, None)
     best = max(rows, key=lambda row: row.score)
-    rank = 1 + sum(max(r.score for r in others) > best.score for others in found.values())
+    rank = 1 + sum(max(r.score for r in others) > best.score for others in ranking.values())
     return Planted(relation, rank, best, span_error_s(best, relation))
 
 
 def span_error_s(row: Row, relation: Relation) -> float:
-    """The greatest error of the row's four ends, in the nearest occurrence and place that sounds the same."""
+    """The largest error of the row's four starts and ends, for the nearest occurrence and equivalent place."""
     first = relation.occurrences[0].reference_start_s
     moves = [0.0, *(start - first for start in relation.equivalent_starts_s)]
     return min(

@@ -1,4 +1,4 @@
-"""Queries that sample nothing: does the best score tell them from the others, and what is reported for them."""
+"""Rejection: does the best score separate queries that sample something from those that sample nothing?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asid_core.evaluation.truth import Query
 
 @dataclass(frozen=True)
 class Answered:
-    """One query with what is right for it and what was returned."""
+    """One query, its true references, and the ranking that was returned."""
 
     query: Query
     relevant: frozenset[str]
@@ -23,18 +23,18 @@ class Answered:
 
 
 def rejection_figures(answered: list[Answered], threshold: float, seed: int) -> dict[str, Figure]:
-    """Does the best score tell who samples something, and what is reported at the threshold, right and wrong."""
+    """AUROC and AUPRC of the best score as a detector of sampling, and right and wrong reports at the threshold."""
     n = len(answered)
     samples = np.array([bool(a.relevant) for a in answered])
     best = np.array([max(a.ranking.values(), default=0.0) for a in answered])
     reported = [{name for name, score in a.ranking.items() if score >= threshold} for a in answered]
-    right = np.array([len(found & a.relevant) for found, a in zip(reported, answered, strict=True)], float)
-    wrong = np.array([len(found - a.relevant) for found, a in zip(reported, answered, strict=True)], float)
+    right = np.array([len(names & a.relevant) for names, a in zip(reported, answered, strict=True)], float)
+    wrong = np.array([len(names - a.relevant) for names, a in zip(reported, answered, strict=True)], float)
     wanted = np.array([len(a.relevant) for a in answered], float)
     seconds = np.array([a.query.duration_s or math.nan for a in answered])
     both = bool(samples.any() and not samples.all())
     empty = np.array(
-        [float(not found) if not a.relevant else math.nan for found, a in zip(reported, answered, strict=True)]
+        [float(not names) if not a.relevant else math.nan for names, a in zip(reported, answered, strict=True)]
     )
 
     def auprc(i: np.ndarray) -> float:
@@ -59,11 +59,11 @@ def rejection_figures(answered: list[Answered], threshold: float, seed: int) -> 
 
 
 def nothing_by_kind(answered: list[Answered], threshold: float, seed: int) -> dict[str, dict[str, dict[str, Figure]]]:
-    """The figures of the queries of each tier that samples nothing, against all that sample something."""
+    """For each tier of queries that sample nothing: figures against all queries that sample something."""
     tiers = sorted({a.query.groups["tier"] for a in answered if not a.relevant and "tier" in a.query.groups})
-    found = {}
+    by_tier = {}
     for tier in tiers:
         chosen = [a for a in answered if a.relevant or a.query.groups.get("tier") == tier]
         figures = rejection_figures(chosen, threshold, seed)
-        found[tier] = {name: figures[name] for name in ("auroc", "nothing_kept_empty")}
-    return {NOTHING: found} if found else {}
+        by_tier[tier] = {name: figures[name] for name in ("auroc", "nothing_kept_empty")}
+    return {NOTHING: by_tier} if by_tier else {}

@@ -1,4 +1,4 @@
-"""The figures of one system on one truth, with their intervals: as plain values, and as a Markdown table."""
+"""The figures of a system on a truth, with confidence intervals, as plain values and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ COMPARED = ("map", "hit_at_1", "hit_at_10")
 
 @dataclass(frozen=True)
 class Report:
-    """`figures` by name (TITLES), `groups` as group -> value -> figures, `per_query` as measure -> query -> value."""
+    """An evaluation: figures by name (TITLES), group -> value -> figures, and per_query measure -> query -> value."""
 
     protocol: str
     threshold: float
@@ -62,12 +62,12 @@ class Report:
     per_query: dict[str, dict[str, float]]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; what could not be measured is None."""
+        """Plain values for JSON. Values that could not be measured are None."""
         return {name: plain(value) for name, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Report:
-        """What `to_dict` gave, read back. Raises KeyError or TypeError for anything else."""
+        """The inverse of `to_dict`. Raises KeyError or TypeError for other values."""
         groups = {
             group: {value: _figures(figures) for value, figures in by_value.items()}
             for group, by_value in values["groups"].items()
@@ -94,28 +94,28 @@ class Report:
 
 
 def compare(a: Report, b: Report, measure: str = "map", seed: int = 0) -> Paired:
-    """Paired test of a minus b, by one measure of `per_query`. Raises ValueError unless both had the same queries."""
+    """Paired test of a minus b for one measure of `per_query`. Raises ValueError if their queries differ."""
     first, second = a.per_query[measure], b.per_query[measure]
     if set(first) != set(second):
-        raise ValueError("the two systems were not given the same queries; evaluate both on one truth")
+        raise ValueError("the two reports are for different queries; evaluate both systems on the same benchmark")
     names = sorted(first)
     return paired(np.array([first[n] for n in names]), np.array([second[n] for n in names]), seed)
 
 
 def paired_table(a: Report, b: Report, names: tuple[str, str]) -> str:
-    """The paired test of a minus b by every measure of COMPARED, as Markdown; `names` of the two."""
+    """A Markdown table of paired tests of a minus b for the measures COMPARED. `names` labels the two systems."""
     lines = [f"| {names[0]} minus {names[1]}, same queries | difference, 95 % interval, p |", "|---|---|"]
     lines += [f"| {TITLES[measure]} | {compare(a, b, measure)} |" for measure in COMPARED]
     return "\n".join(lines) + "\n"
 
 
 def _figures(values: dict[str, Any]) -> dict[str, Figure]:
-    found = {name: {key: math.nan if v is None else v for key, v in figure.items()} for name, figure in values.items()}
-    return {name: Figure(f["value"], f["low"], f["high"], int(f["n"])) for name, f in found.items()}
+    read = {name: {key: math.nan if v is None else v for key, v in figure.items()} for name, figure in values.items()}
+    return {name: Figure(f["value"], f["low"], f["high"], int(f["n"])) for name, f in read.items()}
 
 
 def plain(value: Any) -> Any:
-    """Nested values as JSON knows them: a number that is not finite is None."""
+    """Nested values for JSON, with None for numbers that are not finite."""
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

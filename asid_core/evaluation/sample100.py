@@ -1,9 +1,9 @@
-"""Reader of Sample100-ext (arXiv:2506.14684): relations, annotated occurrences, and the queries cut from them.
+"""Reads Sample100-ext (arXiv:2506.14684): relations, annotated occurrences, and the clips cut from them.
 
-Layout: `samples.csv` (a relation a row), `tracks.csv`, `annotations/S001.json` (spans of query and target in layers; a
-layer's first span states its type), optionally `extra_annotations.json` (types of layers). A benchmark of ours is
-written in the same layout and read by the same functions; it knows more of its samples (columns of samples.csv) and
-names queries that sample nothing and references that nobody samples (column `role` of tracks.csv).
+Layout: `samples.csv` (one relation per row), `tracks.csv`, `annotations/S001.json` (spans of query and target in
+layers; the first span of a layer states its type), and optionally `extra_annotations.json` (types of layers). Our
+benchmarks use the same layout, with more columns in samples.csv. Column `role` in their tracks.csv marks queries that
+sample nothing and references that nobody samples.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from asid_core.evaluation.truth import Occurrence, Query, Relation, Truth, track
 
 QUERY_LENGTHS_S = (5.0, 7.0, 10.0, 15.0, 20.0)
 MADE_GROUPS = ("tier", "background_db")
-MIN_SPAN_S = 1.0  # the authors' loader drops shorter ones
+MIN_SPAN_S = 1.0  # shorter spans are dropped, as in the authors' code
 
 
 class AnnotationError(ValueError):
-    """The folder is not in the published layout; the message names the file."""
+    """The folder does not have the published layout. The message names the file."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Annotated spans of one kind, in order: 'occurrence', 'absence', 'presence', 'partial occurrence'..."""
+    """Annotated spans of one kind ('occurrence', 'absence', 'presence', 'partial occurrence'...), in order of time."""
 
     layer_id: int
     kind: str
@@ -39,7 +39,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Sample:
-    """A row of samples.csv with its annotations; `query_layers` is empty where nobody annotated it."""
+    """A row of samples.csv with its annotations. `query_layers` is empty if it was not annotated."""
 
     sample_id: str
     query: str
@@ -55,9 +55,9 @@ class Sample:
     made: dict[str, str] = field(default_factory=dict)  # a benchmark's own groups
 
     def presence(self, track_s: float | None = None) -> list[Span]:
-        """Where the sample sounds in the query: what was annotated and, where absence was marked, all between absences.
+        """The spans of the query in which the sample sounds: annotated ones and, if absences are marked, those between.
 
-        After the last absence it is taken to sound on only where the track's length is known.
+        The time after the last absence counts only if the length of the track is known.
         """
         heard = [s for layer in self.query_layers if layer.kind != "absence" for s in layer.spans]
         silent = merged([s for layer in self.query_layers if layer.kind == "absence" for s in layer.spans])
@@ -71,7 +71,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Clip:
-    """A query cut from an occurrence: `name` is its id, `track` the recording it is cut from."""
+    """A clip of the recording `track`, used as a query with id `name`. It was cut for `reference`."""
 
     name: str
     track: str
@@ -83,7 +83,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Annotations:
-    """The data set: relations, titles by track id."""
+    """The annotations of a data set. tracks: rows of tracks.csv by track id."""
 
     samples: tuple[Sample, ...]
     tracks: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -100,57 +100,57 @@ class Annotations:
         return {name for name, row in self.tracks.items() if row.get("role") == role}
 
     def missing(self, track_ids: Iterable[str]) -> list[str]:
-        """Tracks of the annotations that `track_ids` (a catalogue's, whatever their folder and ending) lack."""
+        """Annotated tracks that are not among `track_ids`, ignoring folders and extensions."""
         there = {track_name(t) for t in track_ids}
         return [name for name in sorted({*self.queries, *self.references}) if name not in there]
 
     def truth(self, durations_s: dict[str, float] | None = None) -> Truth:
-        """Whole-track truth; `durations_s` by track name, where known."""
+        """The truth for whole tracks. durations_s: by track name, if known."""
         lengths = durations_s or {}
         queries = tuple(Query(name, lengths.get(name)) for name in self.queries)
         relations = tuple(_relation(s, lengths.get(s.query)) for s in self.samples)
         return Truth(queries, tuple(self.references), relations)
 
-    def cuts(self, length_s: float) -> list[Clip]:
-        """The first `length_s` of every place the sample sounds for so long; a place in two layers counts once."""
-        found = [
-            _cut(sample.sample_id, sample.query, start, length_s, sample.reference)
+    def clips(self, length_s: float) -> list[Clip]:
+        """The first `length_s` seconds of every span that is long enough. A span in two layers counts once."""
+        clips = [
+            _clip(sample.sample_id, sample.query, start, length_s, sample.reference)
             for sample in self.samples
             for start, end in sample.presence()
             if end - start >= length_s
         ]
-        return list({cut.name: cut for cut in found}.values())
+        return list({clip.name: clip for clip in clips}.values())
 
 
-def clip_truth(cuts: Collection[Clip], annotations: Annotations) -> Truth:
-    """Truth in which every cut is a query and the reference it was cut for the right answer.
+def clip_truth(clips: Collection[Clip], annotations: Annotations) -> Truth:
+    """A truth in which every clip is a query, and the reference that it was cut for is the right answer.
 
-    Nobody annotated which of a track's samples sound at once, so the track's other references are neither right nor
-    wrong for its cuts; nor is the track itself, nor another query track that nobody samples, as for whole tracks.
-    Raises AnnotationError for a cut of a relation that the annotations lack.
+    Ignored, as neither right nor wrong: the track itself, its other references (it is not annotated which samples sound
+    together), and other query tracks that nobody samples.
+    Raises AnnotationError for a clip of a relation that the annotations lack.
     """
     samples = {s.sample_id: s for s in annotations.samples}
-    unknown = sorted({c.sample_id for c in cuts} - set(samples))
+    unknown = sorted({c.sample_id for c in clips} - set(samples))
     if unknown:
-        raise AnnotationError(f"cuts of {unknown[0]}, which samples.csv does not have; take both from one data set")
+        raise AnnotationError(f"there are clips of {unknown[0]}, which is not in samples.csv; use both of one data set")
     references: dict[str, set[str]] = {}
     for sample in annotations.samples:
         references.setdefault(sample.query, set()).add(sample.reference)
     only_queries = set(annotations.queries) - set(annotations.references)
     queries, relations = [], []
-    for cut in cuts:
-        sample, length = samples[cut.sample_id], cut.end_s - cut.start_s
-        others = tuple(sorted((references[cut.track] | only_queries | {cut.track}) - {cut.reference}))
-        queries.append(Query(cut.name, length, ignored=others))
-        relations.append(Relation(cut.name, cut.reference, (), sample.tempo_ratio, None, (), _groups(sample)))
+    for clip in clips:
+        sample, length = samples[clip.sample_id], clip.end_s - clip.start_s
+        others = tuple(sorted((references[clip.track] | only_queries | {clip.track}) - {clip.reference}))
+        queries.append(Query(clip.name, length, ignored=others))
+        relations.append(Relation(clip.name, clip.reference, (), sample.tempo_ratio, None, (), _groups(sample)))
     return Truth(tuple(queries), tuple(annotations.references), tuple(relations))
 
 
 def read_annotations(directory: Path) -> Annotations:
-    """Read the published layout. Raises AnnotationError naming what is missing or malformed."""
+    """Read a folder in the published layout. Raises AnnotationError, which names what is missing or malformed."""
     samples = directory / "samples.csv"
     if not samples.is_file():
-        raise AnnotationError(f"no samples.csv in {directory}; give the folder of Sample100-ext or of a benchmark")
+        raise AnnotationError(f"no samples.csv in {directory}. Pass the folder of Sample100-ext or of a benchmark.")
     extra = directory / "extra_annotations.json"
     kinds: dict[str, Any] = {e["sample_id"]: e for e in json.loads(extra.read_text())} if extra.is_file() else {}
     tracks = directory / "tracks.csv"
@@ -159,27 +159,27 @@ def read_annotations(directory: Path) -> Annotations:
 
 
 def read_authors_clips(path: Path, length_s: float = 0.0) -> list[Clip]:
-    """The authors' own derived list (`sample100_query_index.json`), for the paper protocol; spans of 1 s and more.
+    """The clips in the authors' own list (`sample100_query_index.json`), for the paper protocol; spans of at least 1 s.
 
-    With `length_s` the first so many seconds of the spans that are as long. A place that is listed twice counts twice,
-    as with them.
+    With `length_s`, the first `length_s` seconds of spans that are long enough. A place that is listed twice counts
+    twice, as in the authors' code.
     """
     spans = [(r, r["end_time"] - r["start_time"]) for r in json.loads(path.read_text())]
-    found = [
-        _cut(r["sample_id"], r["query_file"], r["start_time"], length_s or span_s, r["ref_file"])
+    clips = [
+        _clip(r["sample_id"], r["query_file"], r["start_time"], length_s or span_s, r["ref_file"])
         for r, span_s in spans
         if span_s >= max(length_s, MIN_SPAN_S)
     ]
     seen: Counter[str] = Counter()
     result = []
-    for cut in found:
-        seen[cut.name] += 1
-        result.append(cut if seen[cut.name] == 1 else replace(cut, name=f"{cut.name}#{seen[cut.name]}"))
+    for clip in clips:
+        seen[clip.name] += 1
+        result.append(clip if seen[clip.name] == 1 else replace(clip, name=f"{clip.name}#{seen[clip.name]}"))
     return result
 
 
-def _cut(sample_id: str, track: str, start_s: float, length_s: float, reference: str) -> Clip:
-    """Named by what it is: the same place from two lists is one query."""
+def _clip(sample_id: str, track: str, start_s: float, length_s: float, reference: str) -> Clip:
+    """A clip, named after its contents, so that the same place from two lists is one query."""
     name = f"{sample_id}@{start_s:.2f}+{length_s:.2f}"
     return Clip(name, track, start_s, start_s + length_s, sample_id, reference)
 
@@ -215,17 +215,17 @@ def _sample(row: dict[str, str], directory: Path, kinds: dict[str, Any]) -> Samp
 
 
 def _layers(spans: list[dict[str, Any]], extra: list[dict[str, Any]]) -> tuple[Layer, ...]:
-    """Spans by layer; a layer is of the kind its spans or the extra annotations state, else an occurrence."""
+    """Spans by layer. The kind of a layer is that of its spans, else of the extra annotations, else 'occurrence'."""
     kinds = {layer["id"]: layer["type"] for layer in extra}
     kinds |= {span["id"]: span["type"] for span in spans if span.get("type")}
-    found: dict[int, list[Span]] = {}
+    layers: dict[int, list[Span]] = {}
     for span in spans:
-        found.setdefault(span["id"], []).append((float(span["start_time"]), float(span["end_time"])))
-    return tuple(Layer(i, kinds.get(i, "occurrence"), tuple(sorted(s))) for i, s in sorted(found.items()))
+        layers.setdefault(span["id"], []).append((float(span["start_time"]), float(span["end_time"])))
+    return tuple(Layer(i, kinds.get(i, "occurrence"), tuple(sorted(s))) for i, s in sorted(layers.items()))
 
 
 def _relation(sample: Sample, track_s: float | None) -> Relation:
-    """All places the sample sounds; each with the reference span of its layer, or the first."""
+    """The relation with all spans in which the sample sounds, each with its layer's reference span, or the first."""
     references = {layer.layer_id: layer.spans[0] for layer in sample.reference_layers}
     occurrences: tuple[Occurrence, ...] = ()
     if references:
@@ -246,7 +246,7 @@ def _relation(sample: Sample, track_s: float | None) -> Relation:
 
 
 def _groups(sample: Sample) -> dict[str, str]:
-    """What results are split by."""
+    """The groups by which results are split."""
     tempo, count = sample.tempo_ratio, sample.repetitions
     return {
         **sample.made,

@@ -1,4 +1,4 @@
-"""How sure a figure is: bootstrap intervals over queries, and paired tests of two systems on the same queries."""
+"""Confidence of figures: bootstrap intervals over queries, and paired tests of two systems on the same queries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Statistic = Callable[[npt.NDArray[np.int64]], float]
 
 @dataclass(frozen=True)
 class Figure:
-    """A value, its 95 % interval, and the number of queries behind it. NaN where there is nothing to measure."""
+    """A value, its 95 % interval, and the number of queries. NaN if there is nothing to measure."""
 
     value: float
     low: float
@@ -37,7 +37,7 @@ NOTHING = Figure(np.nan, np.nan, np.nan, 0)
 
 @dataclass(frozen=True)
 class Paired:
-    """System a minus system b on the same queries: mean, 95 % interval, and the two-sided permutation p-value."""
+    """System a minus system b on the same queries: mean difference, 95 % interval, two-sided permutation p-value."""
 
     difference: float
     low: float
@@ -51,12 +51,12 @@ class Paired:
 
 
 def mean_figure(values: Sequence[float] | Floats, seed: int = 0) -> Figure:
-    """Mean with a percentile bootstrap interval; values that are NaN (nothing to measure) are left out."""
+    """Mean with a percentile bootstrap interval. NaN values are left out."""
     return _centre_figure(values, np.mean, seed)
 
 
 def median_figure(values: Sequence[float] | Floats, seed: int = 0) -> Figure:
-    """As mean_figure, for the median."""
+    """Median with a percentile bootstrap interval. NaN values are left out."""
     return _centre_figure(values, np.median, seed)
 
 
@@ -70,9 +70,9 @@ def _centre_figure(values: Sequence[float] | Floats, centre: Callable[..., Any],
 
 
 def figure(statistic: Statistic, n: int, seed: int = 0) -> Figure:
-    """`statistic(indices)` of queries 0..n-1, with a percentile bootstrap interval over them.
+    """`statistic(indices)` of queries 0..n-1, with a percentile bootstrap interval over queries.
 
-    Resamples in which it is NaN (AUROC of one class) are left out.
+    Resamples for which it is NaN, such as the AUROC of one class, are left out.
     """
     if n == 0:
         return NOTHING
@@ -82,9 +82,9 @@ def figure(statistic: Statistic, n: int, seed: int = 0) -> Figure:
 
 
 def clustered_figure(values: Sequence[float] | Floats, clusters: Sequence[str], seed: int = 0) -> Figure:
-    """Mean with an interval from resampling whole clusters: cuts of one track are found or missed together.
+    """Mean with an interval from resampling whole clusters, for values that are not independent within a cluster.
 
-    `clusters`: which one each value is of; `n` counts values. Raises ValueError where the lengths differ.
+    clusters: the cluster of each value. The figure's `n` counts values. Raises ValueError if the lengths differ.
     """
     kept = np.asarray(values, float)
     if len(kept) != len(clusters):
@@ -99,13 +99,14 @@ def clustered_figure(values: Sequence[float] | Floats, clusters: Sequence[str], 
 
 
 def paired(a: Sequence[float] | Floats, b: Sequence[float] | Floats, seed: int = 0) -> Paired:
-    """Compare two systems by one value a query, in the same order. Raises ValueError where the lengths differ or are 0.
+    """Compare two systems by one value per query, in the same order.
 
-    The interval is a bootstrap over queries; the p-value flips the sign of each difference at random (both ways count).
+    The interval is a bootstrap over queries. The two-sided p-value comes from random sign flips of the differences.
+    Raises ValueError if the lengths differ or are 0.
     """
     first, second = np.asarray(a, float), np.asarray(b, float)
     if first.shape != second.shape or first.ndim != 1 or not len(first):
-        raise ValueError(f"a paired test needs the same queries of both, not {first.shape} and {second.shape}")
+        raise ValueError(f"a paired test needs one value per query of both, not {first.shape} and {second.shape}")
     difference = first - second
     mean = mean_figure(difference, seed)
     signs = np.random.default_rng([seed, 1]).choice([-1.0, 1.0], (RESAMPLES, len(difference)))

@@ -1,4 +1,4 @@
-"""What is true of a set of queries, whoever annotated it. Benchmarks and Sample100 both become this."""
+"""The truth about a set of queries: who samples whom, and where. Benchmarks and Sample100 are both read into this."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from asid_core.signal.formats import AUDIO_SUFFIXES
 
 
 def track_name(track_id: str) -> str:
-    """The name truth and detections agree on: the file's, without folders and ending (`queries/q001.flac` -> q001)."""
+    """The name by which truth and detections are matched: `queries/q001.flac` -> `q001`."""
     path = PurePosixPath(track_id)
     return path.stem if path.suffix.lower() in AUDIO_SUFFIXES else path.name
 
 
 @dataclass(frozen=True)
 class Occurrence:
-    """One time the sample sounds: where in the query and what part of the reference. Seconds."""
+    """One occurrence of a sample: its span in the query, and the span of the reference that is played. Seconds."""
 
     query_start_s: float
     query_end_s: float
@@ -30,8 +30,8 @@ class Occurrence:
 class Relation:
     """`query` samples `reference`. `t_reference = t_0 + tempo_ratio * t_query`; pitch is query minus reference.
 
-    `equivalent_starts_s`: other places of the reference where the sampled passage sounds the same, as in looped music;
-    finding one of them is not a mistake. `None` where nobody knows.
+    equivalent_starts_s: other places of the reference where the sampled passage sounds the same, as in looped music;
+    detections of them are right. Values are None if unknown.
     """
 
     query: str
@@ -40,15 +40,15 @@ class Relation:
     tempo_ratio: float | None = None
     pitch_semitones: float | None = None
     equivalent_starts_s: tuple[float, ...] = ()
-    groups: dict[str, str] = field(default_factory=dict)  # what results are split by: tier, type, interpolation...
-    backwards: bool = False  # the sample is played backwards: its start is the end of the reference's span
+    groups: dict[str, str] = field(default_factory=dict)  # groups by which results are split: tier, type...
+    backwards: bool = False  # the sample is played backwards: it starts at the end of the reference's span
 
 
 @dataclass(frozen=True)
 class Query:
-    """A query track (or a piece cut from one). `groups` as for relations; a query of no relation samples nothing.
+    """A query track or a clip of one. A query without a relation samples nothing. groups: as in Relation.
 
-    `ignored`: references that are neither right nor wrong, and left out of its ranking.
+    ignored: references that are neither right nor wrong, and are left out of its ranking.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Query:
 
 @dataclass(frozen=True)
 class Truth:
-    """Queries, the references that are relevant to any of them, and who samples what. Noise tracks are not listed."""
+    """Queries, the references that are relevant to any of them, and their relations. Distractors are not listed."""
 
     queries: tuple[Query, ...]
     references: tuple[str, ...]
     relations: tuple[Relation, ...]
 
     def relevant(self) -> dict[str, set[str]]:
-        """The references each query samples; an empty set for one that samples nothing."""
+        """Query -> the references that it samples; an empty set for a query that samples nothing."""
         result: dict[str, set[str]] = {q.name: set() for q in self.queries}
         for relation in self.relations:
             result[relation.query].add(relation.reference)
@@ -92,10 +92,10 @@ class Truth:
 
 
 def read_truth(path: Path) -> Truth:
-    """Read a benchmark's `truth.json`. Raises FileNotFoundError, or ValueError saying what is wrong with the file."""
+    """Read a benchmark's `truth.json`. Raises FileNotFoundError if it is missing, ValueError if it is malformed."""
     try:
         if path.exists() and not path.is_file():
             raise ValueError(f"{path} is no regular file: make a benchmark with `asid bench make`")
         return Truth.from_dict(json.loads(path.read_text())["truth"])
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is not a benchmark's truth ({error}); make one with `asid bench make`") from error
+        raise ValueError(f"{path} is not a benchmark's truth ({error}). Make one with `asid bench make`.") from error

@@ -1,7 +1,7 @@
-"""What happens to a sample on its way into another track, drawn a row of a batch and done on band powers.
+"""Random changes of a sample on its way into another track, drawn per row of a batch and applied to band powers.
 
-All of it runs on whatever device the batch is on. `Ranges` of the config give the ends; `difficulty` 0..1 shrinks them
-towards doing nothing, for the curriculum.
+Everything runs on the device of the batch. AugmentationConfig gives the ranges. For the curriculum, `difficulty` (0..1)
+shrinks them towards no change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from asid_core.config import AugmentationConfig
 from asid_core.learning import degradations
 
-EASY_BACKGROUND_DB = -30.0  # where the curriculum starts: the sample is all but alone
+EASY_BACKGROUND_DB = -30.0  # level at the start of the curriculum, where the background is almost inaudible
 EQUALISER_POINTS = 6
 FLOOR = 1e-12
 BEAT_S = (0.3, 0.7)
@@ -24,10 +24,10 @@ BEAT_S = (0.3, 0.7)
 
 @dataclass(frozen=True)
 class Transform:
-    """One drawn transform a row, all [B]."""
+    """The parameters of one random transform per row; each tensor is float [B]."""
 
     semitones: Tensor
-    ratios: Tensor  # tempo: the transformed one runs this many times as fast
+    ratios: Tensor  # speed of the transformed sample, relative to the original
     gain_db: Tensor
     offset_s: Tensor
     background_db: Tensor
@@ -35,11 +35,12 @@ class Transform:
 
 
 def uniform(low: float, high: float, batch: int, device: torch.device) -> Tensor:
+    """[batch] values, uniform in low..high."""
     return low + (high - low) * torch.rand(batch, device=device)
 
 
 def draw(ranges: AugmentationConfig, batch: int, difficulty: float, device: torch.device) -> Transform:
-    """A transform for each of `batch` rows; difficulty 1 is the full ranges, tempo is drawn on a log scale."""
+    """Draw a transform for each of `batch` rows. Difficulty 1 uses the full ranges. Tempo is uniform on a log scale."""
     low, high = (torch.tensor(ratio).log().item() * difficulty for ratio in ranges.tempo_ratios)
     semitones = uniform(-ranges.semitones, ranges.semitones, batch, device) * difficulty
     log_ratios = uniform(low, high, batch, device)
@@ -59,12 +60,15 @@ def draw(ranges: AugmentationConfig, batch: int, difficulty: float, device: torc
 
 
 def amounts(most: float, batch: int, device: torch.device) -> Tensor:
-    """[B] uniform up to `most` for half of the rows, 0 for the others."""
+    """[batch] amounts: uniform in 0..most for half of the rows, 0 for the others."""
     return uniform(-most, most, batch, device).clamp(min=0)
 
 
 def degraded(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_hz: Tensor, frame_s: float) -> Tensor:
-    """The effects of `degradations` on powers [B, bands, T], those that `ranges` has; cuts are not among them."""
+    """Apply the effects of `degradations` that `ranges` enables, except cuts, to powers [B, bands, T].
+
+    band_hz [bands]: centre frequencies. frame_s: seconds per frame.
+    """
     rows, device, out = len(bands), bands.device, bands
     if ranges.one_part > 0:
         alone = torch.rand(rows, device=device) < ranges.one_part * difficulty
@@ -84,7 +88,7 @@ def degraded(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_
 
 
 def coloured(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_hz: Tensor, frame_s: float) -> Tensor:
-    """Equaliser, low and high cut, reverb and compression on powers [B, bands, T], a draw of each a row."""
+    """Apply a random equaliser, high- and low-pass filter, reverb and compression to each row of [B, bands, T]."""
     out = bands * equaliser(ranges, bands.shape[0], difficulty, band_hz)[:, :, None]
     if ranges.reverb_s > 0:
         out = reverberated(out, uniform(0, ranges.reverb_s * difficulty, len(out), out.device), frame_s)
@@ -94,7 +98,7 @@ def coloured(bands: Tensor, ranges: AugmentationConfig, difficulty: float, band_
 
 
 def equaliser(ranges: AugmentationConfig, batch: int, difficulty: float, band_hz: Tensor) -> Tensor:
-    """Power gains [B, bands]: a random curve along log frequency, then cuts of 24 dB an octave at both ends."""
+    """Power gains [B, bands]: a random curve over log frequency, with slopes of 24 dB per octave at both ends."""
     device = band_hz.device
     curve = torch.randn(batch, 1, EQUALISER_POINTS, device=device) * (ranges.equaliser_db * difficulty / 2)
     gain_db = F.interpolate(curve, size=len(band_hz), mode="linear", align_corners=True)[:, 0]
@@ -107,32 +111,33 @@ def equaliser(ranges: AugmentationConfig, batch: int, difficulty: float, band_hz
 
 
 def reverberated(bands: Tensor, decay_s: Tensor, frame_s: float) -> Tensor:
-    """An exponential tail behind every frame, `decay_s` [B] to fall by 60 dB, of the sound's own total power at 1 s."""
-    length = max(24, math.ceil(float(decay_s.max()) / 2 / frame_s))  # 30 dB down
+    """Add an exponential reverb tail with reverberation time (RT60) `decay_s` [B] to powers [B, bands, T]."""
+    length = max(24, math.ceil(float(decay_s.max()) / 2 / frame_s))  # until the tail has fallen by 30 dB
     steps = torch.arange(1, length + 1, device=bands.device)
     tail = 10 ** (-6 * steps * frame_s / decay_s.clamp(min=1e-3)[:, None])
     kernel = torch.cat([torch.ones_like(tail[:, :1]), tail / 4], dim=1).flip(1)
     rows, count, frames = bands.shape
-    padded = F.pad(bands, (length, 0)).transpose(0, 1)  # [bands, B, T]: one kernel a row of the batch
+    padded = F.pad(bands, (length, 0)).transpose(0, 1)  # [bands, B, T]: one kernel per row of the batch
     return F.conv1d(padded, kernel[:, None], groups=rows).transpose(0, 1).view(rows, count, frames)
 
 
 def compressed(bands: Tensor, share: Tensor) -> Tensor:
-    """`share` [B] of each frame's deviation in dB from the mean level taken away, by at most 20 dB."""
+    """Reduce each frame's deviation from the mean level, in dB, by `share` [B]; deviations count up to 20 dB."""
     level_db = 10 * bands.sum(1).clamp(min=FLOOR).log10()
     away = (level_db - level_db.mean(1, keepdim=True)).clamp(-20, 20) * share[:, None]
     return bands * 10 ** (-away / 10)[:, None]
 
 
 def lossy(bands: Tensor, depth_db: Tensor) -> Tensor:
-    """What a codec leaves out: powers `depth_db` [B] or further below the loudest band of their frame."""
+    """Remove what a lossy codec would: powers at least `depth_db` [B] below the loudest band of their frame."""
     floor = bands.amax(1, keepdim=True) * 10 ** (-depth_db / 10)[:, None, None]
     return torch.where(bands < floor, 0.0, bands)
 
 
 def overlaid(sample: Tensor, background: Tensor, background_db: Tensor) -> Tensor:
-    """Powers of a sample with a background whose mean power is `background_db` [B] above its own; a silent
-    background stays silent.
+    """Mix powers of samples with backgrounds [B, bands, T], which are scaled to `background_db` [B] above the sample.
+
+    A silent background stays silent.
     """
     own, others = sample.mean((1, 2)), background.mean((1, 2))
     gain = torch.where(others > FLOOR, own / others.clamp(min=FLOOR), 0.0) * 10 ** (background_db / 10)

@@ -1,4 +1,4 @@
-"""Training of the ResNet-IBN baseline: a triplet loss and a classification of recordings, added (arXiv:2502.06364)."""
+"""Training of the ResNet-IBN baseline: the sum of a triplet and a classification loss (arXiv:2502.06364)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from asid_core.model.resnet import ResnetIbnEncoder
 
 
 class ResnetTask(EncoderTask):
-    """Each worker's batch by itself, batch norms included: a triplet loss has no use for everybody's rows."""
+    """Trains on each worker's batch separately, including batch norms: the losses do not use rows of other workers."""
 
     def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
         """Raises ValueError for a model with another encoder."""
         if model.config.model.encoder.trained_by != "triplet":
-            raise ValueError("a triplet and classification loss is for encoder.kind resnet_ibn")
+            raise ValueError("triplet and classification losses need encoder.kind resnet_ibn")
         self.model, self.training = model, training
         self.module = _Classified(cast(ResnetIbnEncoder, model.encoder))
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Triplet of both directions, plus cross-entropy of which recording each side is of."""
+        """Triplet loss in both directions, plus the cross-entropy of classifying the recording of each side."""
         vectors, logits = module(torch.cat([pairs.references, pairs.queries]))
         references, queries = vectors.chunk(2)
         same = pairs.ambiguous
@@ -50,7 +50,7 @@ class ResnetTask(EncoderTask):
 
 
 class _Classified(nn.Module):
-    """Vectors and class logits in one forward: what DDP can wrap."""
+    """Returns vectors and class logits from one forward pass, so that DDP can wrap it."""
 
     def __init__(self, encoder: ResnetIbnEncoder) -> None:
         super().__init__()
@@ -62,10 +62,10 @@ class _Classified(nn.Module):
 
 
 def triplet(anchors: Tensor, partners: Tensor, same: Tensor, margin: float) -> Tensor:
-    """Mean hinge of the hardest negative against the true partner (Hermans et al. 2017, "batch hard").
+    """Triplet loss with the hardest negative of each anchor (Hermans et al. 2017, "batch hard"); a scalar.
 
-    anchors, partners [B, dim] L2-normalised, row b of one the partner of row b of the other; `same` [B, B]: partners
-    that are no negatives of an anchor. Distances are 1 - cosine; an anchor without any negative adds nothing.
+    anchors, partners: [B, dim], L2-normalised; row b of one is the partner of row b of the other. same: bool [B, B],
+    partners that must not be negatives of an anchor. Distances are 1 - cosine. An anchor without negatives adds 0.
     """
     cosines = anchors @ partners.T
     own = cosines.diagonal()
@@ -75,7 +75,7 @@ def triplet(anchors: Tensor, partners: Tensor, same: Tensor, margin: float) -> T
 
 
 def encoder_task(model: Fingerprinter, training: TrainingConfig) -> EncoderTask:
-    """How the encoder of `model` is trained. Raises ValueError where it is fitted instead."""
+    """The training task for the encoder of `model`. Raises ValueError if it is fitted in closed form instead."""
     if model.config.model.encoder.trained_by == "triplet":
         return ResnetTask(model, training)
     return EncoderTask(model, training)

@@ -1,4 +1,4 @@
-"""`Spectra` of the constant-Q front end: its bins are a semitone apart, so a pitch shift is a shift of bins."""
+"""`Spectra` of the constant-Q front end, in which a pitch shift is a shift of bins."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from asid_core.signal.cqt import FLOOR, CqtFrontEnd
 
 
 class CqtSpectra(Spectra):
-    """Waveforms -> powers of the bins, some more above and below -> what the encoder takes."""
+    """Waveforms -> powers of the bins, with spare bins above and below -> input of the encoder."""
 
     config: CqtConfig
 
     def __init__(self, front_end: CqtFrontEnd, semitones: float) -> None:
-        """`semitones`: the furthest that anything is going to be pitched, up or down."""
+        """semitones: the largest pitch shift, up or down."""
         super().__init__()
         config = front_end.config
         self.config = config
@@ -32,20 +32,17 @@ class CqtSpectra(Spectra):
         self.register_buffer("filters", torch.eye(config.bins))  # a band is a bin
 
     def stft(self, waveforms: Tensor) -> Tensor:
-        """[B, n] -> powers [B, bins + 2 * spare, T]; of what is `prepared` as well."""
+        """Waveforms [B, n], or the output of `prepared`, -> powers [B, bins + 2 * spare, T]."""
         if waveforms.dim() == 4:
             return waveforms[:, 0].float().square()
         return self.front_end.power(waveforms)
 
     def prepared(self, waveforms: Tensor) -> Tensor:
-        """[B, n] -> roots of the powers, [B, 1, bins + 2 * spare, T] float16: every pitch is in them."""
+        """Waveforms [B, n] -> roots of powers, float16 [B, 1, bins + 2 * spare, T], in which any pitch can be read."""
         return self.stft(waveforms).sqrt().half()[:, None]
 
     def bands(self, spectrum: Tensor, semitones: Tensor | None = None) -> Tensor:
-        """Powers [B, bins + 2 * spare, T], each pitched up by `semitones` [B] -> [B, bins, T].
-
-        Between bins, the two neighbours are mixed.
-        """
+        """Shift powers [B, bins + 2 * spare, T] up by `semitones` [B] -> [B, bins, T]; interpolates between bins."""
         bins = self.config.bins
         if semitones is None:
             return spectrum[:, self.spare : self.spare + bins]

@@ -1,6 +1,6 @@
-"""Effects that producers put on a sample, on band powers [B, bands, T]. Amounts are of a row; 0 does nothing.
+"""Effects that producers apply to samples, on band powers [B, bands, T]. Amounts are per row; 0 means no change.
 
-None of them shares code with the effects of the benchmarks, which work on waveforms.
+They share no code with the effects of the benchmarks, which work on waveforms, so that benchmarks stay independent.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 FLOOR = 1e-12
-SMOOTHED_S = 0.5  # a partial lasts so long; an onset does not
+SMOOTHED_S = 0.5  # partials last this long, onsets do not
 SMOOTHED_BANDS = 9
-SHORTEST_SHARE = 0.4  # of a window that a cut leaves
+MIN_KEPT_SHARE = 0.4  # share of a window that a cut keeps at least
 
 
 def one_part(bands: Tensor, percussive: Tensor, amount: Tensor, frame_s: float) -> Tensor:
-    """The percussive (bool [B]) or the harmonic part alone: what is taken away is `amount` [B] of the other.
+    """Keep the percussive (bool [B]) or the harmonic part, by removing a share `amount` [B] of the other.
 
-    Powers averaged over time against powers averaged over bands, as a Wiener mask: a cheap form of the median filters
-    of Fitzgerald 2010.
+    A Wiener mask of powers averaged over time and powers averaged over bands, a cheap variant of the median filters of
+    Fitzgerald 2010.
     """
     frames = 2 * round(SMOOTHED_S / frame_s / 2) + 1
     roots = bands.sqrt()
@@ -32,7 +32,7 @@ def one_part(bands: Tensor, percussive: Tensor, amount: Tensor, frame_s: float) 
 
 
 def driven(bands: Tensor, amount: Tensor, band_hz: Tensor) -> Tensor:
-    """Distortion: each band's power appears again at twice and three times its frequency, `amount` [B] of it."""
+    """Distortion: add a share `amount` [B] of each band's power at twice and three times its frequency (`band_hz`)."""
     out = bands
     for harmonic in (2, 3):
         source = torch.searchsorted(band_hz.contiguous(), band_hz / harmonic).clamp(max=len(band_hz) - 1)
@@ -42,7 +42,7 @@ def driven(bands: Tensor, amount: Tensor, band_hz: Tensor) -> Tensor:
 
 
 def crushed(bands: Tensor, amount: Tensor) -> Tensor:
-    """Few bits: a floor of noise while something sounds, `amount` [B] of the mean power of the loudest tenth."""
+    """Bit reduction: add noise wherever there is sound, `amount` [B] times the mean power of the loudest tenth."""
     frames = bands.mean(1)
     loud = frames.topk(max(1, frames.shape[1] // 10), dim=1).values.mean(1)
     sounding = (frames > 1e-4 * loud[:, None]).to(bands.dtype)
@@ -51,24 +51,30 @@ def crushed(bands: Tensor, amount: Tensor) -> Tensor:
 
 
 def chorused(bands: Tensor, amount: Tensor) -> Tensor:
-    """Copies a little later and out of tune: `amount` [B] of the power moves to neighbouring frames and bands."""
+    """Chorus: smear a share `amount` [B] of the power over neighbouring frames and bands."""
     over_frames = F.avg_pool1d(bands, 3, 1, 1, count_include_pad=False)
     over_bands = F.avg_pool1d(over_frames.transpose(1, 2), 3, 1, 1, count_include_pad=False).transpose(1, 2)
     return bands + (over_bands - bands) * amount[:, None, None]
 
 
 def pumped(bands: Tensor, depth_db: Tensor, period_s: Tensor, phase: Tensor, frame_s: float) -> Tensor:
-    """A compressor that follows a kick drum: `depth_db` [B] down at every beat, back up by the next."""
+    """Pumping compressor: lower the level by `depth_db` [B] at every beat, and recover by the next.
+
+    period_s [B]: seconds per beat. phase [B]: position of the first frame in its beat, 0..1.
+    """
     beats = torch.arange(bands.shape[2], device=bands.device) * frame_s / period_s[:, None] + phase[:, None]
     gain_db = -depth_db[:, None] * (1 - beats.frac())
     return bands * 10 ** (gain_db / 10)[:, None]
 
 
 def cut_inside(bands: Tensor, cut: Tensor, context_frames: int) -> Tensor:
-    """Rows that are to be `cut` (bool [B]) begin or end inside the window, SHORTEST_SHARE of it or more being left."""
+    """Silence the beginning or the end of rows to be `cut` (bool [B]), keeping at least MIN_KEPT_SHARE of the window.
+
+    context_frames: frames before and after the window.
+    """
     frames, device = bands.shape[2], bands.device
     window = frames - 2 * context_frames
-    lost = torch.rand(len(bands), device=device) * (1 - SHORTEST_SHARE) * window + context_frames
+    lost = torch.rand(len(bands), device=device) * (1 - MIN_KEPT_SHARE) * window + context_frames
     at = torch.arange(frames, device=device)
     from_start = torch.rand(len(bands), device=device)[:, None] < 0.5
     silent = torch.where(from_start, at < lost[:, None], at >= frames - lost[:, None])

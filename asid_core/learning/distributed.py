@@ -1,6 +1,6 @@
-"""What many workers need to compute what one would: everybody's vectors, and batch norms over everybody's rows.
+"""Lets several workers compute what one would: gathers vectors, and synchronises batch norms.
 
-Plain torch.distributed, gloo on CPUs and NCCL on GPUs alike (torch's own SyncBatchNorm knows only GPUs).
+Uses torch.distributed, so it works on CPUs (gloo) and GPUs (NCCL). torch's own SyncBatchNorm needs GPUs.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ from torch import Tensor, nn
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """[B, dim] of every worker in rank order, [workers * B, dim], with gradients; B the same everywhere."""
+    """Concatenate the rows [B, dim] of all workers in rank order: [workers * B, dim], with gradients.
+
+    B must be the same on all workers.
+    """
     import torch.distributed.nn.functional as with_gradients
 
     return torch.cat(with_gradients.all_gather(rows.contiguous()))
 
 
 def mean_over_workers(value: Tensor) -> Tensor:
-    """A scalar's mean over workers, without gradient; the value itself where there is one worker."""
+    """Mean of a scalar over all workers, without gradient."""
     value = value.detach().clone()
     if dist.is_initialized() and dist.get_world_size() > 1:
         dist.all_reduce(value)
@@ -27,7 +30,10 @@ def mean_over_workers(value: Tensor) -> Tensor:
 
 
 class SyncedBatchNorm1d(nn.BatchNorm1d):
-    """Batch norm with the statistics of all workers' rows in training; [M, C] or [M, C, N], M alike everywhere."""
+    """Batch norm whose training statistics cover the rows of all workers.
+
+    Input [M, C] or [M, C, N], with the same M on all workers.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -35,10 +41,10 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
         axes = [0] if x.dim() == 2 else [0, 2]
         wide = x if x.dtype == torch.float64 else x.float()
         workers = dist.get_world_size() if dist.is_initialized() else 1
-        # sums in float64, so that they do not depend on who adds what: an activation that a last digit takes over a
-        # ReLU's kink changes the gradient by 1e-3 of its norm
+        # float64, so that the sums do not depend on how rows are split over workers: a difference in the last digit may
+        # switch a ReLU, which changes the gradient
         mean = _summed(wide.mean(axes, dtype=torch.float64), workers) / workers
-        # in two rounds, because E[x^2] - E[x]^2 loses its digits where the mean is large
+        # two passes, because E[x^2] - E[x]^2 loses precision if the mean is large
         centred = wide - _channels(mean.to(wide.dtype), x)
         variance = _summed(centred.square().mean(axes, dtype=torch.float64), workers) / workers
         self._update(mean.detach(), variance.detach(), x.numel() // x.shape[1] * workers)
@@ -54,7 +60,7 @@ class SyncedBatchNorm1d(nn.BatchNorm1d):
 
 
 def _summed(values: Tensor, workers: int) -> Tensor:
-    """Added up over workers, with gradients."""
+    """Sum over workers, with gradients."""
     import torch.distributed.nn.functional as with_gradients
 
     summed: Tensor = with_gradients.all_reduce(values) if workers > 1 else values
@@ -62,12 +68,12 @@ def _summed(values: Tensor, workers: int) -> Tensor:
 
 
 def _channels(values: Tensor, like: Tensor) -> Tensor:
-    """[C] so that it broadcasts over [M, C] or [M, C, N]."""
+    """Reshape [C] so that it broadcasts over `like`, [M, C] or [M, C, N]."""
     return values if like.dim() == 2 else values[:, None]
 
 
 def synchronise(module: nn.Module) -> nn.Module:
-    """Turn every batch norm of `module` into one over all workers, in place; the state stays what it was."""
+    """Make every batch norm of `module` span all workers, in place. Its state is unchanged."""
     for child in module.modules():
         if type(child) is nn.BatchNorm1d:
             child.__class__ = SyncedBatchNorm1d

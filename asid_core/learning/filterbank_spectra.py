@@ -1,4 +1,4 @@
-"""`Spectra` of the front ends with a filterbank on a Fourier transform: a pitch shift reads the filters elsewhere."""
+"""`Spectra` of the front ends with a filterbank on an STFT. A pitch shift moves the filters along frequency."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from asid_core.signal.probing import normalised, pooled_bins
 
 
 def pitched_filters(filters: Tensor, semitones: Tensor) -> Tensor:
-    """Filters [bands, bins] as they must be for a sound to come out `semitones` [n] higher: [n, bands, bins]."""
+    """Filters [bands, bins], moved so that their output is that of sounds `semitones` [n] higher: [n, bands, bins]."""
     at = torch.arange(filters.shape[1]) * 2 ** (semitones[:, None] / 12)
-    below = at.floor().clamp(max=filters.shape[1]).long()  # what is pitched beyond the last bin is lost
+    below = at.floor().clamp(max=filters.shape[1]).long()  # sound shifted beyond the last bin is lost
     padded = F.pad(filters, (0, 2))
     near, far = padded[:, below], padded[:, below + 1]
     return (near + (far - near) * (at - below).clamp(max=1)).transpose(0, 1).contiguous()
 
 
 def averaging(size: int, width: int) -> Tensor:
-    """[size, size]: each row the mean of `width` values around its own, at the edges of what is there."""
+    """A matrix [size, size] for a running mean over `width` values; at the edges, over fewer values."""
     at = torch.arange(size)
     near = ((at[:, None] - at).abs() <= width // 2).float()
     return near / near.sum(1, keepdim=True)
 
 
 class FilterbankSpectra(Spectra):
-    """Waveforms -> magnitudes to the power that the filterbank sums -> band powers."""
+    """Waveforms -> magnitudes or powers, as the filterbank sums them -> band powers."""
 
-    pitched: Tensor  # a table of shifted filters: made for each row, they took a third of the time of a pair
+    pitched: Tensor  # table of shifted filters, because computing them for each row would be slow
     window: Tensor
     steps_per_semitone: int
 
     def __init__(self, config: LogMelConfig | LogFrequencyConfig, filters: Tensor, scale: float, semitones: float):
-        """filters [bands, fft bins], times `scale`; `semitones`: the furthest that anything will be pitched."""
+        """filters: [bands, fft bins], multiplied by `scale`. semitones: the largest pitch shift, up or down."""
         super().__init__()
         self.config = config
         self.steps = round(semitones * self.steps_per_semitone)
@@ -52,18 +52,18 @@ class FilterbankSpectra(Spectra):
 
     @abstractmethod
     def summed(self, magnitudes: Tensor) -> Tensor:
-        """Magnitudes as the filterbank sums them: themselves, or powers."""
+        """Convert magnitudes to the quantity that the filterbank sums (magnitudes or powers)."""
 
     @abstractmethod
     def powers(self, sums: Tensor) -> Tensor:
-        """Sums of the filterbank as powers."""
+        """Convert sums of the filterbank to powers."""
 
     @abstractmethod
     def roots(self, sums: Tensor) -> Tensor:
-        """Sums of the filterbank as roots of powers."""
+        """Convert sums of the filterbank to roots of powers."""
 
     def stft(self, waveforms: Tensor) -> Tensor:
-        """[B, n] -> what the filters sum [B, fft bins used, T]; what is `prepared` stays as it is."""
+        """Waveforms [B, n] -> input of the filterbank [B, fft bins, T]. Returns the output of `prepared` unchanged."""
         if waveforms.dim() == 4:
             return waveforms
         spectrum = torch.stft(
@@ -72,9 +72,9 @@ class FilterbankSpectra(Spectra):
         return self.summed(spectrum[:, : self.filters.shape[1]].abs())
 
     def bands(self, spectrum: Tensor, semitones: Tensor | None = None) -> Tensor:
-        """Spectrum [B, fft bins, T], each pitched by `semitones` [B] -> powers [B, bands, T].
+        """Spectrum [B, fft bins, T], pitched up by `semitones` [B] -> powers [B, bands, T].
 
-        A bin at f then counts as one at f * 2^(semitones / 12), to the nearest step: the filters are read there.
+        A bin at frequency f then counts as one at f * 2^(semitones / 12), rounded to the nearest step of the table.
         """
         steps = torch.zeros(len(spectrum)) if semitones is None else semitones * self.steps_per_semitone
         which = steps.round().long().clamp(-self.steps, self.steps).to(spectrum.device) + self.steps
@@ -83,17 +83,17 @@ class FilterbankSpectra(Spectra):
         return self.powers(self.filters @ spectrum if semitones is None else self.pitched[which] @ spectrum)
 
     def prepared(self, waveforms: Tensor) -> Tensor:
-        """[B, n] -> roots of the powers at every pitch, [B, steps, bands, T] float16: `bands` takes its pick."""
+        """Waveforms [B, n] -> roots of powers at every pitch, float16 [B, steps, bands, T]. `bands` selects one."""
         return self.roots(self.pitched @ self.stft(waveforms)[:, None]).half()
 
 
 class LogMelSpectra(FilterbankSpectra):
-    """Its bank sums powers."""
+    """Spectra of the log-mel front end, whose filterbank sums powers."""
 
-    steps_per_semitone = 2  # its bands are a semitone wide or wider
+    steps_per_semitone = 2  # enough: its bands are at least a semitone wide
 
     def __init__(self, front_end: LogMelFrontEnd, semitones: float) -> None:
-        """`semitones`: the furthest that anything will be pitched, up or down."""
+        """semitones: the largest pitch shift, up or down."""
         super().__init__(front_end.config, front_end.mel.mel_scale.fb.T, 1.0, semitones)
 
     def summed(self, magnitudes: Tensor) -> Tensor:
@@ -111,7 +111,10 @@ class LogMelSpectra(FilterbankSpectra):
 
 
 class LogFrequencySpectra(FilterbankSpectra):
-    """Its bank sums magnitudes; patches are whitened, which takes frames on either side of the window."""
+    """Spectra of the log-frequency front end, whose filterbank sums magnitudes.
+
+    Whitening needs context frames on both sides of a window.
+    """
 
     config: LogFrequencyConfig
     steps_per_semitone = 4  # a step is half a bin
@@ -119,7 +122,7 @@ class LogFrequencySpectra(FilterbankSpectra):
     mean_over_frames: Tensor
 
     def __init__(self, front_end: LogFrequencyFrontEnd, semitones: float) -> None:
-        """`semitones`: the furthest that anything will be pitched, up or down."""
+        """semitones: the largest pitch shift, up or down."""
         config = front_end.config
         super().__init__(config, front_end.filters, 2 / float(front_end.window.sum()), semitones)
         self.context_frames = config.mean_frames // 2
@@ -136,13 +139,13 @@ class LogFrequencySpectra(FilterbankSpectra):
         return sums
 
     def patches(self, bands: Tensor) -> Tensor:
-        """Powers [B, bands, frames] -> whitened patches [B, F, W], pooled, of unit norm."""
+        """Powers [B, bands, frames] -> whitened, pooled patches [B, F, W] of unit norm."""
         white = self.whitened(bands)
         return normalised(pooled_bins(F.avg_pool1d(white, self.config.pool_frames), self.config.pool_bins))
 
     def whitened(self, bands: Tensor) -> Tensor:
         """Powers [B, bands, frames] -> whitened frames [B, bands, window_frames]."""
         level = torch.log((bands.sqrt() / FLOOR).clamp(min=1))
-        # LogFrequencyFrontEnd.whitened as two products: its pooling took six tenths of the time of a pair
+        # LogFrequencyFrontEnd.whitened as two matrix products, which are faster than pooling
         white = (level - self.mean_over_bins @ level @ self.mean_over_frames).clamp(min=0)
         return white[..., self.context_frames : -self.context_frames]

@@ -1,4 +1,4 @@
-"""The one place that chooses the `Spectra` of a front end."""
+"""Chooses the `Spectra` of a front end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asid_core.signal.log_mel import LogMelFrontEnd
 
 
 def spectra_of(front_end: FrontEnd, semitones: float) -> Spectra:
-    """The steps of a front end, one by one; `semitones`: the furthest that anything will be pitched, up or down."""
+    """The `Spectra` of a front end. semitones: the largest pitch shift, up or down. Raises TypeError for others."""
     match front_end:
         case CqtFrontEnd():
             return CqtSpectra(front_end, semitones)

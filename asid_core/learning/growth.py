@@ -1,4 +1,4 @@
-"""Opening the graph blocks of an encoder that was trained without them, so that at first nothing changes."""
+"""Adds graph blocks to an encoder that was trained without them, so that its output does not change at first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 
 
 def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
-    """The same config with the blocks on or off. Raises ValueError for an encoder that has none."""
+    """The config with graph blocks on or off. Raises ValueError for an encoder that has none."""
     encoder = config.model.encoder
     if encoder.kind != "gnn":
         raise ValueError(f"encoder.kind {encoder.kind} has no graph blocks")
@@ -24,35 +24,35 @@ def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
 
 @torch.no_grad()
 def from_discriminant(config: Config, start: Fingerprinter) -> Fingerprinter:
-    """A fresh model of `config` (head gains) whose vectors are those of `start`, or its first dimensions.
+    """A new model of `config` (head `gains`) with the vectors of `start`, or their first dimensions.
 
-    Raises ValueError where their windows or dimensions do not fit.
+    Raises ValueError if their encoders, windows or dimensions do not fit.
     """
     given = start.config.model
     if not config.model.encoder.starts_from_projection or given.encoder.trained_by != "discriminant":
-        raise ValueError("only encoder.head gains starts from a projection, and from that of a discriminant")
+        raise ValueError("only encoder.head: gains starts from a projection, which must be of a discriminant encoder")
     model = Fingerprinter(config)
-    wanted, found = model.encoder.projection(), start.encoder.projection()
-    if config.model.front_end != given.front_end or len(found) < len(wanted):
-        raise ValueError(f"the projection to start from is of other windows, or has less than {len(wanted)} dimensions")
-    # the vectors' length means nothing: at a root mean square of 0.1, a step of Adam at 2e-3 is 2 % of an entry
-    wanted.copy_(found[: len(wanted)] * (0.1 / found.square().mean().sqrt()))
+    target, source = model.encoder.projection(), start.encoder.projection()
+    if config.model.front_end != given.front_end or len(source) < len(target):
+        raise ValueError(f"the given projection is for other windows, or has fewer than {len(target)} dimensions")
+    # scale to an RMS of 0.1, at which Adam's steps are small; the vectors are normalised anyway
+    target.copy_(source[: len(target)] * (0.1 / source.square().mean().sqrt()))
     return model
 
 
 @torch.no_grad()
 def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
-    """A copy with graph blocks that at first computes what `closed` does.
+    """A copy of `closed` with graph blocks, which computes the same output at first.
 
-    Both branches of a block start at zero (their last batch norm's scale is 0), and its own batch norm starts as the
-    identity: scale and shift are deviation and mean of its input over `patches` [B, F, W], a batch of training. The
-    ReLU behind it would cut off what the stem leaves below zero (HR@1 fell from 0.38 to 0.30), so before the first
-    downsample everything is lifted above zero, and that convolution's bias takes the lift back, but at the padding.
-    The graph-less network trains twenty times as fast on a CPU, and this starts the GNN where it ended.
+    Both branches of a block start at zero (the scale of their last batch norm is 0). Its own batch norm starts as the
+    identity: its scale and shift are the standard deviation and mean of its input over `patches` [B, F, W], a training
+    batch. The ReLU after it would cut off negative outputs of the stem, so everything before the first downsample is
+    raised above zero, and the bias of that convolution subtracts this again, except at the padding.
+    This way, most of the training can use the much faster network without graph blocks.
     """
     model = Fingerprinter(with_graph_blocks(closed.config, True)).to(closed.device)
     model.load_state_dict(closed.state_dict())
-    encoder = cast(GnnEncoder, model.encoder.eval())  # any other has no graph blocks to switch on
+    encoder = cast(GnnEncoder, model.encoder.eval())  # with_graph_blocks has checked the kind
     nodes = F.leaky_relu(encoder.stem(encoder.patches(patches)), 0.2)
     lift = (-nodes.amin((0, 1))).clamp(min=0)
     raised = torch.zeros_like(lift)
@@ -70,7 +70,7 @@ def open_blocks(closed: Fingerprinter, patches: Tensor) -> Fingerprinter:
 
 
 def _make_identity(block: GraphBlock, nodes: Tensor, lift: Tensor) -> None:
-    """Make the block return its input `nodes` [B, N, C] plus `lift` [C], where that is not negative."""
+    """Make the block return its input `nodes` [B, N, C] plus `lift` [C], if this is not negative."""
     variance, mean = torch.var_mean(nodes.flatten(0, 1), dim=0)
     block.norm.running_mean, block.norm.running_var = mean.clone(), variance.clone()
     block.norm.weight.copy_((variance + block.norm.eps).sqrt())

@@ -1,4 +1,4 @@
-"""The training loop of one worker: batches in, weights better. It knows nothing of Ray or of files."""
+"""The training loop of one worker. Independent of Ray and of files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asid_core.precision import bfloat16_pays
 
 
 class NotANumber(ArithmeticError):
-    """The loss or a gradient, of any worker, is not finite: `pairs` is this worker's part of the batch."""
+    """The loss or a gradient of any worker is not finite. `pairs` is this worker's part of the batch."""
 
     def __init__(self, step: int, pairs: Pairs, what: str) -> None:
         super().__init__(f"the {what} is not a number at step {step}")
@@ -26,7 +26,7 @@ class NotANumber(ArithmeticError):
 
 @dataclass(frozen=True)
 class Measured:
-    """What one step tells: means over workers, and the gradient's norm before clipping."""
+    """Figures of one step: means over workers, and the norm of the gradient before clipping."""
 
     step: int
     loss: float
@@ -37,7 +37,7 @@ class Measured:
 
 
 class Loop:
-    """One worker's state. With torch.distributed initialised, gradients and losses are those of the global batch."""
+    """The training state of one worker. With torch.distributed, gradients and losses are of the global batch."""
 
     def __init__(self, task: Task, training: TrainingConfig, steps: int, learning_rate: float) -> None:
         self.task, self.training, self.steps = task, training, steps
@@ -57,7 +57,7 @@ class Loop:
         self.optimiser = torch.optim.Adam(trained, lr=learning_rate, fused=True)
 
     def run(self, batches: Iterator[Batch], until: int) -> Iterator[Measured]:
-        """Steps up to step `until`. Raises NotANumber on every worker at once, the weights untouched."""
+        """Train up to step `until`. Raises NotANumber, on all workers at the same step, before changing weights."""
         self.task.train()
         while self.step < until:
             difficulty = schedule.difficulty(self.training, self.step, self.steps)
@@ -65,7 +65,7 @@ class Loop:
             yield self.take(pairs, difficulty)
 
     def take(self, pairs: Pairs, difficulty: float = 1.0) -> Measured:
-        """One step: forward, backward, clip, update."""
+        """Do one training step on `pairs`. Raises NotANumber before changing weights."""
         rate = schedule.learning_rate(self.training, self.step, self.steps, self.peak)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
@@ -78,7 +78,8 @@ class Loop:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         trained = [p for p in self.task.module.parameters() if p.grad is not None]
-        norm = nn.utils.clip_grad_norm_(trained, self.training.clip_norm)  # the same everywhere: DDP has averaged
+        # equal on all workers, because DDP has averaged the gradients
+        norm = nn.utils.clip_grad_norm_(trained, self.training.clip_norm)
         if not torch.isfinite(norm):
             raise NotANumber(self.step, pairs, "gradient")
         self.optimiser.step()
@@ -87,20 +88,20 @@ class Loop:
         return Measured(self.step, float(mean), means, float(norm), rate, difficulty)
 
     def state(self) -> dict[str, object]:
-        """All that a later run needs to go on from here."""
+        """Everything that a later run needs to resume from here."""
         return {"step": self.step, "weights": self.task.model.weights(), "optimiser": self.optimiser.state_dict()}
 
     def restore(self, state: Mapping[str, object]) -> None:
-        """Go on from `state`."""
+        """Resume from the result of `state()`."""
         self.task.model.load_state_dict(state["weights"], strict=False)  # type: ignore[arg-type]
         self.optimiser.load_state_dict(state["optimiser"])  # type: ignore[arg-type]
         self.step = int(state["step"])  # type: ignore[call-overload]
 
 
 def validation_pairs(batches: list[Batch], loop: Loop) -> Pairs:
-    """Pairs at full difficulty, the same at every call for the same batches.
+    """Pairs of all batches at full difficulty; deterministic.
 
-    `ambiguous` is of all against all; of a mix's two references the other is never a wrong answer.
+    `ambiguous` covers all queries and references. For mixes, a query's second reference is never a wrong answer.
     """
     with torch.random.fork_rng(devices=[loop.device] if loop.device.type == "cuda" else []):
         torch.manual_seed(loop.training.seed)

@@ -1,4 +1,4 @@
-"""The contrastive losses of the encoder, and the reranker's choice of negatives."""
+"""The contrastive losses of the encoder, and the selection of hard negatives for the reranker."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def nt_xent(
     rank: int = 0,
     ambiguous: Tensor | None = None,
 ) -> Tensor:
-    """Normalised-temperature cross-entropy over a batch of positive pairs (SimCLR; arXiv:2506.14684 section 3.3).
+    """Normalised-temperature cross-entropy over a batch of positive pairs (SimCLR; arXiv:2506.14684, section 3.3).
 
-    z_i, z_j: [B, dim], any length (normalised here); row b of one is the positive of row b of the other, every other
-    row of both a negative, but where `ambiguous` [B, B] (off the diagonal) says that two rows sound the same. Returns
-    the mean over this process's 2B rows, a scalar in nats.
+    z_i, z_j: [B, dim], normalised here. Row b of one is the positive of row b of the other; all other rows of both are
+    negatives, except pairs of rows that `ambiguous` (bool [B, B], False on the diagonal) marks as sounding the same.
+    Returns the mean over this process's 2B rows, a scalar in nats.
 
-    For a batch spread over workers, `gather` brings everybody's rows and `rank` says which are this worker's. Each
-    worker's loss is then over its own rows against everybody's.
+    For a batch spread over workers, `gather` collects the rows of all workers, and `rank` is the number of this one.
+    Each worker's loss then compares its own rows with those of all workers.
     """
     z_i, z_j = F.normalize(z_i.float(), dim=1), F.normalize(z_j.float(), dim=1)
     all_i, all_j = (z_i, z_j) if gather is None else (gather(z_i), gather(z_j))
@@ -36,7 +36,7 @@ def nt_xent(
     own = rank * batch + torch.arange(batch, device=z_i.device)
     rows = torch.cat([own, own + total])
     left_out = torch.zeros_like(similarities, dtype=torch.bool)
-    left_out[torch.arange(2 * batch, device=rows.device), rows] = True  # a row is no negative of itself
+    left_out[torch.arange(2 * batch, device=rows.device), rows] = True  # a row is not a negative of itself
     if ambiguous is not None:
         left_out[:, rows] |= ambiguous.repeat(2, 2)
     return F.cross_entropy(similarities.masked_fill(left_out, -torch.inf), (rows + total) % (2 * total))
@@ -53,9 +53,9 @@ def two_references(
 ) -> Tensor:
     """Cross-entropy of artificial mixes art_b = A_b + B_(b-1), each with two true references (arXiv:2510.11507).
 
-    queries, references: [B, dim]. Reference b is a positive of query b, reference b - 1 (of the same worker, the first
-    row's the last) one where `second` [B] says that it can be heard, and else left out. One true reference is never a
-    negative of the other; `ambiguous`, `gather` and `rank` as in `nt_xent`. Returns the mean over this worker's
+    queries, references: [B, dim]. Reference b is a positive of query b. Reference b - 1 (for the first row, the last)
+    is a second positive if `second` (bool [B]) says that it is audible, and is ignored otherwise. The two are never
+    negatives of each other. `ambiguous`, `gather` and `rank` as in `nt_xent`. Returns the mean over this worker's
     positives, in both directions, in nats.
     """
     queries, references = F.normalize(queries.float(), dim=1), F.normalize(references.float(), dim=1)
@@ -66,7 +66,7 @@ def two_references(
     before = rank * batch + (rows - 1) % batch
     after = rank * batch + (rows + 1) % batch
     losses = []
-    # a query's second reference is the row before; a reference's second query the row after
+    # the second reference of a query is the row before; the second query of a reference is the row after
     for mine, others, other, heard in (
         (queries, everyone[1], before, second),
         (references, everyone[0], after, second.roll(-1)),
@@ -92,11 +92,11 @@ def area_under_curve(positive: Tensor, negative: Tensor) -> float:
 
 @torch.no_grad()
 def hardest_negatives(queries: Tensor, references: Tensor, count: int, excluded: Tensor | None = None) -> Tensor:
-    """For each query the `count` references nearest to it that are not its own: int64 [B, count].
+    """For each query, the indices of the `count` nearest references that are not its own: int64 [B, count].
 
-    queries [B, dim], references [B or more, dim], row b of one the true partner of row b of the other, which is never
-    chosen, nor what `excluded` [B, references] marks (while there are others). Raises ValueError where there are too
-    few rows.
+    queries [B, dim], references [B or more, dim]; reference b is the true one of query b and is never chosen. Those
+    that `excluded` (bool [B, references]) marks are chosen only if there are no others. Raises ValueError if
+    B <= count.
     """
     if len(queries) <= count:
         raise ValueError(f"{count} negatives need a batch of more than {count} pairs, not {len(queries)}")

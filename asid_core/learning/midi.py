@@ -1,6 +1,6 @@
-"""Standard MIDI files taken apart: one file a family of instruments, transposed, at another tempo, with other programs.
+"""Splits MIDI files by family of instruments, and changes their key, tempo and programs.
 
-Events that this does not change are passed on as they are.
+All other events are copied unchanged.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import mido
 
 DRUM_CHANNEL = 9
 FAMILIES = ("keys", "bass", "guitar", "strings", "winds", "synth", "drums")
-# General MIDI's 16 groups of eight programs
+# families of General MIDI's 16 groups of eight programs
 _FAMILY_OF_GROUP = (
     ("keys", "keys", "keys", "guitar", "bass", "strings", "strings", "winds")
     + ("winds", "winds", "synth", "synth", "synth", "guitar", "keys", "synth")
@@ -23,11 +23,11 @@ NOTES = ("note_on", "note_off", "polytouch")
 
 
 class MidiError(ValueError):
-    """Not a MIDI file, or a damaged one."""
+    """The data is not a MIDI file, or is damaged."""
 
 
 def parse(data: bytes) -> mido.MidiFile:
-    """The song in a file's bytes. Raises MidiError."""
+    """Parse a MIDI file. Raises MidiError."""
     try:
         song = mido.MidiFile(file=io.BytesIO(data), clip=True)
     except EOFError:
@@ -42,14 +42,14 @@ def parse(data: bytes) -> mido.MidiFile:
 
 
 def encode(song: mido.MidiFile) -> bytes:
-    """The file's bytes."""
+    """The bytes of a MIDI file."""
     out = io.BytesIO()
     song.save(file=out)
     return out.getvalue()
 
 
 def channels(song: mido.MidiFile) -> dict[int, int]:
-    """Channels that play notes, with the program that most of their notes are played with."""
+    """Channel -> program used by most of its notes, for each channel that plays notes."""
     counts: dict[int, dict[int, int]] = {}
     for track in song.tracks:
         programs: dict[int, int] = {}
@@ -64,7 +64,7 @@ def channels(song: mido.MidiFile) -> dict[int, int]:
 
 
 def family(channel: int, program: int) -> str:
-    """One of FAMILIES."""
+    """The family (one of FAMILIES) of a channel with a program."""
     return "drums" if channel == DRUM_CHANNEL else _FAMILY_OF_GROUP[program // 8]
 
 
@@ -75,12 +75,12 @@ def arranged(
     tempo: float = 1.0,
     programs: Mapping[int, int] | None = None,
 ) -> mido.MidiFile:
-    """The song with only the notes of channels `keep`, transposed (but drums), `tempo` times as fast, with `programs`.
+    """The song with only the notes of channels `keep`, transposed (except drums), and `tempo` times as fast.
 
-    All other events stay, so what is made of one song is aligned.
+    programs: channel -> program to use instead. Other events are kept, so all parts of a song stay aligned.
     """
     programs = programs or {}
-    form = song.type or int(len(song.tracks) > 1)  # of type 0 are only files of one track
+    form = song.type or int(len(song.tracks) > 1)  # files of type 0 have one track
     result = mido.MidiFile(type=form, ticks_per_beat=song.ticks_per_beat)
     for track in song.tracks:
         changed, waited = mido.MidiTrack(), 0

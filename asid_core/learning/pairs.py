@@ -1,4 +1,4 @@
-"""Training pairs from a batch of spans: what is sampled, and what came of it in another track."""
+"""Makes training pairs from a batch of spans: a window, and the same window sampled in a synthetic mix."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from asid_core.learning import augment
 from asid_core.learning.degradations import cut_inside
 from asid_core.learning.spectra import Spectra
 
-ALIKE = 0.6  # cosine of two windows of one track, their means taken away, from which they may be the same bar again
-AUDIBLE_DB = -6.0  # below this level, re the sample laid over it, the second sample of a mix is not asked for
+ALIKE = 0.6  # windows of one track with a larger cosine (means removed) may be repetitions of each other
+AUDIBLE_DB = -6.0  # a second sample that is softer than this, relative to the first, is not a positive
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Waveforms to make pairs of, [B, n] float32 at 16 kHz: what is sampled, and the rest of the same span.
+    """Waveforms [B, n] float32 at 16 kHz: what is sampled, and the rest of the same span.
 
-    Or, from `SpanCache`, what `Spectra.prepared` makes of both, [B, steps, bands, T].
-    stems [B] bool: whether the row has a rest, else its `rests` are zeros; track int64 [B]: the same for one track.
+    `SpanCache` gives both as `Spectra.prepared` returns them, [B, steps, bands, T].
+    stems: bool [B], whether the row has a rest; if not, its `rests` are zeros. track: int64 [B], a number per track.
     """
 
     sources: Tensor
@@ -36,17 +36,17 @@ class Batch:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Patches of both sides [B, F, W]: row b of `queries` samples row b of `references`.
+    """Patches [B, F, W] of both sides: row b of `queries` samples row b of `references`.
 
-    For objective `mixes` row b of `queries` samples row b - 1 of `references` as well (the first row the last), as far
-    as `second` [B] says so. `ambiguous` [B, B] says which references sound like reference b though they are not.
+    For objective `mixes`, row b of `queries` also samples row b - 1 of `references` (for the first row, the last) if
+    `second` (bool [B]) is True. ambiguous: bool [B, B], pairs of references that sound alike.
     """
 
     references: Tensor
     queries: Tensor
     ambiguous: Tensor
     second: Tensor | None = None
-    track: Tensor | None = None  # int64 [B], as in Batch: what a loss by recordings goes by
+    track: Tensor | None = None  # int64 [B], as in Batch; used by classification losses
 
     def __len__(self) -> int:
         return len(self.references)
@@ -59,13 +59,13 @@ class Pairs:
 
 
 def second_references(rows: int, device: torch.device) -> Tensor:
-    """[B, B] bool: of objective `mixes`, that row b of the queries samples row b - 1 of the references as well."""
+    """bool [rows, rows]: query b also samples reference b - 1, as in objective `mixes`."""
     return torch.eye(rows, dtype=torch.bool, device=device).roll(-1, 1)
 
 
 @torch.no_grad()
 def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float) -> Pairs:
-    """Pairs of a batch as `mixed_bands` mixes it, on its device."""
+    """The training pairs of a batch, mixed by `mixed_bands`, on the device of the batch."""
     plain, mixed, drawn = mixed_bands(batch, spectra, training, difficulty)
     references = spectra.patches(plain)
     second = drawn.background_db > AUDIBLE_DB if training.objective == "mixes" else None
@@ -76,11 +76,12 @@ def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficu
 def mixed_bands(
     batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float
 ) -> tuple[Tensor, Tensor, augment.Transform]:
-    """Band powers [B, bands, frames] of references and queries, and how each row was transformed.
+    """Band powers [B, bands, frames] of references and of queries, and the transform of each row.
 
-    The waveforms of the batch hold `Spectra.cut_samples` or more. Objective `paper`: (s, T2(T1(s) + n)) with n the
-    other stems of the same span, or the row before laid over it at a drawn level where a recording has no stems.
-    Objective `mixes`: (A_b + B_b, T(A_b) + T'(B_(b-1))), B the rest of a span or, without stems, its whole.
+    The waveforms of the batch must have at least `Spectra.cut_samples` samples. Objective `paper`: (s, T2(T1(s) + n)),
+    where n is the other stems of the same span; for a recording without stems, n is the previous row at a random
+    level. Objective `mixes`: (A_b + B_b, T(A_b) + T'(B_(b-1))), where B is the rest of a span or, without stems, the
+    whole span.
     """
     ranges, device, rows = training.augmentation, batch.sources.device, len(batch.sources)
     mixes = training.objective == "mixes"
@@ -102,7 +103,7 @@ def mixed_bands(
     if ranges.cut_inside > 0:
         cut = torch.rand(rows, device=device) < ranges.cut_inside * difficulty
         sample = cut_inside(sample, cut, spectra.context_frames)
-    if not batch.stems.any():  # the usual case of plain recordings: one transform saved
+    if not batch.stems.any():  # the common case of recordings without stems needs one transform less
         laid = spectrum.roll(1, 0)
     elif mixes:
         laid = spectra.stft(torch.where(stems, batch.rests, batch.sources).roll(1, 0))
@@ -120,7 +121,10 @@ def mixed_bands(
 
 
 def ambiguous_rows(references: Tensor, track: Tensor) -> Tensor:
-    """[B, B] bool: other windows of the same track that are alike, a loop's next turn for one. Never the diagonal."""
+    """bool [B, B]: pairs of windows of one track that sound alike, such as repetitions of a loop.
+
+    references [B, F, W]; track int64 [B]. The diagonal is False.
+    """
     flat = references.flatten(1)
     flat = torch.nn.functional.normalize(flat - flat.mean(1, keepdim=True), dim=1)
     alike = (flat @ flat.T > ALIKE) & (track[:, None] == track)

@@ -1,4 +1,4 @@
-"""Fitting a projection of whitened patches in closed form: principal directions, or discriminant ones from pairs."""
+"""Fits projections of whitened patches in closed form: principal components, or linear discriminants of pairs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ from torch import Tensor
 from asid_core.learning.pairs import Pairs
 from asid_core.model.linear import centred_roots
 
-# Directions are divided by the fourth root of their variance, half-way to whitening: common to all music are the first
-# directions, and what tells one recording from another lies in the later ones. Worth +0.015 mAP on music of other
-# composers at 256 dimensions.
+# Directions are divided by this power of their variance, half-way to whitening: the first directions are common to all
+# music, and the later ones distinguish recordings.
 WHITENING = 0.25
-# Of the mean variance of what differs within a pair, added to every direction. At 256 dimensions 0.02, 0.1 and 0.3 gave
-# mAP 0.708, 0.713 and 0.714 on music of other composers, at 128 0.670, 0.684 and 0.688
-RIDGE = 0.2
+RIDGE = 0.2  # share of the mean within-pair variance that is added to the variance of every direction
 
 
 def fit_projection(patches: Iterable[Tensor], dim: int) -> Tensor:
-    """Components [dim, D] from a stream of patches [n, bins, frames], of unit norm, or zero for silence (left out).
+    """Components [dim, D] from a stream of patches [n, bins, frames] of unit norm; zero patches (silence) are ignored.
 
-    Directions of the second moment, not of the covariance: without subtracting a mean, patches keep the angles of
-    their non-negative features (mAP 0.90 against 0.855 at 256 dimensions). Raises ValueError when there are fewer
-    patches than dimensions.
+    Uses the second moment instead of the covariance, because subtracting a mean would distort the angles of
+    non-negative features. Raises ValueError if there are fewer patches than dimensions.
     """
     moment, count = torch.zeros(0, 0, dtype=torch.float64), 0
     for batch in patches:
@@ -36,23 +32,21 @@ def fit_projection(patches: Iterable[Tensor], dim: int) -> Tensor:
         count += len(flat)
     if count < dim:
         raise ValueError(
-            f"{count} windows of music cannot give {dim} dimensions: give more audio or a smaller encoder.dim"
+            f"{count} windows of music are too few for {dim} dimensions; use more audio or a smaller encoder.dim"
         )
     variance, directions = torch.linalg.eigh(moment / count)
     variance, directions = variance.flip(0)[:dim], directions.flip(1)[:, :dim]
-    signs = directions.sum(0).sign()  # an eigenvector's sign is arbitrary: the same weights on every machine
+    # the sign of an eigenvector is arbitrary; fix it, so that all machines give the same weights
+    signs = directions.sum(0).sign()
     return (directions * signs / variance.clamp(min=1e-9) ** WHITENING).T.float().contiguous()
 
 
 def fit_discriminant(pairs: Iterable[Pairs], dim: int) -> Tensor:
-    """Components [dim, D] from a stream of training pairs: the linear discriminant of windows as classes of two.
+    """Components [dim, D] from a stream of training pairs, by linear discriminant analysis; each pair is a class.
 
-    The directions v of greatest v'Bv / v'Wv, W the second moment of query minus reference (what the background, a
-    filter and
-    the rest of pitch and tempo do to a window), B that of query with reference (what stays), each so long that
-    v'Wv = 1; both of `centred_roots`. On windows of other composers, 1024, backgrounds of -10 to +10 dB: mAP 0.71 at
-    256
-    dimensions, against 0.57 of principal directions.
+    The components are the directions v with the largest v'Bv / v'Wv, scaled to v'Wv = 1. W is the second moment of
+    query minus reference (what the mix changes), B that of query with reference (what stays the same), both of
+    `centred_roots`. Raises ValueError if windows have fewer values than `dim`.
     """
     within, between = torch.zeros(0, 0, dtype=torch.float64), torch.zeros(0, 0, dtype=torch.float64)
     for batch in pairs:
@@ -66,7 +60,7 @@ def fit_discriminant(pairs: Iterable[Pairs], dim: int) -> Tensor:
         within += (differences.T @ differences).double()
         between += ((together + together.T) / 2).double()
     if len(within) < dim:
-        raise ValueError(f"{len(within)} values of a window cannot give {dim} dimensions: make encoder.dim smaller")
+        raise ValueError(f"windows of {len(within)} values are too small for {dim} dimensions; reduce encoder.dim")
     within.diagonal().add_(RIDGE * within.diagonal().mean())
     lower = torch.linalg.cholesky(within)
     half = torch.linalg.solve_triangular(lower, between, upper=False)

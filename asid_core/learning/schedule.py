@@ -1,4 +1,4 @@
-"""What changes from step to step: the learning rate and how hard the pairs are."""
+"""Schedules of the learning rate and of the difficulty of pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EASIEST = 0.05
 
 
 def learning_rate(training: TrainingConfig, step: int, steps: int, peak: float) -> float:
-    """Linear warm-up to `peak`, then half a cosine down to the final rate at `steps`."""
+    """The learning rate at `step`: linear warm-up to `peak`, then cosine decay to the final rate at `steps`."""
     warmup = min(training.warmup_steps, steps // 4)
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -20,9 +20,9 @@ def learning_rate(training: TrainingConfig, step: int, steps: int, peak: float) 
 
 
 def difficulty(training: TrainingConfig, step: int, steps: int) -> float:
-    """Share of the augmentation's ranges: from 5 % to all of them over `curriculum` of the steps.
+    """The share of the augmentation ranges at `step`: grows from 5 % to 100 % during the curriculum.
 
-    Started at full difficulty a network learned nothing for 350 steps.
+    Without a curriculum, training hardly progresses at first.
     """
     ramp = training.curriculum * steps
     return 1.0 if ramp <= 0 else min(1.0, EASIEST + (1 - EASIEST) * step / ramp)

@@ -1,6 +1,6 @@
-"""Mixes to stems: Hybrid Demucs (Defossez 2021), or percussive and harmonic parts by median filters.
+"""Separates mixes into stems: with Hybrid Demucs (Defossez 2021), or into drums and melody with median filters.
 
-Both work on chunks of a recording, so that any length fits in memory.
+Both work on chunks, so that recordings of any length fit in memory.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ N_FFT, HOP_SAMPLES = 1024, 512
 
 
 class SeparationError(OSError):
-    """The separation model is not to be had; the message says how to get it."""
+    """The separation model is not available. The message says how to get it."""
 
 
 def pretrained_separator() -> tuple[nn.Module, int]:
-    """(HDemucs trained on MUSDB and more, its sample rate). Raises SeparationError where it can not be fetched."""
+    """HDemucs trained on MUSDB and more, and its sample rate in Hz. Raises SeparationError if it is not available."""
     import torchaudio
 
     bundle = torchaudio.pipelines.HDEMUCS_HIGH_MUSDB_PLUS
@@ -32,9 +32,9 @@ def pretrained_separator() -> tuple[nn.Module, int]:
         return bundle.get_model().eval(), int(bundle.sample_rate)
     except OSError as error:
         raise SeparationError(
-            "the separation model (HDEMUCS_HIGH_MUSDB_PLUS, 340 MB) can not be fetched from its hub: "
-            f"{error}. Run once where there is a network and copy the folder TORCH_HOME/hub here, give stems instead "
-            "(--multitrack), or leave the mixes whole (without --separate)"
+            "cannot download the separation model (HDEMUCS_HIGH_MUSDB_PLUS, 340 MB): "
+            f"{error}. Run this once on a machine with network access and copy its folder TORCH_HOME/hub here, pass "
+            "stems (--multitrack), or use whole mixes (drop --separate)."
         ) from error
 
 
@@ -42,7 +42,7 @@ def pretrained_separator() -> tuple[nn.Module, int]:
 def separate(
     model: nn.Module, waveform: Tensor, rate_hz: int, chunk_s: float = CHUNK_S, overlap_s: float = OVERLAP_S
 ) -> dict[str, Tensor]:
-    """Mono [n] at the model's rate -> its sources by name, mono [n] each; chunks are cross-faded linearly."""
+    """Mono waveform [n] at the model's rate -> its sources: name -> mono [n]. Chunks are cross-faded linearly."""
     device = next(model.parameters()).device
     mean, scale = waveform.mean(), waveform.std().clamp(min=1e-8)
     wave = ((waveform - mean) / scale).to(device)
@@ -67,9 +67,9 @@ def separate(
 
 
 def percussive_harmonic(waveform: np.ndarray, rate_hz: int) -> dict[str, np.ndarray]:
-    """Mono [n] -> its "drums" and "melody", float32 [n], which add up to it (Fitzgerald 2010, soft masks).
+    """Mono waveform [n] -> "drums" and "melody", float32 [n], which add up to it (Fitzgerald 2010, soft masks).
 
-    What is steady over time is melody, what is even over frequency is drums.
+    Sound that is steady over time counts as melody, sound that is spread evenly over frequency as drums.
     """
     chunk = round(60 * rate_hz)
     pieces = [_parts(waveform[start : start + chunk], rate_hz) for start in range(0, len(waveform), chunk)]

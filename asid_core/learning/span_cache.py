@@ -1,7 +1,6 @@
-"""Spans kept in memory as band magnitudes, so that a pair costs no Fourier transform: a random cut is a copy.
+"""Caches spans in memory as band magnitudes, so that a random excerpt is a copy and needs no Fourier transform.
 
-A transform of 5 s at n_fft 4096 takes 20 ms of a core, all else that makes a pair 5 ms; and a span is seen hundreds of
-times.
+The transform would take most of the time of making a pair, and each span is used hundreds of times.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from asid_core.config import SAMPLE_RATE_HZ, AugmentationConfig
 from asid_core.learning.pairs import Batch
 from asid_core.learning.spectra import Spectra
 
-LIMIT_BYTES = 4 * 2**30  # of a worker: 17 h of plain recordings at 64 log-mel bands and +-4 semitones
+LIMIT_BYTES = 4 * 2**30  # per worker; holds 17 h of recordings at 64 log-mel bands and +-4 semitones
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class _Span:
 
 
 class SpanCache:
-    """The spans of one worker; the oldest go when there are more than LIMIT_BYTES of them."""
+    """The spans of one worker. Above LIMIT_BYTES, new spans replace the oldest."""
 
     def __init__(self, spectra: Spectra, ranges: AugmentationConfig) -> None:
         self.spectra = spectra
@@ -46,7 +45,7 @@ class SpanCache:
         return len(self.spans)
 
     def add(self, batch: Batch) -> None:
-        """Keep whole spans, waveforms [B, n]. Which stems are sampled is as drawn there."""
+        """Add whole spans, given as waveforms [B, n]. The batch determines which stems are sampled."""
         device = self.spectra.filters.device
         for row in range(len(batch.sources)):
             source = self.spectra.prepared(batch.sources[row : row + 1].to(device))[0]
@@ -65,7 +64,7 @@ class SpanCache:
         self._oldest = (self._oldest + 1) % len(self.spans)
 
     def draw(self, rows: int, generator: np.random.Generator) -> Batch:
-        """Random cuts of `rows` spans, none twice while there are as many; sources [rows, steps, bands, frames]."""
+        """Random excerpts of `rows` spans, different ones if there are enough. Sources [rows, steps, bands, frames]."""
         which = generator.choice(len(self.spans), rows, replace=rows > len(self.spans))
         spans = [self.spans[i] for i in which]
         cuts = [int(generator.integers(max(span.source.shape[2] - self.frames, 0) + 1)) for span in spans]

@@ -1,4 +1,4 @@
-"""Rows of the stems tables (schema.stems) to batches of waveforms: which stems are sampled is drawn here."""
+"""Converts rows of the stem tables (schema.stems) to batches of waveforms, and draws which stems are sampled."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import torch
 from asid_core.learning.pairs import Batch
 from asid_core.signal.pcm import from_pcm
 
-# the paper's three: a bass line is seldom sampled without what is played over it
+# the paper's three groups: a bass line is seldom sampled alone
 GROUPED = {"bass": "bass+other", "other": "bass+other"}
 
 
 def to_batch(rows: pa.Table, samples: int, generator: np.random.Generator) -> Batch:
-    """A row of `rows` (schema.stems) each, cut to `samples` at a random place.
+    """A batch with a random excerpt of `samples` samples of each row (schema.stems).
 
-    Of a row with several usable groups of stems some are drawn as what is sampled, and the rest of the recording is
-    laid with it; a row with one is sampled whole. Raises ValueError for spans shorter than `samples`.
+    If a row has several usable groups of stems, some of them are drawn as the sampled part, and the others are its
+    rest. A row with one group is sampled whole. Raises ValueError for spans shorter than `samples`.
     """
     shortest = min(rows.column("num_samples").to_pylist())
     if shortest < samples:
         raise ValueError(
-            f"spans of {shortest} samples are too short for windows that need {samples}: narrow "
+            f"spans of {shortest} samples are too short for windows that need {samples}; narrow "
             "training.augmentation.tempo_ratios"
         )
     sources, rests, stems, tracks = [], [], [], []
@@ -46,7 +46,7 @@ def to_batch(rows: pa.Table, samples: int, generator: np.random.Generator) -> Ba
 def drawn_stems(
     row: dict[str, Any], samples: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """What is sampled and what else sounds, float32 [samples] each; None where nothing is left to sound."""
+    """The sampled part and the rest of a random excerpt, float32 [samples] each; None if there is no rest."""
     names = [key.removesuffix("_pcm") for key, value in row.items() if key.endswith("_pcm") and value is not None]
     start = int(generator.integers(row["num_samples"] - samples + 1))
     audio = {name: from_pcm(row[f"{name}_pcm"])[start : start + samples] for name in names}
@@ -68,5 +68,5 @@ def _mixed(stems: list[np.ndarray]) -> np.ndarray:
 
 
 def track_number(track_id: str) -> int:
-    """63 bits that tell tracks apart."""
+    """A 63-bit number that identifies a track."""
     return int.from_bytes(hashlib.blake2b(track_id.encode(), digest_size=8).digest(), "little") >> 1

@@ -1,8 +1,8 @@
-"""The front ends taken apart, so that a sample can be pitched, stretched and laid over other music between their steps.
+"""The steps of the front ends, one by one, so that samples can be pitched, stretched and mixed between them.
 
-In a power spectrogram a pitch shift is a scaling of the frequency axis, a change of tempo one of the time axis, a
-filter a gain a band, and laying over is adding powers. So nothing here needs a phase vocoder: the filterbank is read at
-shifted frequencies, and everything after it works on a few bands. Whitening comes last.
+In a power spectrogram, a pitch shift scales the frequency axis, a tempo change scales the time axis, a filter is a gain
+per band, and mixing adds powers. So no phase vocoder is needed: the filterbank is moved along frequency, and all other
+effects work on its bands. Whitening comes last.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from asid_core.config import SAMPLE_RATE_HZ, FrontEndConfig
 
 
 class Spectra(nn.Module, ABC):
-    """Waveforms -> spectrum -> band powers -> what the encoder takes."""
+    """Waveforms -> spectrum -> band powers -> input of the encoder."""
 
     config: FrontEndConfig
     filters: Tensor
@@ -29,30 +29,30 @@ class Spectra(nn.Module, ABC):
         return self.config.window_frames + 2 * self.context_frames
 
     def cut_samples(self, greatest_ratio: float, offset_s: float) -> int:
-        """Samples that hold a window with its context at any tempo up to `greatest_ratio`, moved by `offset_s`."""
+        """Samples needed for a window with context, at any tempo up to `greatest_ratio` and offset by `offset_s`."""
         samples = self.frames * self.config.hop_samples * greatest_ratio + 2 * offset_s * SAMPLE_RATE_HZ
         return round(samples) + self.config.n_fft
 
     @abstractmethod
     def stft(self, waveforms: Tensor) -> Tensor:
-        """Waveforms [B, n] -> spectrum [B, bins, T], as `bands` takes it; also of what `prepared` returned."""
+        """Waveforms [B, n], or the output of `prepared`, -> spectrum [B, bins, T], the input of `bands`."""
 
     @abstractmethod
     def prepared(self, waveforms: Tensor) -> Tensor:
-        """Waveforms [B, n] -> a float16 form [B, steps, bands, T] from which `stft` and `bands` make any pitch."""
+        """Waveforms [B, n] -> a compact form, float16 [B, steps, bands, T], from which `bands` can read any pitch."""
 
     @abstractmethod
     def bands(self, spectrum: Tensor, semitones: Tensor | None = None) -> Tensor:
-        """Spectrum, each pitched up by `semitones` [B] -> powers [B, bands, T]."""
+        """Spectrum [B, bins, T], pitched up by `semitones` [B] -> powers [B, bands, T]."""
 
     @abstractmethod
     def patches(self, bands: Tensor) -> Tensor:
-        """Powers [B, bands, frames] -> what the encoder takes of them, [B, F, W]."""
+        """Powers [B, bands, frames] -> patches [B, F, W], the input of the encoder."""
 
     def stretched(self, bands: Tensor, centres: Tensor, ratios: Tensor, drift: Tensor | None = None) -> Tensor:
-        """`frames` frames around frame `centres` [B] of [B, bands, T], read `ratios` [B] times as fast.
+        """Read `frames` frames around the frames `centres` [B] of powers [B, bands, T], `ratios` [B] times as fast.
 
-        `drift` [B]: by how much the tempo at both ends differs, as a share.
+        drift [B]: relative change of tempo between the centre and the ends.
         """
         steps = torch.arange(self.frames, device=bands.device) - self.frames / 2
         fast = ratios[:, None] if drift is None else ratios[:, None] * (1 + drift[:, None] * steps.abs() / self.frames)

@@ -1,4 +1,4 @@
-"""What is trained, the encoder or the reranker: its parameters, its loss, and what tells whether it got better."""
+"""Training tasks (encoder, reranker): the parameters to train, the loss, and the validation figures."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from asid_core.learning.spectra import Spectra
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 
-NEGATIVES = 3  # a pair, the paper's
-QUEUE_WINDOWS = 2048  # of the last references, searched for negatives as well: 32 MB of log-mel windows
+NEGATIVES = 3  # per pair, as in the paper
+QUEUE_WINDOWS = 2048  # earlier references that are also searched for negatives; 32 MB of log-mel windows
 VALIDATION_BATCH = 64
 
 
@@ -27,8 +27,8 @@ class Task(Protocol):
 
     name: str
     model: Fingerprinter
-    module: nn.Module  # what has the parameters that train; the loop may wrap it, so the loss is given it
-    half: bool  # whether bfloat16 is good enough
+    module: nn.Module  # holds the parameters to train; the loop may wrap it and pass the wrapper to `loss`
+    half: bool  # whether bfloat16 is precise enough
 
     def spectra(self) -> Spectra:
         """What makes pairs of waveforms, on the CPU."""
@@ -39,13 +39,13 @@ class Task(Protocol):
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and scalars worth a curve."""
+        """The scalar to minimise, and scalars to plot. `gather` and `rank` as in losses.nt_xent."""
 
     def validate(self, pairs: Pairs) -> dict[str, float]:
-        """Figures on pairs that are never trained on; `score` among them is the one that tells the best weights."""
+        """Figures on validation pairs. The figure `score` decides which weights are best."""
 
     def train(self) -> None:
-        """Put what trains in training mode, and nothing else."""
+        """Set only the trained parts to training mode."""
 
 
 class WindowTask:
@@ -70,16 +70,16 @@ class EncoderTask(WindowTask):
     half = True
 
     def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
-        """Raises ValueError for a model whose encoder has nothing to train by gradient."""
+        """Raises ValueError for a model whose encoder is fitted in closed form."""
         if model.config.model.encoder.is_fitted:
-            raise ValueError("a linear encoder is fitted, not trained")
+            raise ValueError("a linear encoder is fitted in closed form, not trained")
         super().__init__(model, training)
         self.module: nn.Module = model.encoder
 
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Both sides go through the module at once, so that batch norms see both."""
+        """The contrastive loss. Both sides pass through the module together, so that batch norms see both."""
         vectors, _ = module(torch.cat([pairs.references, pairs.queries]))
         references, queries = vectors.chunk(2)
         temperature = self.training.temperature
@@ -91,29 +91,29 @@ class EncoderTask(WindowTask):
 
     @torch.no_grad()
     def validate(self, pairs: Pairs) -> dict[str, float]:
-        """HR@1 and MRR of each query's own reference among all, same-track repetitions left out."""
+        """HR@1 and MRR of each query's own reference among all; repetitions within a track are left out."""
         self.model.eval()
         references, queries = (
             torch.cat([self.model.encoder(some)[0] for some in side.split(VALIDATION_BATCH)])
             for side in (pairs.references, pairs.queries)
         )
-        found = {key: float(value) for key, value in retrieval(queries, references, pairs.ambiguous).items()}
-        return {**found, "score": found["mrr"]}
+        figures = {key: float(value) for key, value in retrieval(queries, references, pairs.ambiguous).items()}
+        return {**figures, "score": figures["mrr"]}
 
     def train(self) -> None:
         self.module.train()
 
 
 class RerankerTask(WindowTask):
-    """Training of the reranker on the nodes of a frozen encoder (arXiv:2506.14684 section 3.4)."""
+    """Training of the reranker on the nodes of a frozen encoder (arXiv:2506.14684, section 3.4)."""
 
     name = "reranker"
-    half = False  # on the same pairs an AUC of 0.74 fell to 0.51: what it must tell apart is lost in 8 bits
+    half = False  # bfloat16 loses the small differences between nodes that matter here
 
     def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
         """Raises ValueError for a model without a reranker of kind `attention`."""
         if not isinstance(model.reranker, Reranker):
-            raise ValueError("the model has no reranker of nodes: set model.reranker.heads to 4")
+            raise ValueError("the model has no reranker of nodes; set model.reranker.heads to 4")
         super().__init__(model, training)
         self.reranker = model.reranker
         self.module: nn.Module = _Logits(model.reranker)
@@ -122,16 +122,16 @@ class RerankerTask(WindowTask):
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Binary cross-entropy of each pair and of its query with the hardest other references this worker has seen."""
+        """Binary cross-entropy of each pair, and of its query with the hardest other references of this worker."""
         logits, labels = self._judged(module, pairs)
-        # one positive for three negatives: weighted alike, so that 0.5 is where both are as likely
+        # balance positives and negatives, so that 0.5 means equally likely
         weights = torch.where(labels > 0, float(NEGATIVES), 1.0)
         loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
         return loss, {"accuracy": ((logits > 0) == (labels > 0)).float().mean()}
 
     @torch.no_grad()
     def validate(self, pairs: Pairs) -> dict[str, float]:
-        """Accuracy over both classes alike, AUC of pairs against hard negatives."""
+        """Balanced accuracy, and AUC of pairs against hard negatives."""
         self.model.eval()
         logits, labels = self._judged(self.module.eval(), pairs)
         positive, negative = logits[labels > 0], logits[labels == 0]
@@ -144,16 +144,16 @@ class RerankerTask(WindowTask):
         self.module.train()
 
     def _judged(self, module: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """(logits, labels) [B * 4]: the pairs, then each query with its hardest negatives.
+        """(logits, labels), [B * 4] each: the pairs, then each query with its hardest negatives.
 
-        While it trains these come from the batch and from the references of batches before, searched as a catalogue is.
+        In training, negatives come from the batch and from references of earlier batches.
         """
         with torch.no_grad():
             (reference_vectors, reference_nodes), (query_vectors, query_nodes) = (
                 self._encoded(side) for side in (pairs.references, pairs.queries)
             )
             excluded = pairs.ambiguous
-            if pairs.second is not None:  # the other true reference is no negative either
+            if pairs.second is not None:  # the second true reference is not a negative either
                 excluded = excluded | second_references(len(pairs), excluded.device)
             track = pairs.track if module.training else None
             queue = self.negatives
@@ -178,17 +178,16 @@ class RerankerTask(WindowTask):
         return module(queries.float(), references.float()).float(), labels
 
     def _encoded(self, patches: Tensor) -> tuple[Tensor, Tensor]:
-        """(vectors, nodes) of patches [n, F, W], by the frozen encoder."""
+        """Vectors [n, dim] and nodes [n, C, N] of patches [n, F, W], from the frozen encoder."""
         vectors, nodes = zip(*(self.model.encoder(some) for some in patches.split(VALIDATION_BATCH)), strict=True)
         return torch.cat(vectors), torch.cat(nodes)
 
 
 @torch.no_grad()
 def attend_to_likeness(reranker: Reranker) -> None:
-    """Start a fresh reranker with keys made as queries are, so that attention goes to nodes that are alike.
+    """Initialise the key projection of a new reranker with its query projection, so that similar nodes attend.
 
-    On easy pairs against hard negatives, 120 steps of 48 pairs then gave an AUC of 0.975, against 0.81 from independent
-    queries and keys.
+    This makes training much faster than independent initial projections.
     """
     weights = reranker.attention.in_proj_weight
     channels = reranker.attention.embed_dim
@@ -196,7 +195,7 @@ def attend_to_likeness(reranker: Reranker) -> None:
 
 
 class _Logits(nn.Module):
-    """The reranker before its sigmoid, as a module's forward: what DDP can wrap."""
+    """The reranker without its sigmoid, as a module that DDP can wrap."""
 
     def __init__(self, reranker: nn.Module) -> None:
         super().__init__()
@@ -209,7 +208,10 @@ class _Logits(nn.Module):
 
 @torch.no_grad()
 def retrieval(queries: Tensor, references: Tensor, ambiguous: Tensor) -> dict[str, Tensor]:
-    """hr1 and mrr, the mean reciprocal rank of each query's one reference, ties counted against."""
+    """Hit rate at 1 (hr1) and mean reciprocal rank (mrr) of each query's reference, with ties counted as worse.
+
+    queries, references [B, dim]; ambiguous bool [B, B]: references to leave out.
+    """
     similarities = F.normalize(queries.float(), dim=1) @ F.normalize(references.float(), dim=1).T
     own = similarities.diagonal().clone()[:, None]
     ranks = (similarities.masked_fill(ambiguous, -2) >= own).sum(1).clamp(min=1)

@@ -1,4 +1,4 @@
-"""What every encoder offers."""
+"""The interface of encoders."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 class Encoder(nn.Module, ABC):
     """Patches -> vectors and, for a graph network, nodes."""
 
-    # Windows in one forward pass on a CPU. The widest layer of a full-size network takes 260 KB per window, and a CPU
-    # is slower once 64 of them overflow its cache (20 windows/s against 29 at 32).
+    # Windows per forward pass on a CPU. The widest layer of a full-size network takes 260 KB per window, and larger
+    # batches overflow the CPU's cache, which is slower.
     cpu_windows_per_batch = 32
-    may_use_bfloat16 = False  # at inference
+    may_use_bfloat16 = False  # for inference
 
     @abstractmethod
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -24,9 +24,9 @@ class Encoder(nn.Module, ABC):
         """
 
     def projection(self) -> Tensor:
-        """The matrix [dim, bins * frames] that projects a patch. Raises ValueError for an encoder that has none."""
+        """The projection matrix [dim, bins * frames] for patches. Raises ValueError for an encoder without one."""
         raise ValueError(f"{type(self).__name__} has no projection")
 
     def for_inference(self, dtype: torch.dtype) -> Encoder:
-        """The same encoder as fast as it gets, in `dtype` if it may use that; not for training."""
+        """A version optimised for inference, in `dtype` if the encoder supports it. Not for training."""
         return self

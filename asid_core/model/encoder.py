@@ -1,6 +1,6 @@
 """The paper's encoder: a window of a spectrogram -> graph nodes -> one L2-normalised vector.
 
-arXiv:2506.14684 section 3.2. It takes a window of any size; the node counts follow.
+Source: arXiv:2506.14684, section 3.2. Windows may have any size; the number of nodes depends on it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from asid_core.model.graph import MaxRelativeConvolution, dilated_neighbours, dr
 
 
 def scaled_windows(windows: Tensor) -> Tensor:
-    """Each window [B, F, W] stretched to 0..1 by its own least and greatest value; a constant one is all zeros."""
+    """Scale each window [B, F, W] to 0..1 by its own minimum and maximum. A constant window becomes all zeros."""
     low, high = windows.amin((1, 2), keepdim=True), windows.amax((1, 2), keepdim=True)
     span = high - low
     return (windows - low) / torch.where(span > 0, span, 1)
 
 
 class Patches(nn.Module):
-    """Patches of a window, each knowing its place: the window stacked with a time ramp and a frequency ramp."""
+    """Embeds the patches of a window, stacked with a time ramp and a frequency ramp that encode their positions."""
 
     def __init__(self, config: GnnConfig) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Patches(nn.Module):
 
 
 class NormedLinear(nn.Module):
-    """A linear layer and a batch norm over nodes [B, N, C]: the 1x1 convolutions of the paper."""
+    """A linear layer and a batch norm on nodes [B, N, C]; the paper's 1x1 convolution."""
 
     def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class NormedLinear(nn.Module):
 
 
 def drop_paths(branch: Tensor, p: float) -> Tensor:
-    """Stochastic depth: a residual branch [B, N, C] zeroed for a share `p` of the windows, the rest scaled up."""
+    """Stochastic depth: zero a residual branch [B, N, C] with probability `p` per window, and scale up the others."""
     keep = torch.rand(branch.shape[0], 1, 1, device=branch.device) >= p
     return branch * keep / (1 - p)
 
@@ -78,7 +78,7 @@ class GraphBlock(nn.Module):
         self.narrow = NormedLinear(4 * channels, channels)
 
     def forward(self, nodes: Tensor) -> Tensor:
-        """[B, N, C] -> [B, N, C]. The neighbours are those of the block's input, not of `enter`'s output."""
+        """Nodes [B, N, C] -> [B, N, C]. Neighbours are computed from the block's input, before `enter`."""
         neighbours = dilated_neighbours(nodes, self.k, self.dilation, ties_as_published=not self.training)
         if self.training and self.edge_drop > 0:
             neighbours = drop_edges(neighbours, self.edge_drop)
@@ -94,7 +94,7 @@ class GraphBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """Halves the nodes, in their row-by-row order, between two stages."""
+    """Halves the number of nodes between two stages, by a strided convolution along their row-by-row order."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class Downsample(nn.Module):
 
 
 def build_layers(config: GnnConfig) -> nn.ModuleList:
-    """Graph blocks with a downsample before every stage but the first; dilation and drop grow with depth."""
+    """The graph blocks, with a downsample between stages. Dilation and path dropout grow with depth."""
     num_blocks = sum(config.blocks)
     layers = nn.ModuleList()
     built = 0
@@ -123,12 +123,12 @@ def build_layers(config: GnnConfig) -> nn.ModuleList:
 
 
 def num_nodes(config: GnnConfig, bins: int, frames: int) -> int:
-    """Final nodes of a window of [bins, frames]. Raises ValueError if it is smaller than one patch."""
+    """Number of final nodes of a window [bins, frames]. Raises ValueError if it is smaller than one patch."""
     patches = (bins // config.patch_bins) * (frames // config.patch_frames)
     if patches == 0:
         raise ValueError(
-            f"a window of {bins} bins x {frames} frames holds no patch of {config.patch_bins} x {config.patch_frames}: "
-            "make encoder.patch_bins and encoder.patch_frames smaller"
+            f"a window of {bins} bins x {frames} frames is smaller than a patch of {config.patch_bins} x "
+            f"{config.patch_frames}; reduce encoder.patch_bins and encoder.patch_frames"
         )
     *_, last = accumulate(config.channels[1:], lambda n, _: -(-n // 2), initial=patches)
     return last
@@ -137,8 +137,8 @@ def num_nodes(config: GnnConfig, bins: int, frames: int) -> int:
 class GnnEncoder(Encoder):
     """Windows -> vectors and final nodes.
 
-    With `graph_blocks` off the blocks (graph and feed-forward) are skipped, which is what the authors' code computes;
-    their parameters are then kept, so that published checkpoints load whole, but do not train.
+    With `graph_blocks` off, all blocks (graph and feed-forward) are skipped, as in the authors' code. Their parameters
+    are kept, so that published checkpoints load completely, but are not trained.
     """
 
     may_use_bfloat16 = True
@@ -167,14 +167,14 @@ class GnnEncoder(Encoder):
         return nodes
 
     def pooled(self, nodes: Tensor) -> Tensor:
-        """Nodes [B, N, C] -> [B, pooled_dim]: the mean over nodes, which may go before the linear layer."""
+        """Nodes [B, N, C] -> [B, pooled_dim]. Averages before the linear layer, which gives the same as after it."""
         pooled: Tensor = self.pool(nodes.mean(1))
         return pooled
 
     def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
         """Windows [B, F, W] -> (vectors [B, dim] L2-normalised float32, nodes [B, C, N]).
 
-        A window without any contrast (silence) gives the zero vector.
+        A constant window (silence) gives the zero vector.
         """
         nodes = self.nodes(windows)
         vectors = F.normalize(self.project(self.pooled(nodes)).float(), dim=1)
@@ -182,12 +182,12 @@ class GnnEncoder(Encoder):
         return vectors.masked_fill(silent[:, None], 0), nodes.transpose(1, 2)
 
     def for_inference(self, dtype: torch.dtype) -> Encoder:
-        """A copy with its batch norms folded into the weights, in `dtype`."""
+        """A copy in `dtype`, with its batch norms folded into the weights."""
         return folded(self).to(dtype)
 
 
 def folded(encoder: GnnEncoder) -> GnnEncoder:
-    """A copy for inference only, in which every batch norm that follows a linear layer is part of its weights."""
+    """A copy for inference only, with each batch norm after a linear layer or convolution folded into its weights."""
     copy = deepcopy(encoder).eval().requires_grad_(False)
     for module in copy.modules():
         if not isinstance(module, NormedLinear | Downsample) or isinstance(module.norm, nn.Identity):

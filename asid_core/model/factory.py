@@ -1,4 +1,4 @@
-"""The one place that turns a config's sections into front end, encoder and reranker."""
+"""Makes the front end, encoder and reranker that a config describes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from asid_core.signal.log_mel import LogMelFrontEnd
 
 
 def front_end_of(config: FrontEndConfig) -> FrontEnd:
-    """The front end of a config's section."""
+    """The front end that a config section describes."""
     match config:
         case LogMelConfig():
             return LogMelFrontEnd(config)
@@ -41,7 +41,7 @@ def front_end_of(config: FrontEndConfig) -> FrontEnd:
 
 
 def encoder_of(model: ModelConfig) -> Encoder:
-    """A fresh encoder for the patches of the model's front end. Raises ConfigError where they do not go together."""
+    """A new encoder for the patches of the model's front end. Raises ValueError if they do not fit each other."""
     config = model.encoder
     bins, frames = model.front_end.patch_size
     match config:
@@ -54,12 +54,12 @@ def encoder_of(model: ModelConfig) -> Encoder:
         case GnnConfig(head="gains"):
             return GainEncoder(config, bins, frames)
         case GnnConfig():
-            num_nodes(config, bins, frames)  # raises where a window holds no patch
+            num_nodes(config, bins, frames)  # raises ValueError for too small windows
             return GnnEncoder(config)
 
 
 def reranker_of(model: ModelConfig) -> Reranker | AlignedReranker | None:
-    """A fresh reranker, or None where the config wants none."""
+    """A new reranker, or None if the config has none."""
     config, encoder = model.reranker, model.encoder
     if not config.exists:
         return None
@@ -68,11 +68,11 @@ def reranker_of(model: ModelConfig) -> Reranker | AlignedReranker | None:
     match encoder:
         case GnnConfig():
             return Reranker(config, encoder.channels[-1], num_nodes(encoder, *model.front_end.patch_size))
-    raise TypeError(f"encoder.kind {encoder.kind} has no nodes to compare")
+    raise TypeError(f"a reranker needs nodes, but encoder.kind {encoder.kind} has none")
 
 
 def weights_of(model: ModelConfig) -> dict[str, Tensor]:
-    """Names, shapes and types of the weights of a model, without memory: tensors on the meta device."""
+    """The weights of a model as tensors on the meta device: names, shapes and types, without allocating memory."""
     with torch.device("meta"):
         parts = {"encoder": encoder_of(model), "reranker": reranker_of(model)}
     return {

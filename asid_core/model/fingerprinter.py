@@ -1,4 +1,4 @@
-"""The assembled model: a recording in, its fingerprints out."""
+"""The complete model: a recording -> its fingerprints."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from asid_core.signal import framing
 from asid_core.signal.windows import level_db, padded_to_window, windows_in_core
 
 WINDOWS_PER_BATCH = 512
-# centres probed at once: each call sums up the whole recording, and 256 x 9 patches are 18 MB
-CENTRES_PER_BATCH = 256
-# cores of the segment table that `fingerprint` reads at once: an hour in one piece would be 1.5 GB of spectrum
-CORES_PER_PIECE = 4
+CENTRES_PER_BATCH = 256  # windows probed at once, which bounds memory; each call sums the whole recording
+CORES_PER_PIECE = 4  # segment cores that `fingerprint` processes at once, which bounds memory
 
 
 class Fingerprinter(nn.Module):
-    """Front end, encoder and, for some, a reranker. `eval()` before fingerprinting; `from_pretrained` does so."""
+    """A front end, an encoder and, for some models, a reranker.
+
+    Call `eval()` before fingerprinting; `from_pretrained` does so.
+    """
 
     def __init__(self, config: Config) -> None:
-        """Fresh weights. Raises ConfigError where the parts of `config.model` do not go together."""
+        """A model with new random weights. Raises ValueError if the parts of `config.model` do not fit each other."""
         super().__init__()
         self.config = config
         self.front_end = front_end_of(config.model.front_end)
@@ -38,12 +39,12 @@ class Fingerprinter(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Values of a vector."""
+        """Length of a vector."""
         return self.config.model.encoder.dim
 
     @property
     def hop_samples(self) -> int:
-        """Samples from one frame of the features to the next."""
+        """Samples from one feature frame to the next."""
         return self.config.model.front_end.hop_samples
 
     @property
@@ -53,35 +54,36 @@ class Fingerprinter(nn.Module):
 
     @property
     def window_s(self) -> float:
-        """Seconds a window lasts."""
+        """Length of a window in seconds."""
         return self.config.model.front_end.window_frames * self.hop_samples / SAMPLE_RATE_HZ
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the model."""
         return next(self.front_end.buffers()).device
 
     @property
     def model_id(self) -> str:
-        """As `weights.identify`: computed once for loaded weights, anew for weights that may still change."""
+        """See `weights.identify`. Computed once for loaded weights, and at each access for weights that may change."""
         return self.known_id or weights.identify(self.config.model, self.encoder.state_dict())
 
     @property
     def windows_per_batch(self) -> int:
-        """Windows handed to the encoder at once."""
+        """Windows per forward pass of the encoder."""
         return self.encoder.cpu_windows_per_batch if self.device.type == "cpu" else WINDOWS_PER_BATCH
 
     @torch.no_grad()
     def features(self, waveform: Tensor) -> Tensor:
-        """Waveform [B, n] at 16 kHz -> frames [B, F, 1 + n // hop_samples]. Shorter than half an FFT is zero-padded."""
+        """Waveform [B, n] at 16 kHz -> features [B, F, 1 + n // hop_samples]. Very short audio is zero-padded."""
         return framing.frames(self.front_end, waveform.to(self.device, torch.float32))
 
     @torch.no_grad()
     def encode(self, features: Tensor, first_frames: Tensor, nodes: bool = False) -> tuple[Tensor, Tensor | None]:
-        """The windows of features [F, T] that start at `first_frames` int64 [n] -> (vectors [n, dim], nodes [n, C, N]).
+        """Encode the windows of features [F, T] that start at `first_frames` int64 [n].
 
-        Nodes are None unless asked for (64 KB per window at full size), and for all encoders but a gnn. A silent window
-        is the zero vector. Raises ValueError for a window that does not lie whole in the features.
+        Returns (vectors [n, dim], nodes [n, C, N]). Nodes are None unless asked for (64 KB per window at full size),
+        and for encoders without nodes. A silent window gives the zero vector. Raises ValueError for a window that is
+        not completely inside the features.
         """
         if not len(first_frames):
             return features.new_zeros(0, self.dim), None
@@ -97,10 +99,10 @@ class Fingerprinter(nn.Module):
 
     @torch.no_grad()
     def probe(self, features: Tensor, centre_frames: Tensor, probes: Sequence[tuple[float, float]]) -> Tensor:
-        """Vectors [P, n, dim] of the windows around `centre_frames` [n] for each probe (semitones, tempo_ratio).
+        """Vectors [P, n, dim] of the windows around `centre_frames` [n], with each probe (semitones, tempo) undone.
 
-        The window that `encode` finds at first frame f has its centre at f + window_frames / 2. Raises ValueError for
-        probes that the front end cannot undo: all but log_frequency only know (0, 1) at whole windows.
+        The window of `encode` at first frame f has its centre at f + window_frames / 2. Raises ValueError for probes
+        that the front end cannot undo; front ends other than log_frequency support only (0, 1) at complete windows.
         """
         out = features.new_empty(len(probes), len(centre_frames), self.dim)
         for tempo in dict.fromkeys(tempo for _, tempo in probes):
@@ -114,7 +116,7 @@ class Fingerprinter(nn.Module):
         return out
 
     def fingerprint(self, waveform: Tensor, nodes: bool = False) -> Fingerprints:
-        """All windows of a whole recording [n] at 16 kHz; one shorter than a window is zero-padded to one."""
+        """The fingerprints of all windows of a recording [n] at 16 kHz. A shorter recording is padded to one window."""
         core = CORES_PER_PIECE * round(self.config.segment.core_s * SAMPLE_RATE_HZ)
         margin = round(self.config.segment.margin_s * SAMPLE_RATE_HZ)
         parts = []
@@ -127,10 +129,10 @@ class Fingerprinter(nn.Module):
     def fingerprint_segment(
         self, waveform: Tensor, start_samples: int, lead_samples: int, core_samples: int, nodes: bool = False
     ) -> Fingerprints:
-        """The windows that start in the core of a segment, equal to the same windows of the whole track.
+        """The fingerprints of the windows that start in a segment's core, the same as those of the whole track.
 
-        waveform [n]: lead, core and tail; `start_samples` is where the core starts in the track. Only the segment that
-        is a whole track may be shorter than a window: it is zero-padded to one.
+        waveform [n]: lead, core and tail. `start_samples`: position of the core in the track. If the segment is a whole
+        track and shorter than a window, it is zero-padded.
         """
         features, index, local, level = self.segment_windows(waveform, start_samples, lead_samples, core_samples)
         vectors, kept = self.encode(features, local, nodes)
@@ -139,10 +141,10 @@ class Fingerprinter(nn.Module):
     def segment_windows(
         self, waveform: Tensor, start_samples: int, lead_samples: int, core_samples: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Frames [F, T] of a segment, and of the windows that start in its core: their index int64 [w] in the track,
-        their first frames int64 [w] among those frames, and their level_db float32 [w].
+        """The features of a segment, and the windows that start in its core. Arguments as in `fingerprint_segment`.
 
-        The arguments are those of `fingerprint_segment`.
+        Returns features [F, T]; and for each window its number in the track int64 [w], its first frame in the features
+        int64 [w], and its level in dBFS float32 [w].
         """
         front, origin = self.config.model.front_end, start_samples - lead_samples
         waveform = waveform.to(self.device, torch.float32)
@@ -157,27 +159,27 @@ class Fingerprinter(nn.Module):
         return features, index, local, level_db(front, waveform[skip:], local)
 
     def for_inference(self, dtype: torch.dtype = torch.float32) -> Fingerprinter:
-        """A copy that only infers: batch norms folded into the weights, these in `dtype`; the same `model_id`."""
+        """A copy for inference, in `dtype` and with batch norms folded into the weights. Keeps the `model_id`."""
         copy = deepcopy(self).eval().requires_grad_(False)
         copy.known_id, copy.is_for_inference = self.model_id, True
         copy.encoder = copy.encoder.for_inference(dtype)
         return copy
 
     def weights(self) -> dict[str, Tensor]:
-        """The state of encoder and reranker; a front end has nothing of its own."""
+        """The state of encoder and reranker. A front end has no weights."""
         return {name: value for name, value in self.state_dict().items() if not name.startswith("front_end.")}
 
     def save(self, directory: Path) -> None:
         """Write config.json and model.safetensors. Raises ValueError for a copy made by `for_inference`."""
         if self.is_for_inference:
-            raise ValueError("a copy made by for_inference cannot be saved: save the model it was made from")
+            raise ValueError("a copy made by for_inference cannot be saved; save the original model")
         weights.write(directory, self.config, self.weights())
 
     @staticmethod
     def from_pretrained(name_or_directory: str | Path) -> Fingerprinter:
-        """A model we ship, by name, or a directory that `save` wrote, ready for inference.
+        """Load a shipped model by name, or a directory written by `save`, ready for inference.
 
-        Raises FileNotFoundError where there is neither, ConfigError where its files are damaged or do not fit.
+        Raises FileNotFoundError if there is neither, ConfigError if the files are damaged or do not fit each other.
         """
         directory = weights.weights_directory(name_or_directory)
         config = weights.read_config(directory)

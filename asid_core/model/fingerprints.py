@@ -1,4 +1,4 @@
-"""What a model makes of a recording."""
+"""The fingerprints of a recording."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """The windows of a recording or of a segment, in order of time."""
+    """The fingerprints of the windows of a recording or a segment, in order of time."""
 
     window_index: Tensor  # int64 [w], counted from the start of the track
-    start_s: Tensor  # float64 [w], in the track
-    level_db: Tensor  # float32 [w], RMS re full scale of the window's audio
-    vectors: Tensor  # float32 [w, dim], L2-normalised; zero where silent
+    start_s: Tensor  # float64 [w], from the start of the track
+    level_db: Tensor  # float32 [w], RMS of the window in dBFS
+    vectors: Tensor  # float32 [w, dim], L2-normalised; zero for silence
     nodes: Tensor | None  # float32 [w, C, N]
 
     @staticmethod
     def joined(parts: Sequence[Fingerprints]) -> Fingerprints:
-        """Those of one track that was cut into pieces, in order."""
+        """Concatenate the fingerprints of consecutive pieces of one track."""
         nodes = [part.nodes for part in parts if part.nodes is not None]
         return Fingerprints(
             torch.cat([part.window_index for part in parts]),

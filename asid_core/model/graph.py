@@ -1,7 +1,7 @@
 """The dilated k-nearest-neighbour graph over a window's nodes, and the max-relative convolution on it.
 
-arXiv:2506.14684 section 3.2; the convolution is that of DeepGCNs (Li et al. 2019) in the form Vision GNN uses.
-Nodes are `[B, N, C]` throughout, so every 1x1 convolution is one matrix product over B * N rows.
+Sources: arXiv:2506.14684, section 3.2; DeepGCNs (Li et al. 2019), in the form used by Vision GNN. Nodes are [B, N, C]
+throughout, so that a 1x1 convolution is one matrix product over B * N rows.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch_geometric.nn import MessagePassing
 
 @torch.no_grad()
 def dilated_neighbours(nodes: Tensor, k: int, dilation: int = 1, ties_as_published: bool = True) -> Tensor:
-    """Nodes [B, N, C] -> indices [B, N, k'] of every `dilation`-th of the k * dilation nearest, self included.
+    """Nodes [B, N, C] -> indices [B, N, k'] of every `dilation`-th of the k * dilation nearest, including the node.
 
-    k' = k, less only where a window has fewer than k * dilation nodes. Near-ties are broken as the authors' outputs are
-    (1e-6 block by block, against 1e-3). Training has no need of that, and saves half the time of the search.
+    k' is k, or less if a window has fewer than k * dilation nodes. ties_as_published: break near-ties as the authors'
+    code does, which reproduces their outputs; training does without, in half the time.
     """
     wanted, in_order = min(k * dilation, nodes.shape[1]), dilation > 1
     # float32, because bfloat16's 8 bits would reorder neighbours
@@ -34,8 +34,8 @@ def dilated_neighbours(nodes: Tensor, k: int, dilation: int = 1, ties_as_publish
 
 
 def _partitioned(nodes: Tensor, count: int, in_order: bool) -> Tensor:
-    """Indices [B, N, count] of the nearest of nodes [B, N, C], on a CPU, with NumPy's vectorised partition."""
-    # distances up to a constant of each row
+    """Indices [B, N, count] of the nearest nodes of [B, N, C], on a CPU, with NumPy's vectorised partition."""
+    # squared distances, without a term that is constant in each row
     distances = torch.baddbmm(nodes.square().sum(2)[:, None], nodes, nodes.transpose(1, 2), alpha=-2)
     partitioned = np.argpartition(distances.numpy(), count - 1, axis=2)[..., :count]
     indices = torch.from_numpy(np.ascontiguousarray(partitioned))
@@ -45,17 +45,17 @@ def _partitioned(nodes: Tensor, count: int, in_order: bool) -> Tensor:
 
 
 def drop_edges(neighbours: Tensor, p: float) -> Tensor:
-    """Indices [B, N, k] with each edge, at probability `p`, turned into the node's edge to itself.
+    """Replace each edge of the indices [B, N, k], with probability `p`, by the node's edge to itself.
 
-    A node's own edge contributes x_i - x_i = 0 and is always among its k nearest, so this is dropping every other edge
-    with probability p, and every node keeps the same number of edges.
+    That edge contributes x_i - x_i = 0 and is always among the k nearest, so this drops edges while every node keeps
+    the same number of them.
     """
     own = torch.arange(neighbours.shape[1], device=neighbours.device).view(1, -1, 1)
     return torch.where(torch.rand(neighbours.shape, device=neighbours.device) < p, own, neighbours)
 
 
 def edge_index(neighbours: Tensor) -> Tensor:
-    """Neighbours [B, N, k] -> PyG edges [2, B * N * k] (source, target) of the B graphs laid end to end."""
+    """Neighbours [B, N, k] -> PyG edges [2, B * N * k] (source, target) of the B concatenated graphs."""
     batch, num_nodes, k = neighbours.shape
     first = torch.arange(batch, device=neighbours.device).view(-1, 1, 1) * num_nodes
     targets = torch.arange(batch * num_nodes, device=neighbours.device).repeat_interleave(k)
@@ -63,15 +63,15 @@ def edge_index(neighbours: Tensor) -> Tensor:
 
 
 class NeighbourMinimum(torch.autograd.Function):
-    """Minimum over each node's neighbours, for nodes that all have as many of them.
+    """Minimum over each node's neighbours, for nodes with equal numbers of neighbours.
 
-    Its backward pass takes one neighbour after the other, so gradients never take up [M, k, C]: two thirds of the time
-    of autograd's own, which splits the gradient between equal minima. Here the first of them gets all.
+    The backward pass handles one neighbour after the other, so that no tensor [M, k, C] is needed; this is faster than
+    autograd. Of equal minima, the first gets the whole gradient.
     """
 
     @staticmethod
     def forward(context: Any, nodes: Tensor, neighbours: Tensor) -> Tensor:
-        """Nodes [M, C], rows of neighbours int64 [M, k] -> [M, C]."""
+        """Nodes [M, C] and indices of neighbours int64 [M, k] -> minima [M, C]."""
         gathered = nodes.index_select(0, neighbours.flatten())
         lowest = gathered.view(*neighbours.shape, -1).amin(1)
         context.save_for_backward(nodes, neighbours, lowest)
@@ -90,9 +90,9 @@ class NeighbourMinimum(torch.autograd.Function):
 
 
 class MaxRelativeConvolution(MessagePassing):
-    """ReLU(W [x_i ; max_j (x_i - x_j)]), C -> 2C, over each node's neighbours j.
+    """ReLU(W [x_i ; max_j (x_i - x_j)]) over the neighbours j of each node, C -> 2C channels.
 
-    The maximum is x_i - min_j x_j, so only the neighbours' own features travel along edges, and `propagate` is fused.
+    The maximum equals x_i - min_j x_j, so messages are the neighbours' features alone, and `propagate` is one step.
     """
 
     def __init__(self, channels: int) -> None:
@@ -107,7 +107,7 @@ class MaxRelativeConvolution(MessagePassing):
         return output.view(*nodes.shape[:2], -1)
 
     def propagate(self, edge_index: Tensor, size: tuple[int, int] | None = None, **inputs: Any) -> Tensor:
-        """Minimum of `x` [B * N, C] over `edge_index`, neighbours [B, N, k]: message and aggregation in one."""
+        """Minimum of `x` [B * N, C] over the neighbours `edge_index` [B, N, k]: message and aggregation in one step."""
         batch, num_nodes, k = edge_index.shape
         first = torch.arange(batch, device=edge_index.device).view(-1, 1, 1) * num_nodes
         lowest: Tensor = NeighbourMinimum.apply(inputs["x"], (edge_index + first).view(-1, k))

@@ -1,4 +1,4 @@
-"""Import of the authors' published checkpoints (encoder and reranker, as torch.save wrote them)."""
+"""Imports the authors' published checkpoints of encoder and reranker (torch.save files)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from asid_core.config import Config, GnnConfig, RerankerConfig
 from asid_core.model.fingerprinter import Fingerprinter
 
-# their names -> ours, tried in order on the whole key
+# their parameter names -> ours; each pattern must match a whole key
 _ENCODER_NAMES = [
     (r"peak_extractor\.convs\.0\.(.+)", r"patches.conv.\1"),
     (r"encoder\.stem\.0\.(.+)", r"stem.linear.\1"),
@@ -42,14 +42,14 @@ _RERANKER_NAMES = [
 
 
 def import_checkpoint(encoder_path: Path, reranker_path: Path | None, config: Config) -> Fingerprinter:
-    """The authors' weights as a model of ours, with graph blocks off; widths and stages are those of the checkpoint.
+    """Load the authors' weights into a model, with graph blocks off and the checkpoint's widths and stages.
 
-    Without `reranker_path` the model has no reranker. Raises ValueError where the file is no such checkpoint or does
-    not fit the config: every key must be used, and every weight given.
+    Without `reranker_path`, the model has no reranker. Raises ValueError if a file is not such a checkpoint or does not
+    fit the config: every key must be used, and no weight may be missing.
     """
     encoder = config.model.encoder
     if encoder.kind != "gnn":
-        raise ValueError("published checkpoints need a config whose encoder.kind is gnn: use --config gnn-paper")
+        raise ValueError("published checkpoints need a config with encoder.kind gnn. Use --config gnn-paper.")
     heads = 0 if reranker_path is None else config.model.reranker.heads or RerankerConfig().heads
     state = _read(encoder_path)
     reranker_state = {} if reranker_path is None else _read(reranker_path)
@@ -64,7 +64,7 @@ def import_checkpoint(encoder_path: Path, reranker_path: Path | None, config: Co
 
 
 def encoder_shape(config: GnnConfig, state: Mapping[str, Tensor]) -> GnnConfig:
-    """`config` with the widths, stages and patch size that the shapes in a checkpoint show."""
+    """`config` with the widths, stages and patch size of a checkpoint, read from the shapes of its tensors."""
     sizes = _widths(
         state,
         {
@@ -90,7 +90,7 @@ def encoder_shape(config: GnnConfig, state: Mapping[str, Tensor]) -> GnnConfig:
 
 
 def _layers(state: Mapping[str, Tensor]) -> list[int | None]:
-    """The layers of the backbone in order: the width after a downsample, None for a graph block."""
+    """The layers of the backbone in order: the output width of each downsample, None for each graph block."""
     layers: dict[int, int | None] = {}
     for key, value in state.items():
         if match := re.fullmatch(r"encoder\.backbone\.(\d+)\.(\d\.norm|conv\.0)\.weight", key):
@@ -99,30 +99,30 @@ def _layers(state: Mapping[str, Tensor]) -> list[int | None]:
 
 
 def _widths(state: Mapping[str, Tensor], where: Mapping[str, tuple[str, int]]) -> dict[str, Any]:
-    """Settings by name, each read from one dimension of a tensor; those whose tensor is missing are left out."""
+    """Settings by name, each read from one dimension of a tensor. Settings without a tensor are left out."""
     return {
         name: state[key].shape[dim] for name, (key, dim) in where.items() if key in state and state[key].dim() > dim
     }
 
 
 def _read(path: Path) -> dict[str, Tensor]:
-    """The state dict of a checkpoint, bare or under `state_dict`, without DataParallel's `module.` prefix."""
+    """The state dict of a checkpoint, without DataParallel's `module.` prefix; it may be under a key `state_dict`."""
     if path.exists() and not path.is_file():
-        raise ValueError(f"{path} is no regular file: give the checkpoint itself")
+        raise ValueError(f"{path} is not a regular file; pass the checkpoint itself")
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
-    except Exception as error:  # pickle, zip and torch each raise their own
-        raise ValueError(f"{path} is no checkpoint that can be read safely (weights_only): {error}") from error
+    except Exception as error:  # pickle, zip and torch raise various errors
+        raise ValueError(f"{path} is not a checkpoint that can be read safely (weights_only): {error}") from error
     state = content.get("state_dict", content) if isinstance(content, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f"{path} holds no state dict: expected torch.save of one, or of a dict with 'state_dict'")
+        raise ValueError(f"{path} does not hold a state dict, either directly or under 'state_dict'")
     return {key.removeprefix("module."): value for key, value in state.items()}
 
 
 def _load(module: nn.Module, state: dict[str, Tensor], names: list[tuple[str, str]], path: Path) -> None:
-    """Load strictly both ways; the message lists what does not fit."""
+    """Load `state` strictly. Raises ValueError, which lists missing, unexpected and misshapen tensors."""
     own = module.state_dict()
     renamed: dict[str, Tensor] = {}
     problems: list[str] = []
@@ -131,9 +131,9 @@ def _load(module: nn.Module, state: dict[str, Tensor], names: list[tuple[str, st
         if name not in own:
             problems.append(f"unexpected {key}")
             continue
-        # 1x1 convolutions are linear layers here, the position embedding has no batch of 1
+        # their 1x1 convolutions are our linear layers, and our position embedding has no batch dimension
         if value.numel() != own[name].numel() or _squeezed(value) != _squeezed(own[name]):
-            problems.append(f"{key} is {tuple(value.shape)}, the config makes it {tuple(own[name].shape)}")
+            problems.append(f"{key} is {tuple(value.shape)}, but {tuple(own[name].shape)} in the config")
         else:
             renamed[name] = value.reshape(own[name].shape)
     mentioned = {_renamed(key, names) for key in state}

@@ -1,4 +1,4 @@
-"""The cross-attention classifier: do two windows share a sample? (arXiv:2506.14684 section 3.4)"""
+"""The cross-attention classifier: do two windows share a sample? (arXiv:2506.14684, section 3.4)"""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Reranker(nn.Module):
     position: Tensor
 
     def __init__(self, config: RerankerConfig, channels: int, num_nodes: int) -> None:
-        """Raises ValueError where `channels` cannot be split into the config's heads."""
+        """Raises ValueError if `channels` is not a multiple of the number of heads."""
         super().__init__()
         if config.heads < 1 or channels % config.heads:
             raise ValueError(f"reranker.heads must divide the {channels} channels of the nodes, not {config.heads}")
-        # fixed, never trained: the authors' checkpoint carries theirs
+        # fixed, not trained; the authors' checkpoint contains theirs
         self.register_buffer("position", torch.randn(num_nodes, channels))
         self.attention = nn.MultiheadAttention(channels, config.heads, batch_first=True)
         self.classifier = nn.Sequential(

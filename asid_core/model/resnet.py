@@ -1,8 +1,8 @@
 """The baseline encoder: a residual network on the constant-Q transform (arXiv:2502.06364).
 
-ResNet-50 (He et al. 2016) with the normalisation IBN-a (Pan et al. 2018): the first norm of a block is half instance,
-half batch normalisation, but in the last stage. Generalised-mean pooling (Radenovic et al. 2018), then a batch norm
-("BNNeck", Luo et al. 2019), which lets a triplet and a classification loss share one vector.
+ResNet-50 (He et al. 2016) with IBN-a (Pan et al. 2018): except in the last stage, the first norm of each block is half
+instance and half batch normalisation. Then generalised-mean pooling (Radenovic et al. 2018) and a batch norm ("BNNeck",
+Luo et al. 2019), with which a triplet and a classification loss can share one vector.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ EXPANSION = 4
 
 
 class InstanceBatchNorm(nn.Module):
-    """The first half of the channels normalised by window, which takes loudness and tone away; the rest by batch."""
+    """IBN-a: instance normalisation of the first half of the channels, batch normalisation of the rest."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class InstanceBatchNorm(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions with a shortcut; `stride` halves the map, `ibn` chooses the first norm."""
+    """1x1, 3x3 and 1x1 convolutions with a shortcut. `stride` is that of the 3x3 one; `ibn` selects the first norm."""
 
     def __init__(self, in_channels: int, width: int, stride: int, ibn: bool) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Bottleneck(nn.Module):
 
 
 class GeneralisedMean(nn.Module):
-    """(mean x^p)^(1/p) over a map: p = 1 is the mean, p to infinity the maximum; p is learnt, from 3."""
+    """GeM pooling: (mean x^p)^(1/p) over a map, between mean (p = 1) and maximum. p is learnt, starting at 3."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,13 +71,13 @@ class GeneralisedMean(nn.Module):
 
 
 def standardised(windows: Tensor) -> Tensor:
-    """Each window [B, F, W] to mean 0 and deviation 1; a constant one is all zeros."""
+    """Scale each window [B, F, W] to mean 0 and standard deviation 1. A constant window becomes all zeros."""
     deviation, mean = torch.std_mean(windows, dim=(1, 2), keepdim=True)
     return (windows - mean) / torch.where(deviation > 0, deviation, 1)
 
 
 class ResnetIbnEncoder(Encoder):
-    """Windows -> vectors. `classifier` serves the training loss alone."""
+    """Windows -> vectors. `classifier` is used by the training loss only."""
 
     def __init__(self, config: ResnetIbnConfig) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class ResnetIbnEncoder(Encoder):
                 channels = EXPANSION * width
         self.stages = nn.Sequential(*stages)
         self.pool = GeneralisedMean()
-        # a mean of what a ReLU lets through is positive: not centred, all music would lie in a narrow cone
+        # pooled ReLU outputs are positive; without centring, all vectors would be in a narrow cone
         self.neck = nn.BatchNorm1d(config.dim)
         self.neck.bias.requires_grad_(False)
         self.classifier = nn.Linear(config.dim, config.classes, bias=False)
@@ -109,7 +109,7 @@ class ResnetIbnEncoder(Encoder):
         return pooled
 
     def forward(self, windows: Tensor) -> tuple[Tensor, None]:
-        """Windows [B, F, W] -> (vectors [B, dim] L2-normalised float32, no nodes); a constant window gives zeros."""
+        """Windows [B, F, W] -> (vectors [B, dim] L2-normalised float32, None). A constant window gives zeros."""
         vectors = F.normalize(self.pooled(windows).float(), dim=1)
         silent = windows.amax((1, 2)) == windows.amin((1, 2))
         return vectors.masked_fill(silent[:, None], 0), None

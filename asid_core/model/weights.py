@@ -1,4 +1,4 @@
-"""Weights on disk: a directory with config.json and model.safetensors, and the id of the model in it."""
+"""Reads and writes weights (a directory with config.json and model.safetensors), and computes model ids."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ from asid_core.plain_values import ConfigError, to_dict
 SHIPPED = Path(str(resources.files("asid_core"))) / "weights"
 
 
-# the types, as safetensors names them, that a weight of a model may be stored in
+# type of a weight -> types in which a file may store it, as named by safetensors
 STORED_TYPES = {torch.float32: ("F32", "F16", "BF16"), torch.int64: ("I64",)}
 
 
 class WeightsError(ConfigError):
-    """Files of weights that are damaged or do not fit together; the message names the file."""
+    """Files of weights are damaged or do not fit each other. The message names the file."""
 
 
 def shipped_weights() -> list[str]:
-    """Names of the weights that come with asid."""
+    """Names of the shipped weights."""
     return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
 
 
 def weights_directory(name_or_directory: str | Path) -> Path:
-    """Where config.json and model.safetensors are: that directory, or the shipped one. Raises FileNotFoundError."""
+    """The directory of config.json and model.safetensors: the given one, or that of shipped weights of this name.
+
+    Raises FileNotFoundError if there is neither.
+    """
     for directory in (Path(name_or_directory), SHIPPED / str(name_or_directory)):
         if (directory / "config.json").is_file():
             return directory
     raise FileNotFoundError(
-        f"no weights {str(name_or_directory)!r}: give a directory with config.json and model.safetensors, "
-        f"or one of {', '.join(shipped_weights()) or '(none shipped)'}"
+        f"no weights {str(name_or_directory)!r}. Pass a directory with config.json and model.safetensors, "
+        f"or one of {', '.join(shipped_weights()) or '(none shipped)'}."
     )
 
 
 def read_config(directory: Path) -> Config:
-    """The config of a directory of weights. Raises ConfigError, which names the file."""
+    """The config in a directory of weights. Raises ConfigError, which names the file."""
     path = directory / "config.json"
     try:
         return configs.load(str(path))
@@ -55,27 +58,28 @@ def read_config(directory: Path) -> Config:
 
 
 def read_tensors(directory: Path, wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights in a directory, of the names, shapes and types of `wanted`, which may be on the meta device.
+    """Read the weights in a directory. They must have the names, shapes and types of `wanted`.
 
-    Nothing is allocated before the file's header agrees with `wanted`. Raises WeightsError.
+    wanted: tensors that may be on the meta device. The file's header is checked before memory is allocated.
+    Raises WeightsError if the file is damaged, does not fit, or holds NaN or infinity.
     """
     path = directory / "model.safetensors"
     if not path.is_file():
-        raise WeightsError(f"{path} is no regular file: copy the weights again, both files of them")
+        raise WeightsError(f"{path} is not a regular file. Copy both files of the weights again.")
     try:
         with safe_open(path, framework="pt") as file:
             _check_header(path, file, wanted)
             tensors = {name: file.get_tensor(name) for name in wanted}
     except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged ({error}): copy the weights again") from error
+        raise WeightsError(f"{path} is damaged ({error}). Copy the weights again.") from error
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise WeightsError(f"{path}: {name} holds NaN or infinity: train or copy the weights again")
+            raise WeightsError(f"{path}: {name} holds NaN or infinity. Train or copy the weights again.")
     return tensors
 
 
 def _check_header(path: Path, file: Any, wanted: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError unless the file holds tensors of the names, shapes and types of `wanted`."""
+    """Raise WeightsError unless the file's tensors have the names, shapes and types of `wanted`."""
     missing = wanted.keys() ^ set(file.keys())
     if missing:
         raise WeightsError(f"{path} and the config.json beside it differ in {', '.join(sorted(missing)[:5])}")
@@ -84,8 +88,8 @@ def _check_header(path: Path, file: Any, wanted: Mapping[str, Tensor]) -> None:
         shape, dtype = tuple(part.get_shape()), part.get_dtype()
         if shape != tuple(tensor.shape) or dtype not in STORED_TYPES[tensor.dtype]:
             raise WeightsError(
-                f"{path}: {name} is {dtype} {shape}, the config.json beside it makes it "
-                f"{STORED_TYPES[tensor.dtype][0]} {tuple(tensor.shape)}: use the two files that were saved together"
+                f"{path}: {name} is {dtype} {shape}, but {STORED_TYPES[tensor.dtype][0]} {tuple(tensor.shape)} in the "
+                "config.json beside it. Use two files that were saved together."
             )
 
 
@@ -97,9 +101,9 @@ def write(directory: Path, config: Config, tensors: Mapping[str, Tensor]) -> Non
 
 
 def identify(config: ModelConfig, encoder: Mapping[str, Tensor]) -> str:
-    """12 hex digits that change with the encoder's weights or the model's config, but not with the reranker.
+    """The model id: 12 hex digits that depend on the encoder's weights and the model's config, not on the reranker.
 
-    Fingerprint tables are named by it, so what is hashed here must never change for a model that exists.
+    Fingerprint tables are named after it, so the id of an existing model must never change.
     """
     section = to_dict(config)
     del section["reranker"]

@@ -1,4 +1,4 @@
-"""A file made of parts of another one, for decoders that take file objects."""
+"""A file object over parts of another file, for decoders that accept file objects."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-Part = bytes | tuple[int, int]  # bytes as they are, or (start, stop) in the file
+Part = bytes | tuple[int, int]  # literal bytes, or (start, stop) in the file
 CHUNK_BYTES = 1 << 20
 
 
 class ByteRanges(io.RawIOBase):
-    """The `parts` of `file`, one after the other; read-only and seekable."""
+    """The concatenated `parts` of `file`, as a read-only, seekable file."""
 
     def __init__(self, file: BinaryIO, parts: Sequence[Part]) -> None:
         self._file, self._parts = file, [part for part in parts if size_of(part)]
@@ -36,7 +36,7 @@ class ByteRanges(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Up to `size` bytes, all where it is negative or None."""
+        """Up to `size` bytes; all remaining ones if it is negative or None."""
         left = self._starts[-1] - self._position
         left = left if size is None or size < 0 else min(size, left)
         pieces = []
@@ -68,13 +68,13 @@ def size_of(part: Part) -> int:
 
 
 def read_at(file: BinaryIO, offset: int, size: int) -> bytes:
-    """Up to `size` bytes from `offset` on."""
+    """Read up to `size` bytes from `offset`."""
     file.seek(offset)
     return file.read(size)
 
 
 def find_all(file: BinaryIO, start: int, signature: bytes) -> Iterator[int]:
-    """Offsets of `signature` from `start` on; holds a megabyte at a time."""
+    """Offsets of `signature` from `start` on. Reads a megabyte at a time."""
     base, kept = start, b""
     file.seek(start)
     while data := file.read(CHUNK_BYTES):

@@ -1,4 +1,4 @@
-"""Constant-Q transform: every bin sees as many periods of its pitch (Brown 1991, "Calculation of a constant Q")."""
+"""Constant-Q transform: every filter spans the same number of periods (Brown 1991, "Calculation of a constant Q")."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ FRAMES_PER_PRODUCT = 1024  # 47 MB of overlapping frames for the lowest octave
 
 
 def octave_filters(config: CqtConfig) -> list[Tensor]:
-    """Windowed complex exponentials, an octave a matrix [length, 2 * bins], cosines first; lengths are odd.
+    """Windowed complex exponentials: one matrix [length, 2 * bins] per octave, cosines first; lengths are odd.
 
     A filter spans Q periods, Q = 1 / (2^(1 / bins_per_octave) - 1); a sine of amplitude 1 at its pitch gives power 1.
-    Raises ValueError where the highest bin lies above half the sample rate.
+    Raises ValueError if the highest filter reaches above half the sample rate.
     """
     quality = 1 / (2 ** (1 / config.bins_per_octave) - 1)
     pitches = [config.f_min_hz * 2 ** (k / config.bins_per_octave) for k in range(config.bins)]
     if pitches[-1] * (1 + 1 / quality) > SAMPLE_RATE_HZ / 2:
-        raise ValueError(f"{config.bins} bins reach {pitches[-1]:.0f} Hz, beyond the audio: make front_end.bins fewer")
+        raise ValueError(f"{config.bins} bins reach {pitches[-1]:.0f} Hz, beyond the audio; use fewer front_end.bins")
     octaves = []
     for first in range(0, config.bins, config.bins_per_octave):
         some = pitches[first : first + config.bins_per_octave]
@@ -43,19 +43,19 @@ def octave_filters(config: CqtConfig) -> list[Tensor]:
 class CqtFrontEnd(FrontEnd):
     """Waveform -> constant-Q power in decibels.
 
-    It works at `rate_hz`, where a hop must be whole as well: 320 samples at 16 kHz are 441 at 22.05 kHz.
+    Works at `config.rate_hz`, at which the hop must also be a whole number: 320 samples at 16 kHz are 441 at 22.05 kHz.
     """
 
     config: CqtConfig
 
     def __init__(self, config: CqtConfig) -> None:
-        """Raises ValueError where the hop is not whole at `rate_hz`."""
+        """Raises ValueError if the hop is not a whole number of samples at `config.rate_hz`."""
         super().__init__()
         self.config = config
         hop, rest = divmod(config.hop_samples * config.rate_hz, SAMPLE_RATE_HZ)
         if rest:
             raise ValueError(
-                f"front_end.hop_samples {config.hop_samples} is no whole number at {config.rate_hz}: take 320"
+                f"front_end.hop_samples {config.hop_samples} is not a whole number at {config.rate_hz} Hz; use 320"
             )
         self.hop = hop
         self.resample = Resample(SAMPLE_RATE_HZ, config.rate_hz)
@@ -65,20 +65,20 @@ class CqtFrontEnd(FrontEnd):
             self.register_buffer(f"octave_{number}", octave, persistent=False)
 
     def power(self, waveform: Tensor) -> Tensor:
-        """[B, n] float32 at 16 kHz -> [B, bins, 1 + n // hop_samples]; beyond the edges is silence."""
+        """Waveform [B, n] float32 at 16 kHz -> power [B, bins, 1 + n // hop_samples]. Edges are zero-padded."""
         frames = 1 + waveform.shape[1] // self.config.hop_samples
         audio = self.resample(waveform)
         reach = self.get_buffer("octave_0").shape[0] // 2
         audio = F.pad(audio, (reach, reach + frames * self.hop - audio.shape[1]))
-        found = []
+        octaves = []
         for number in range(self.octaves):
             filters = self.get_buffer(f"octave_{number}")
             length, columns = filters.shape
             start = reach - length // 2
             views = audio[:, start:].unfold(1, length, self.hop)[:, :frames]
             parts = [part @ filters for part in views.split(FRAMES_PER_PRODUCT, dim=1)]
-            found.append(torch.cat(parts, 1).square().unflatten(2, (2, columns // 2)).sum(2))
-        return torch.cat(found, 2).transpose(1, 2)
+            octaves.append(torch.cat(parts, 1).square().unflatten(2, (2, columns // 2)).sum(2))
+        return torch.cat(octaves, 2).transpose(1, 2)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Waveform [B, n] float32 at 16 kHz -> dB [B, bins, 1 + n // hop_samples]; silence is -100 dB."""

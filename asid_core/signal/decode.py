@@ -1,12 +1,11 @@
-"""Recordings to samples. The content decides how a file is read, never its name.
+"""Decodes recordings. The content decides how a file is read, never its name.
 
-`pieces` says which recordings stand in a file and which decoder takes which; `readers` decodes them; here they are
-joined, checked and mixed to mono. Everything is streamed: a 10 h file never lies whole in memory, and a header that
-claims 2^31 samples or 10^6 channels costs nothing.
+`pieces` finds the recordings in a file and the decoders for each, and `readers` decodes them. This module joins them,
+checks them and mixes them to mono. Everything is streamed, so long files and false headers take little memory.
 
-A file that ends early is used if at least 90 % of what its header claims is there, else refused: a catalogue of
-halves gives spans that nobody can check. A wav's or an ogg's own claim is not believed (writers to a pipe leave it
-wrong): what is there counts.
+A file that ends early is used if at least 90 % of the length in its header is there, else it is refused, because spans
+in half a recording are of no use. The lengths in wav and Ogg headers are ignored, because programs that write to a pipe
+leave them wrong.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from asid_core.signal.resample import resample_blocks
 MIN_SHARE = 0.9
 MAX_CHANNELS = 64
 MIN_RATE_HZ, MAX_RATE_HZ = 1_000, 768_000
-MAX_AMPLITUDE = 100.0  # float files that hold integers reach 32,768; a hot master stays below 4
-PADDING_S = 0.15  # encoders pad: a recording so much shorter than claimed is whole
+MAX_AMPLITUDE = 100.0  # loud masters stay below 4; float files that hold integers reach 32,768
+PADDING_S = 0.15  # a recording that is at most this much shorter than its header says is complete: encoders pad
 
-# Gives mono float32 blocks [n_i]; returns how many seconds are missing of what should be in the file
+# Yields mono float32 blocks [n_i]; returns how many seconds of the recording are missing
 Blocks = Generator[np.ndarray, None, float]
 
 
 class DecodeError(Exception):
-    """A recording that cannot be used. `error_type` is one word for machines, `message` plain words for people."""
+    """A recording cannot be used. `error_type` is one word, for programs; `message` is a sentence, for people."""
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(error_type, message)
@@ -51,7 +50,7 @@ class DecodeError(Exception):
 
 @dataclass(frozen=True)
 class AudioInfo:
-    """What a file's header says, of all the recordings in it. duration_s is None where it does not say."""
+    """The header information of all recordings in a file. `duration_s` is None if a header does not say."""
 
     rate_hz: int
     channels: int
@@ -65,16 +64,16 @@ def probe(path: str) -> AudioInfo:
 
 
 def decode(path: str) -> Iterator[np.ndarray]:
-    """Mono float32 blocks [n_i] at 16 kHz, channels averaged. Raises DecodeError."""
+    """Decode a file to mono float32 blocks [n_i] at 16 kHz. Raises DecodeError, also while iterating."""
     with open_native(path) as (info, blocks):
         yield from resample_blocks(blocks, info.rate_hz)
 
 
 @contextlib.contextmanager
 def open_native(path: str) -> Iterator[tuple[AudioInfo, Blocks]]:
-    """The header, and mono float32 blocks at the file's own rate. Raises DecodeError, the blocks too.
+    """The header, and mono float32 blocks [n_i] at the file's own rate. Raises DecodeError, also while iterating.
 
-    Where there are several recordings in the file, all of them, at the highest of their rates.
+    If the file holds several recordings, yields all of them, at the highest of their rates.
     """
     with _opened(path) as file:
         pieces = pieces_of(file, os.fstat(file.fileno()).st_size)
@@ -83,13 +82,13 @@ def open_native(path: str) -> Iterator[tuple[AudioInfo, Blocks]]:
 
 
 def _opened(path: str) -> BinaryIO:
-    """The file, if it is a regular one: a pipe or a device may never end, and opening it may wait for ever."""
+    """Open a regular file. Others are refused: a pipe or device may be endless, and opening one may block."""
     try:
         kind = os.stat(path).st_mode
         if stat.S_ISDIR(kind):
             raise IsADirectoryError
         if not stat.S_ISREG(kind):
-            raise DecodeError("not_a_file", "this is a pipe, a socket or a device, not a file")
+            raise DecodeError("not_a_file", "this is a pipe, socket or device, not a file")
         file = open(path, "rb")  # noqa: SIM115  # the caller closes it
     except OSError as error:
         raise unreadable(error) from None
@@ -100,9 +99,9 @@ def _opened(path: str) -> BinaryIO:
 
 
 def unreadable(error: OSError) -> DecodeError:
-    """What a file that cannot even be opened is refused with."""
+    """The DecodeError for a file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
-        return DecodeError("vanished", "the file is not there (any more)")
+        return DecodeError("vanished", "the file does not exist (any more)")
     if isinstance(error, IsADirectoryError):
         return DecodeError("folder", "this is a folder, not a file")
     if isinstance(error, PermissionError):
@@ -111,23 +110,23 @@ def unreadable(error: OSError) -> DecodeError:
 
 
 def _info(file: BinaryIO, pieces: list[Piece]) -> AudioInfo:
-    """Of all pieces that can be opened. Raises DecodeError where the first cannot."""
-    found: list[AudioInfo] = []
+    """The header information of all pieces that can be opened. Raises DecodeError if the first cannot."""
+    infos: list[AudioInfo] = []
     for piece in pieces:
         with contextlib.ExitStack() as stack:
             try:
                 opened = _open(stack, file, piece)
             except DecodeError:
-                if not found:
+                if not infos:
                     raise
                 continue
             duration_s = piece.claim_s or piece.about_s or opened.claim_s
-            found.append(AudioInfo(opened.rate_hz, opened.channels, duration_s))
-    known = [info.duration_s for info in found if info.duration_s is not None]
+            infos.append(AudioInfo(opened.rate_hz, opened.channels, duration_s))
+    known = [info.duration_s for info in infos if info.duration_s is not None]
     return AudioInfo(
-        max(info.rate_hz for info in found),
-        max(info.channels for info in found),
-        sum(known) if len(known) == len(found) else None,
+        max(info.rate_hz for info in infos),
+        max(info.channels for info in infos),
+        sum(known) if len(known) == len(infos) else None,
     )
 
 
@@ -135,16 +134,16 @@ def _open(stack: contextlib.ExitStack, file: BinaryIO, piece: Piece) -> Opened:
     try:
         opened = open_piece(stack, file, piece)
     except CannotOpen as problem:
-        raise DecodeError("not_audio", f"this is not audio that can be read ({problem})") from None
+        raise DecodeError("not_audio", f"this is not readable audio ({problem})") from None
     if not 1 <= opened.channels <= MAX_CHANNELS:
-        raise DecodeError("header", f"the header claims {opened.channels} channels; 1 to {MAX_CHANNELS} can be used")
+        raise DecodeError("header", f"the header claims {opened.channels} channels; 1 to {MAX_CHANNELS} are allowed")
     if not MIN_RATE_HZ <= opened.rate_hz <= MAX_RATE_HZ:
-        raise DecodeError("header", f"the header claims a sample rate of {opened.rate_hz} Hz, which no recording has")
+        raise DecodeError("header", f"the header claims an impossible sample rate, {opened.rate_hz} Hz")
     return opened
 
 
 class _Reading:
-    """All recordings of a file as one; keeps count of what was claimed, and of what came."""
+    """Reads all recordings of a file as one, and counts the claimed and the decoded length."""
 
     def __init__(self, file: BinaryIO, pieces: list[Piece], rate_hz: int) -> None:
         self._file, self._pieces, self._rate_hz = file, pieces, rate_hz
@@ -152,7 +151,7 @@ class _Reading:
         self.complaints: list[str] = []
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """Mono float32 [n_i] at the rate asked for."""
+        """Mono float32 blocks [n_i] at `rate_hz`."""
         for piece in self._pieces:
             before_s = self.found_s
             for rate_hz, run in itertools.groupby(self._piece(piece), key=lambda block: block[0]):
@@ -162,7 +161,7 @@ class _Reading:
                 self.missing_s += self._by_size_s(piece)
 
     def _piece(self, piece: Piece) -> Iterator[Block]:
-        """Where a decoder ends before what is claimed, the next one goes on from there."""
+        """The blocks of a piece. If a decoder ends before the claimed length, the next one continues from there."""
         found_s, claim_s = 0.0, piece.claim_s
         for decoder in piece.decoders:
             with contextlib.ExitStack() as stack:
@@ -184,7 +183,7 @@ class _Reading:
         self.unread_s += piece.unread_s
 
     def _by_size_s(self, piece: Piece) -> float:
-        """Seconds that a piece without a length of its own would be, at the bit rate of the others."""
+        """The length of a piece whose length is unknown, estimated by the bit rate of the others."""
         sizes = [sum(map(size_of, some.parts)) for some in self._pieces]
         mine = sum(map(size_of, piece.parts))
         return self.found_s * mine / max(sum(sizes) - mine, 1)
@@ -201,23 +200,23 @@ def _from(blocks: Iterator[Block], start_s: float) -> Iterator[Block]:
 
 
 def _checked(reading: _Reading) -> Blocks:
-    """The blocks, refused where a value is no sample or too few of them come."""
+    """The blocks of a reading. Raises DecodeError for invalid values, and at the end if too much is missing."""
     for block in reading.blocks():
         if not len(block):
             continue
         peak = float(np.abs(block).max())
         if not np.isfinite(peak):
             at_s = reading.found_s
-            raise DecodeError("not_finite", f"the samples are not numbers (NaN or infinite) at about {at_s:.1f} s")
+            raise DecodeError("not_finite", f"some samples are NaN or infinite, at about {at_s:.1f} s")
         if peak > MAX_AMPLITUDE:
             at_s = reading.found_s
-            raise DecodeError("out_of_range", f"samples reach {peak:.3g} at about {at_s:.1f} s, where full scale is 1")
+            raise DecodeError("out_of_range", f"samples reach {peak:.3g} at about {at_s:.1f} s; full scale is 1")
         yield block
     said = f" ({'; '.join(dict.fromkeys(reading.complaints))})" if reading.complaints else ""
     if not reading.found_s:
         raise DecodeError("no_samples", f"the file has an audio header, but no audio can be decoded from it{said}")
     whole_s = reading.found_s + reading.missing_s
     if reading.found_s < MIN_SHARE * whole_s:
-        there = f"only {reading.found_s:.1f} s can be read of the {whole_s:.1f} s that should be there"
-        raise DecodeError("truncated", f"truncated or damaged: {there}{said}")
+        problem = f"only {reading.found_s:.1f} s of {whole_s:.1f} s can be read"
+        raise DecodeError("truncated", f"truncated or damaged: {problem}{said}")
     return reading.missing_s + reading.unread_s

@@ -1,4 +1,4 @@
-"""Which files are taken for recordings by their name, and which formats FFmpeg may read. The one list of both."""
+"""The file extensions of recordings, and the formats that FFmpeg may read."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ AUDIO_SUFFIXES = frozenset(
     }
 )
 
-# FFmpeg also reads playlists, subtitles and image lists, some of which open other files or URLs
+# limited, because FFmpeg also reads playlists and image lists, which may open other files or URLs
 FFMPEG_FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,caf,eac3,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,mpegts,ogg,tta,w64,wav,wv"
 )
 
 
 def suffix_of(name: str) -> str:
-    """The ending of a file's name, in lower case, with its dot; empty where there is none."""
+    """The extension of a file name in lower case, with its dot; empty if there is none."""
     return posixpath.splitext(name)[1].lower()

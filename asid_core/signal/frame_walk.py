@@ -1,5 +1,4 @@
-"""mp3 and AAC files are frames, each with its own header, with tags between them: what is there is counted frame by
-frame, because the lengths that decoders give for such files are guesses from the bit rate.
+"""Counts the frames of mp3 and AAC files, because decoders only guess the length of such files from the bit rate.
 
 Sources: ISO/IEC 11172-3 section 2.4.2.3 (MPEG audio), ISO/IEC 14496-3 section 1.A.2 (ADTS).
 """
@@ -14,10 +13,10 @@ from typing import BinaryIO, NamedTuple
 from asid_core.signal.byte_ranges import CHUNK_BYTES, read_at
 from asid_core.signal.tags import items_before, tag_bytes
 
-CONFIRMING_FRAMES = 2  # that must follow where frames begin: two bytes of a picture look like a header now and then
+CONFIRMING_FRAMES = 2  # must follow the first frame, because other data (a picture) may look like a header
 MARKS = {b"Xing", b"Info"}
 FRAME_OR_TAG = re.compile(rb"\xff|ID3|APETAGEX|TAG|LYRICSBEGIN")
-BIT_RATES_KBPS = {  # (MPEG-1?, layer): by index from 1
+BIT_RATES_KBPS = {  # (is MPEG-1, layer) -> bit rates by index, from 1
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -29,7 +28,7 @@ ADTS_RATES_HZ = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 
 
 
 class Frame(NamedTuple):
-    """What a frame's header says; `kind` is FFmpeg's name of the format."""
+    """The contents of a frame's header. `kind` is FFmpeg's name of the format."""
 
     kind: str
     size_bytes: int
@@ -40,16 +39,16 @@ class Frame(NamedTuple):
 
 @dataclass
 class Run:
-    """Frames of one kind and rate, of one encoder's run; `ranges` are their (start, stop) in the file."""
+    """Frames of one kind and rate that belong to one recording. `ranges`: their (start, stop) in the file."""
 
     kind: str
     rate_hz: int
     ranges: list[tuple[int, int]] = field(default_factory=list)
     samples: int = 0
-    claimed_samples: int | None = None  # by a Xing, Info or VBRI frame
+    claimed_samples: int | None = None  # stated by a Xing, Info or VBRI frame
 
     def add(self, offset: int, size_bytes: int, samples: int) -> None:
-        """The next frame."""
+        """Add the next frame."""
         self.samples += samples
         stop = offset + size_bytes
         if self.ranges and self.ranges[-1][1] == offset:
@@ -58,28 +57,28 @@ class Run:
 
     @property
     def duration_s(self) -> float:
-        """As far as known: what a frame claims, or what is there."""
+        """The stated or the counted length, whichever is longer."""
         return max(self.samples, self.claimed_samples or 0) / self.rate_hz
 
 
 @dataclass
 class Walk:
-    """The runs of a file, and how many bytes between and behind them are neither frames nor tags."""
+    """The runs of a file, and the number of bytes that are neither frames nor tags."""
 
     runs: list[Run] = field(default_factory=list)
-    lost_bytes: int = 0
-    unread_bytes: int = 0  # since the last frame
+    lost_bytes: int = 0  # between frames
+    unread_bytes: int = 0  # after the last frame
 
     def seconds_of(self, size_bytes: int) -> float:
-        """Seconds that so many bytes would be, at the rate of the frames."""
+        """The duration of `size_bytes` bytes at the average bit rate of the frames; 0 if there are none."""
         held = sum(stop - start for run in self.runs for start, stop in run.ranges)
         seconds = sum(run.samples / run.rate_hz for run in self.runs)
         return size_bytes * seconds / held if held else 0.0
 
 
 def _mpeg_frames() -> dict[int, Frame]:
-    """Frames by their header's second and third byte."""
-    found = {}
+    """All valid MPEG frames, keyed by the second and third byte of their header."""
+    frames = {}
     for second in range(0xE0, 0x100):
         for third in range(0x100):
             version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
@@ -91,15 +90,15 @@ def _mpeg_frames() -> dict[int, Frame]:
             samples = {1: 384, 2: 1152, 3: 1152 if version == 3 else 576}[layer]
             slot = 4 if layer == 1 else 1
             size = (samples // 8 // slot * bits // rate_hz + (third >> 1 & 1)) * slot
-            found[second << 8 | third] = Frame("mp3", size, samples, rate_hz, layer)
-    return found
+            frames[second << 8 | third] = Frame("mp3", size, samples, rate_hz, layer)
+    return frames
 
 
 MPEG_FRAMES = _mpeg_frames()
 
 
 def frame_of(header: bytes) -> Frame | None:
-    """The frame that a header of 7 bytes begins, or None where it is none."""
+    """The frame described by a header of 7 bytes; None if it is not one."""
     if len(header) < 4 or header[0] != 0xFF:
         return None
     if frame := MPEG_FRAMES.get(header[1] << 8 | header[2]):
@@ -112,7 +111,7 @@ def frame_of(header: bytes) -> Frame | None:
 
 
 def claimed_frames(frame: bytes) -> int | None:
-    """What a Xing, Info or VBRI frame says of the frames after it; 0 where it says nothing, None for another frame."""
+    """Number of frames stated by a Xing, Info or VBRI frame; 0 if it states none, None for any other frame."""
     mpeg1, mono = frame[1] & 8, frame[3] >> 6 == 3
     at = 4 + ((17 if mono else 32) if mpeg1 else (9 if mono else 17))
     if frame[at : at + 4] in MARKS and len(frame) >= at + 12:
@@ -121,7 +120,7 @@ def claimed_frames(frame: bytes) -> int | None:
 
 
 class _Buffer:
-    """Bytes of a file around where the walk is."""
+    """Buffered access to the bytes around the current position of the walk."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file = file
@@ -135,41 +134,41 @@ class _Buffer:
         return self._data[first : first + size]
 
     def next(self, offset: int, end: int) -> int:
-        """Where the next frame or tag may begin, at most 256 kB on."""
+        """Offset at which the next frame or tag may begin, at most 256 kB ahead."""
         data = self.at(offset, min(CHUNK_BYTES // 4, end - offset))
-        found = FRAME_OR_TAG.search(data)
-        return offset + (found.start() if found else len(data))
+        match = FRAME_OR_TAG.search(data)
+        return offset + (match.start() if match else len(data))
 
 
 def walk(file: BinaryIO, start: int, end: int) -> Walk:
-    """All frames of `file` between two offsets, mpeg audio or ADTS. No runs where there are none."""
-    found = Walk()
+    """Find all MPEG audio or ADTS frames of `file` between two offsets. Without frames, there are no runs."""
+    result = Walk()
     buffer = _Buffer(file)
     offset, gap = start, True
     while offset + 4 <= end:
         frame = frame_of(buffer.at(offset, 7))
-        run = found.runs[-1] if found.runs else None
-        goes_on = run is not None and frame is not None and (frame.kind, frame.rate_hz) == (run.kind, run.rate_hz)
-        if frame is None or not ((goes_on and not gap) or _confirmed(buffer, offset, frame, end)):
-            offset = _skip(found, buffer, offset, end)
+        run = result.runs[-1] if result.runs else None
+        continues = run is not None and frame is not None and (frame.kind, frame.rate_hz) == (run.kind, run.rate_hz)
+        if frame is None or not ((continues and not gap) or _confirmed(buffer, offset, frame, end)):
+            offset = _skip(result, buffer, offset, end)
             gap = True
             continue
         if offset + frame.size_bytes > end:
             break
         claim = claimed_frames(buffer.at(offset, 200)) if frame.layer == 3 else None
-        if run is None or not goes_on or claim is not None:
-            found.unread_bytes = found.unread_bytes if run else 0  # what stands before the first frame is not missed
+        if run is None or not continues or claim is not None:
+            result.unread_bytes = result.unread_bytes if run else 0  # data before the first frame is not audio
             run = Run(frame.kind, frame.rate_hz, claimed_samples=claim * frame.samples if claim else None)
-            found.runs.append(run)
+            result.runs.append(run)
         run.add(offset, frame.size_bytes, frame.samples if claim is None else 0)
-        found.lost_bytes += found.unread_bytes
-        found.unread_bytes = 0
+        result.lost_bytes += result.unread_bytes
+        result.unread_bytes = 0
         offset, gap = offset + frame.size_bytes, False
-    return found
+    return result
 
 
 def begins_with_frames(head: bytes) -> bool:
-    """Whether the beginning of a file, behind its tags and padding, is a frame that others follow."""
+    """Whether the first 64 kB of a file, after tags and padding, contain a frame that is followed by others."""
     file = io.BytesIO(head)
     at = _Buffer(file).next(len(head) - len(head.lstrip(b"\0")), len(head))
     frame = frame_of(head[at : at + 7])
@@ -177,7 +176,7 @@ def begins_with_frames(head: bytes) -> bool:
 
 
 def _confirmed(buffer: _Buffer, offset: int, frame: Frame, end: int) -> bool:
-    """Whether frames of the same kind and rate follow, or the file ends where they would."""
+    """Whether frames of the same kind and rate follow, or the file ends exactly after a frame."""
     for _ in range(CONFIRMING_FRAMES):
         offset += frame.size_bytes
         if offset == end or tag_bytes(buffer.file, offset, end):
@@ -191,12 +190,12 @@ def _confirmed(buffer: _Buffer, offset: int, frame: Frame, end: int) -> bool:
     return True
 
 
-def _skip(found: Walk, buffer: _Buffer, offset: int, end: int) -> int:
-    """Where a tag, or what is no frame, ends. Padding with zeros is not lost, nor are the items of an APE tag v1."""
+def _skip(result: Walk, buffer: _Buffer, offset: int, end: int) -> int:
+    """Skip a tag or other data, and return the offset after it. Zero padding and APE tag items do not count as lost."""
     if size := tag_bytes(buffer.file, offset, end):
-        found.unread_bytes = max(0, found.unread_bytes - items_before(buffer.at(offset, 32)))
+        result.unread_bytes = max(0, result.unread_bytes - items_before(buffer.at(offset, 32)))
         return offset + size
     stop = min(buffer.next(offset + 1, end), end)
     passed = buffer.at(offset, stop - offset)
-    found.unread_bytes += len(passed) - passed.count(0)
+    result.unread_bytes += len(passed) - passed.count(0)
     return stop

@@ -1,8 +1,4 @@
-"""How loud a track is, and the gain that a soft one needs: front ends take what lies below -80 dB for silence.
-
-A copy of a recording at -55 dB RMS has nothing in common with it for a front end; raised to -35 dB, its fingerprints
-have a cosine of 0.93 with those of the recording (music at -27 dB, `discriminant`).
-"""
+"""Measures how loud a track is, and the gain for a soft one: front ends treat levels below -80 dB as silence."""
 
 from __future__ import annotations
 
@@ -20,28 +16,31 @@ from asid_core.signal.resample import resample_blocks
 
 log = logging.getLogger(__name__)
 
-SOFT_DB = -35.0  # a track softer than this is raised to it; others are left as they are
+SOFT_DB = -35.0  # softer tracks are raised to this level; others are unchanged
 MIN_GAIN_DB = 0.1
-PEAK_STEP = 7  # every such sample is enough to know the peaks by
-CLIPPED_SHARE = 1e-3  # of the samples may be clipped by the gain: a click does not keep a track soft
+PEAK_STEP = 7  # peaks are measured on every seventh sample
+CLIPPED_SHARE = 1e-3  # share of samples that the gain may clip, so that a click does not keep a track soft
 
 
 class Level:
-    """Length, RMS, peaks and what is missing of a track, as it passes by."""
+    """Measures length, RMS, peaks and missing audio of a track while its blocks pass through."""
 
     def __init__(self, max_track_s: float) -> None:
         self.samples = 0
         self.missing_s = 0.0
         self._energy = 0.0
         self._max_track_s = max_track_s
-        self._octaves = np.zeros(17, np.int64)  # samples of 0, below 2, 4, 8, ... 65,536
+        self._octaves = np.zeros(17, np.int64)  # histogram of magnitudes: 0, below 2, 4, 8, ... 65,536
 
     def native(self, blocks: Blocks) -> Iterator[np.ndarray]:
-        """The blocks, and how much is missing once they end."""
+        """Pass decoded blocks on unchanged, and note the missing seconds when they end."""
         self.missing_s = (yield from blocks) or 0.0
 
     def watch(self, blocks: Iterable[np.ndarray], gain_db: float = 0.0) -> Iterator[np.ndarray]:
-        """Float blocks at 16 kHz, raised by `gain_db`, as PCM. What is measured is the file, without the gain."""
+        """Measure float blocks [n_i] at 16 kHz, and yield them as int16 PCM raised by `gain_db`.
+
+        Measures without the gain. Raises DecodeError if the track is too long.
+        """
         gain = np.float32(10 ** (gain_db / 20))
         for block in blocks:
             pcm = to_pcm(block)
@@ -53,28 +52,28 @@ class Level:
             yield to_pcm(block * gain) if gain_db else pcm
 
     def check_length(self, seconds: float) -> None:
-        """Raises DecodeError for more than `segment.max_track_s`."""
+        """Raise DecodeError for a track longer than `segment.max_track_s`."""
         if seconds > self._max_track_s:
-            most = f"{self._max_track_s / 3600:g} h, the most that segment.max_track_s allows"
-            raise DecodeError("too_long", f"{seconds / 3600:.1f} h is longer than {most}")
+            limit = f"{self._max_track_s / 3600:g} h, which segment.max_track_s allows"
+            raise DecodeError("too_long", f"{seconds / 3600:.1f} h is longer than the {limit}")
 
     @property
     def db(self) -> float:
-        """dBFS; digital silence is -120, below what 16 bits can hold (-90)."""
+        """RMS level in dBFS; at least -120, the value for digital silence."""
         rms = math.sqrt(self._energy / max(self.samples, 1)) / SCALE
         return max(20 * math.log10(rms), -120.0) if rms else -120.0
 
     @property
     def gain_db(self) -> float:
-        """What the track needs to be heard by every front end: 0 for one that is loud enough."""
-        above = self._octaves[::-1].cumsum()[::-1]  # samples of at least half of each power of two
+        """The gain that raises a soft track to SOFT_DB, limited by its peaks; 0 for one that is loud enough."""
+        above = self._octaves[::-1].cumsum()[::-1]  # number of samples in each octave or a higher one
         loud = int((above > CLIPPED_SHARE * self._octaves.sum()).nonzero()[0].max(initial=0))
         room_db = 20 * math.log10(SCALE / 2**loud)
         gain_db = min(SOFT_DB - self.db, room_db)
         return gain_db if gain_db >= MIN_GAIN_DB else 0.0
 
     def judge(self, config: SegmentConfig) -> None:
-        """Raises DecodeError for a track that is too short or silent."""
+        """Raise DecodeError for a track that is too short or silent."""
         seconds = self.samples / SAMPLE_RATE_HZ
         if seconds < config.min_track_s:
             raise DecodeError(
@@ -85,7 +84,7 @@ class Level:
 
 
 def level_of(path: str, max_track_s: float = math.inf) -> Level:
-    """The level of a file, read once for it. Raises DecodeError; one that is cut off has the level of what is there."""
+    """Read a file to measure its level. For a truncated file, measures what is there. Raises DecodeError."""
     level = Level(max_track_s)
     try:
         with open_native(path) as (info, blocks):
@@ -98,7 +97,7 @@ def level_of(path: str, max_track_s: float = math.inf) -> Level:
 
 
 def read_levelled(path: str, config: SegmentConfig) -> np.ndarray:
-    """A whole file, float32 [n] at 16 kHz, as `segment` stores it. Raises DecodeError for one that it would refuse."""
+    """A whole file, float32 [n] at 16 kHz, as `asid segment` stores it. Raises DecodeError."""
     level = level_of(path, config.max_track_s)
     level.judge(config)
     if level.missing_s:
@@ -107,7 +106,7 @@ def read_levelled(path: str, config: SegmentConfig) -> np.ndarray:
 
 
 def levelled(path: str, level: Level) -> Iterator[np.ndarray]:
-    """int16 blocks at 16 kHz of a file whose level was measured, as `segment` stores them. Raises DecodeError."""
+    """int16 blocks [n_i] at 16 kHz of a file with a known level, as `asid segment` stores them. Raises DecodeError."""
     again = Level(math.inf)
     with open_native(path) as (info, blocks):
         yield from again.watch(resample_blocks(again.native(blocks), info.rate_hz), level.gain_db)

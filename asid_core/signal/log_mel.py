@@ -24,13 +24,13 @@ class LogMelFrontEnd(FrontEnd):
             hop_length=config.hop_samples,
             n_mels=config.bins,
         )
-        # no top_db: clipping at the loudest frame would make a frame depend on where the recording was cut
+        # no top_db: it clips relative to the loudest frame, so frames would depend on where the recording was cut
         self.to_db = AmplitudeToDB(stype="power", top_db=None)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Waveform [B, n] float32 at 16 kHz -> dB [B, bins, 1 + n // hop_samples]; silence is -100 dB.
 
-        n > n_fft // 2: the edges are reflected.
+        Needs n > n_fft // 2, because the edges are reflected.
         """
         frames: Tensor = self.to_db(self.mel(waveform))
         return frames

@@ -1,4 +1,4 @@
-"""Channels to mono: their mean, unless they cancel each other in it."""
+"""Mixes channels to mono: their mean, unless they cancel each other out."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-# Power of the mean, as a share of what channels without any relation would give: 1 for those and for a single channel
-# that sounds, 2 for equal channels, 0 for left = -right
+# Power of the mean, relative to that of uncorrelated channels: 1 for uncorrelated channels or a single active one,
+# 2 for two equal channels, 0 for left = -right
 CANCELS_BELOW, HOLDS_ABOVE = 0.1, 0.3
 HOP_S = 1.0
-SILENT_POWER = 1e-7  # -70 dB: what is softer does not decide
+SILENT_POWER = 1e-7  # -70 dB; softer seconds keep the current mix
 
 
 def to_mono(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:
-    """Blocks float32 [n_i, channels] -> float32 [m_i].
+    """Mix float32 blocks [n_i, channels] to float32 blocks [m_i].
 
-    Decided second by second, so that a long file is read once: where the mean of the channels cancels, those in
-    antiphase to the loudest one are inverted. The change from one mix to another is faded over its second.
+    Decides second by second, so that the file is read only once: if the channels cancel in the mean, those in antiphase
+    to the loudest one are inverted. Changes of the mix are cross-faded over one second.
     """
     mixer = _Mixer()
     hop = max(1, round(HOP_S * rate_hz))
@@ -41,13 +41,13 @@ def to_mono(blocks: Iterable[np.ndarray], rate_hz: int) -> Iterator[np.ndarray]:
 
 
 class _Mixer:
-    """What the last second was mixed with; None is the mean."""
+    """Mixes seconds, and remembers the signs of the last one (None: the mean)."""
 
     def __init__(self) -> None:
         self._signs: np.ndarray | None = None
 
     def mix(self, block: np.ndarray) -> np.ndarray:
-        """float32 [n, channels] -> [n]."""
+        """Mix float32 [n, channels] to [n]."""
         before, self._signs = self._signs, self._decide(block)
         after = self._signs
         if before is None and after is None or before is not None and len(before) != block.shape[1]:
@@ -76,7 +76,7 @@ class _Mixer:
             return before
         loudest = int(np.argmax(np.diag(products)))
         signs = np.where(products[loudest] < 0, -1.0, 1.0)
-        signs *= signs[0]  # the first channel is never inverted: the mix keeps its sign from second to second
+        signs *= signs[0]  # never invert the first channel, so that the polarity of the mix stays the same
         if share(signs) < CANCELS_BELOW:
             signs = np.zeros(block.shape[1])
             signs[loudest] = block.shape[1]

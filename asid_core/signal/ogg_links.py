@@ -1,4 +1,4 @@
-"""The links of a chained Ogg file (RFC 3533, section 4): streams one after the other, as of web radio."""
+"""The links of a chained Ogg file (RFC 3533, section 4): consecutive streams, as recorded from web radio."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ MAX_PAGE_S = 5
 
 @dataclass
 class Link:
-    """Pages from one group of first pages to the next."""
+    """One link: the pages from one group of first pages to the next."""
 
     start: int
     stop: int
-    rate_hz: int = 0  # of the granule positions; 0 where the codec is not known
+    rate_hz: int = 0  # granules per second; 0 if the codec is unknown
     first_granule: int = UNKNOWN
     last_granule: int = UNKNOWN
     damaged: bool = False
 
     def count(self, page: bytes, header_bytes: int) -> None:
-        """Take in a page, of which at least the header and the beginning of the body are given."""
+        """Count a page, given its header and at least the beginning of its body."""
         if page[5] & BEGIN:
             self.rate_hz = self.rate_hz or granule_rate_hz(page[header_bytes:])
         granule = int.from_bytes(page[6:14], "little", signed=True)
@@ -39,7 +39,7 @@ class Link:
 
     @property
     def duration_s(self) -> float | None:
-        """By the positions that pages carry. They are of a page's end, and do not begin at 0 in a recorded radio."""
+        """Duration by granule positions, which mark the ends of pages and do not start at 0 in recorded streams."""
         if not self.rate_hz or self.last_granule < self.first_granule:
             return None
         first = self.first_granule if self.first_granule > MAX_PAGE_S * self.rate_hz else 0
@@ -47,13 +47,13 @@ class Link:
 
     @property
     def claim_s(self) -> float | None:
-        """Its duration, where something between its pages is damaged: so much should be there."""
+        """The expected duration if a page is damaged; otherwise None."""
         return self.duration_s if self.damaged else None
 
 
 def links(file: BinaryIO, start: int, end: int) -> tuple[list[Link], int]:
-    """The links from `start`, where a page is, to `end`; and where the last whole page ends."""
-    found: list[Link] = []
+    """The links between `start`, where a page begins, and `end`; and the offset after the last complete page."""
+    result: list[Link] = []
     at = stop = start
     beginning = False
     while at + HEADER_BYTES <= end:
@@ -64,19 +64,19 @@ def links(file: BinaryIO, start: int, end: int) -> tuple[list[Link], int]:
             at = next(find_all(file, at + 1, CAPTURE), end)
             continue
         first = bool(header[5] & BEGIN)
-        if not found or (first and not beginning):
-            found.append(Link(at, end))
-            if len(found) > 1:
-                found[-2].stop = at
+        if not result or (first and not beginning):
+            result.append(Link(at, end))
+            if len(result) > 1:
+                result[-2].stop = at
         beginning = first
-        found[-1].damaged |= at != stop
-        found[-1].count(header, HEADER_BYTES + segments)
+        result[-1].damaged |= at != stop
+        result[-1].count(header, HEADER_BYTES + segments)
         at = stop = at + size
-    return found, stop
+    return result, stop
 
 
 def granule_rate_hz(packet: bytes) -> int:
-    """Granules a second by a stream's first packet: Vorbis, Opus, FLAC, Speex; 0 for another codec."""
+    """Granules per second, from a stream's first packet (Vorbis, Opus, FLAC, Speex); 0 for another codec."""
     if packet.startswith(b"\x01vorbis"):
         return int.from_bytes(packet[12:16], "little")
     if packet.startswith(b"OpusHead"):

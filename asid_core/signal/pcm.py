@@ -1,4 +1,4 @@
-"""int16 PCM, and cutting a track into segments: cores side by side, each with its neighbours' audio as margin."""
+"""Converts to int16 PCM, and cuts tracks into segments: adjacent cores, each with margins of its neighbours' audio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SCALE = 32_768
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment of a track; pcm is int16 [lead_samples + core_samples + tail]."""
+    """One segment of a track. `pcm` is int16 [lead_samples + core_samples + tail]."""
 
     index: int
     start_sample: int  # of the core, in the track
@@ -22,7 +22,7 @@ class Segment:
 
 
 def to_pcm(samples: np.ndarray) -> np.ndarray:
-    """float32 in -1..1 to int16, rounded and clipped; the inverse of `from_pcm` on its values."""
+    """float32 [n] in -1..1 to int16 [n], rounded and clipped. The inverse of `from_pcm`."""
     return np.clip(np.rint(samples * np.float32(SCALE)), -SCALE, SCALE - 1).astype("<i2")
 
 
@@ -33,13 +33,13 @@ def from_pcm(pcm: bytes | np.ndarray) -> np.ndarray:
 
 
 def cut(blocks: Iterable[np.ndarray], core_samples: int, margin_samples: int) -> Iterator[Segment]:
-    """Segments of a track given as blocks of int16 [n_i].
+    """Cut a track, given as blocks of int16 [n_i], into segments.
 
-    Core i is samples [i * core, (i + 1) * core) of the track; margins reach `margin_samples` further on both sides,
-    or to the track's ends. Holds one segment and one block in memory.
+    Core i holds samples [i * core_samples, (i + 1) * core_samples) of the track. Margins extend it by `margin_samples`
+    on both sides, or to the track's ends. Holds one segment and one block in memory.
     """
     pieces: list[np.ndarray] = []
-    base = held = index = 0  # base: the track's sample that pieces[0][0] is
+    base = held = index = 0  # base: the position of pieces[0][0] in the track
 
     def make(signal: np.ndarray, core: int) -> Segment:
         start = index * core_samples

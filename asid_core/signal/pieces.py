@@ -1,6 +1,6 @@
-"""What a file is by its content, and the recordings that stand in it one after the other.
+"""Recognises a file's format by its content, and splits files that hold several recordings into pieces.
 
-Decoders stop at the end of the first one: a web radio's Ogg, joined mp3s, `cat a.flac b.flac`. Each becomes a piece.
+Decoders stop after the first recording of such files: recorded web radio, joined mp3s, `cat a.flac b.flac`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from asid_core.signal.tags import tag_bytes
 
 Decoder = Literal["libsndfile", "ffmpeg"]
 HEAD_BYTES = 1 << 16
-PADDING_BYTES = 8  # as many zeros are no header: a box of mp4 begins with up to three
+PADDING_BYTES = 8  # this many zeros are padding; an mp4 box may begin with three
 MP3: tuple[Decoder, ...] = ("ffmpeg", "libsndfile")
 WAVPACK_INITIAL_BLOCK = 0x800
 SNDFILE_FIRST: tuple[Decoder, ...] = ("libsndfile", "ffmpeg")
@@ -23,18 +23,18 @@ SNDFILE_FIRST: tuple[Decoder, ...] = ("libsndfile", "ffmpeg")
 
 @dataclass(frozen=True)
 class Piece:
-    """One recording: bytes of the file, and the decoders to try, in order."""
+    """One recording: its bytes in the file, and the decoders to try, in order."""
 
     parts: tuple[Part, ...]
     decoders: tuple[Decoder, ...] = SNDFILE_FIRST
-    format: str | None = None  # FFmpeg's name, where it must not guess
-    claim_s: float | None = None  # counted, or claimed by what decoders do not look at
-    about_s: float | None = None  # a guess: nothing is refused for being shorter
-    lost_s: float = 0.0  # known to be missing inside, before anything is decoded
-    unread_s: float = 0.0  # claimed, or in bytes at the end, but perhaps never there: told, nothing is refused for it
+    format: str | None = None  # FFmpeg's name of the format, if FFmpeg must not guess
+    claim_s: float | None = None  # expected length, counted or stated; a much shorter recording is refused
+    about_s: float | None = None  # estimated length; a shorter recording is not refused
+    lost_s: float = 0.0  # known to be missing before anything is decoded
+    unread_s: float = 0.0  # perhaps missing; reported, but never a reason to refuse the recording
 
 
-# what a recording of this kind begins with; others may follow in the same file
+# first bytes of formats in which several recordings may follow each other
 SIGNATURES: tuple[tuple[bytes, tuple[Decoder, ...]], ...] = (
     (b"fLaC\x00\x00\x00\x22", SNDFILE_FIRST),
     (b"fLaC\x80\x00\x00\x22", SNDFILE_FIRST),
@@ -47,19 +47,19 @@ SIGNATURES: tuple[tuple[bytes, tuple[Decoder, ...]], ...] = (
 
 
 def pieces_of(file: BinaryIO, end: int) -> list[Piece]:
-    """The recordings in a file of `end` bytes, in order; at least one."""
+    """The recordings in a file of `end` bytes, in order; at least one piece."""
     return _known(file, 0, end) or [Piece(((0, end),))]
 
 
 def _known(file: BinaryIO, start: int, end: int) -> list[Piece]:
-    """The recordings from `start` on; none where the format there is not one of those below."""
+    """The recordings from `start` on; empty if the format is unknown."""
     head = read_at(file, start, HEAD_BYTES)
     while size := tag_bytes(file, start, end) or _zeros(head):
         start += size
         head = read_at(file, start, HEAD_BYTES)
     for split in (_by_signature, _ogg, _riff, _aiff, _au, _wavpack, _boxes, _matroska, _frames):
-        if found := split(file, start, end, head):
-            return found
+        if pieces := split(file, start, end, head):
+            return pieces
     return []
 
 
@@ -85,7 +85,7 @@ def _ogg(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
     links, stop = ogg_links.links(file, start, end)
     pieces = [Piece((link.span,), ("ffmpeg", "libsndfile"), "ogg", link.claim_s, link.duration_s) for link in links]
     rest = read_at(file, stop, HEAD_BYTES)
-    if rest.startswith(b"OggS") or not rest.strip(b"\0"):  # a page that is cut off, or padding
+    if rest.startswith(b"OggS") or not rest.strip(b"\0"):  # a truncated page, or padding
         return pieces
     if behind := _known(file, stop, end):
         return [*pieces, *behind]
@@ -94,10 +94,8 @@ def _ogg(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
 
 
 def _riff(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    found = []
-    for wave in riff.waves(file, start, end) if riff.is_wave(head) else ():
-        found.append(Piece(wave.parts, unread_s=wave.unread_s))
-    return found
+    waves = riff.waves(file, start, end) if riff.is_wave(head) else ()
+    return [Piece(wave.parts, unread_s=wave.unread_s) for wave in waves]
 
 
 def _aiff(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
@@ -121,7 +119,7 @@ def _au(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
 
 
 def _wavpack(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    """Blocks one after the other; the first block of a recording has the index 0 (WavPack 4 file format)."""
+    """WavPack: consecutive blocks; the first block of a recording has index 0 (WavPack 4 file format)."""
     starts, at = [], start
     while len(block := read_at(file, at, 32)) == 32:
         if block[:4] != b"wvpk":
@@ -137,7 +135,7 @@ def _wavpack(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
 
 
 def _boxes(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    """mp4, m4a, mov: boxes one after the other; another `ftyp` begins another recording."""
+    """mp4, m4a, mov: consecutive boxes; a second `ftyp` box begins another recording."""
     if head[4:8] not in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip", b"styp"):
         return []
     starts, at = [start], start
@@ -166,16 +164,16 @@ def _matroska(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
 
 
 def _frames(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    """mp3, mp2, AAC: frame by frame, where they begin within the first 64 kB."""
+    """mp3, mp2, AAC: counted frame by frame, if the first is within the first 64 kB."""
     if not frame_walk.begins_with_frames(head):
         return []
-    found = frame_walk.walk(file, start, end)
+    walk = frame_walk.walk(file, start, end)
     pieces = [
         Piece(tuple(run.ranges), MP3 if run.kind == "mp3" else ("ffmpeg",), run.kind, run.duration_s)
-        for run in found.runs
+        for run in walk.runs
         if run.samples
     ]
     if pieces:
-        lost_s, unread_s = found.seconds_of(found.lost_bytes), found.seconds_of(found.unread_bytes)
+        lost_s, unread_s = walk.seconds_of(walk.lost_bytes), walk.seconds_of(walk.unread_bytes)
         pieces[-1] = replace(pieces[-1], lost_s=lost_s, unread_s=unread_s)
     return pieces

@@ -1,8 +1,8 @@
-"""Patches of whitened features, as they are or as they would be were the query pitched and stretched back.
+"""Patches of whitened features, with or without undoing a pitch shift and a tempo change.
 
-Frame `f` of the features stands for the interval [f, f + 1) of frame time. A probe (semitones, tempo_ratio) supposes
-that the query is the reference shifted up by `semitones` and that `t_reference = t_0 + tempo_ratio * t_query`; its
-patch undoes both, so that it can be compared with the reference's own patches.
+Frame `f` of the features covers the interval [f, f + 1) of frame time. A probe (semitones, tempo_ratio) assumes that
+the query is the reference shifted up by `semitones`, and that `t_reference = t_0 + tempo_ratio * t_query`. Its patch
+undoes both, so that it can be compared with patches of the reference.
 """
 
 from __future__ import annotations
@@ -16,17 +16,16 @@ from torch import Tensor
 
 from asid_core.config import LogFrequencyConfig
 
-# 95 % of windows of music, 78 bins by 25 columns, have a norm above 11. Below 7.5 lie fades and single notes in
-# silence, which match any other such window with a cosine near 1: leaving them out raised the untouched tier from 0.94
-# to 1.00 mAP.
+# Patches of 78 bins x 25 columns with a smaller norm count as silent: fades and single notes, which match any other
+# such window with a cosine near 1. 95 % of windows of music have a norm above 11.
 MIN_NORM, MIN_NORM_VALUES = 7.5, 78 * 25
 
 
 def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
-    """Clip `frames` frames of reference time around each centre, averaged over `pool_frames`: [n, F, frames / pool].
+    """Excerpts of `frames` frames of reference time around each centre, averaged over `pool_frames` each.
 
-    features [F, T]; centre_frames [n] in query frames, fractions allowed. Exact averages over fractional intervals,
-    from a running sum; zero outside the recording.
+    features [F, T]; centre_frames float [n] in query frames. Returns [n, F, frames // pool_frames]: exact averages over
+    fractional intervals, computed from a running sum; zero outside the recording.
     """
     total = features.shape[1]
     columns = frames // pool_frames
@@ -34,7 +33,7 @@ def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frame
     edges = centre_frames.to(features.device, torch.float64)[:, None] + offsets  # [n, columns + 1]
     edges = edges.clamp(0, total)
     first = int(edges.min())
-    # float32 sums lose 1e-3 after some minutes; and only the frames asked for are summed
+    # float64, because float32 sums lose precision after some minutes
     running = F.pad(features[:, first : math.ceil(edges.max()) + 1].double().cumsum(1), (1, 1))
     below = edges.floor().long()
     part = (edges - below)[None]
@@ -46,9 +45,9 @@ def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frame
 def probed_patches(
     features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float, config: LogFrequencyConfig
 ) -> Tensor:
-    """Unit-norm patches of the probes (each of `semitones`, `tempo_ratio`): [len(semitones), n, 78, 25].
+    """Unit-norm patches [len(semitones), n, bins, frames] of the probes (s, tempo_ratio) for each s in `semitones`.
 
-    features [F, T]; centre_frames [n] (float). Silence gives the zero patch.
+    features [F, T]; centre_frames float [n]. Silence gives the zero patch.
     """
     cut = stretched(features, centre_frames, tempo_ratio, config.window_frames, config.pool_frames)
     patches = torch.stack([pooled_bins(shifted(cut, pitch, config), config.pool_bins) for pitch in semitones])
@@ -56,9 +55,9 @@ def probed_patches(
 
 
 def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor:
-    """Undo a shift up by `semitones`: bin b of the result is bin b + shift of `cut` [n, F, T], zero beyond.
+    """Undo a shift up by `semitones`: bin b of the result is bin b + shift of `cut` [n, F, T], and zero beyond.
 
-    Between bins, the two neighbours are mixed.
+    Interpolates linearly if the shift is not a whole number of bins.
     """
     shift = semitones * config.bins_per_octave / 12
     whole = math.floor(shift + 1e-6)
@@ -80,12 +79,12 @@ def pooled_bins(patches: Tensor, pool: int) -> Tensor:
 
 
 def centred(patches: Tensor) -> Tensor:
-    """Patches [n, F, T] less their means over time and over frequency."""
+    """Patches [n, F, T] minus their means over time and over frequency."""
     return patches - patches.mean(1, keepdim=True) - patches.mean(2, keepdim=True) + patches.mean((1, 2), keepdim=True)
 
 
 def normalised(patches: Tensor) -> Tensor:
-    """Each patch (last two dimensions) to unit norm; one with too little in it to tell music by becomes zero."""
+    """Scale each patch (the last two dimensions) to unit norm. Nearly silent ones (see MIN_NORM) become zero."""
     norm = torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True)
     least = MIN_NORM * math.sqrt(patches.shape[-2] * patches.shape[-1] / MIN_NORM_VALUES)
     return torch.where(norm > least, patches / norm.clamp(min=least), 0.0)

@@ -1,4 +1,4 @@
-"""libsndfile and FFmpeg behind one function: a piece of a file as mono blocks."""
+"""Reads a piece of a file with libsndfile or FFmpeg, behind one function."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from asid_core.signal.byte_ranges import ByteRanges
 from asid_core.signal.formats import FFMPEG_FORMATS
 from asid_core.signal.pieces import Piece
 
-# frames read at a time. Where a file breaks, libsndfile loses the whole read: 0.1 s this way; 20 us a call do not show
-BLOCK_FRAMES = 4096
-# of these FFmpeg only guesses the duration from the bit rate
+BLOCK_FRAMES = 4096  # 0.1 s; small, because libsndfile loses the whole block in which a file is damaged
+# formats for which FFmpeg only guesses the duration from the bit rate
 GUESSED_DURATIONS = ("aac", "mp3", "ac3", "eac3", "amr", "mpegts")
 
 Block = tuple[int, np.ndarray]  # rate_hz, float32 [n, channels]
 
 
 class CannotOpen(Exception):
-    """What a decoder says of a piece that it does not take."""
+    """A decoder cannot open a piece. The message is the decoder's."""
 
 
 @dataclass
 class Opened:
-    """A piece that a decoder reads. `blocks` may change their rate and channels on the way."""
+    """A piece opened by a decoder. Rate and channels may change between `blocks`."""
 
     rate_hz: int
     channels: int
-    claim_s: float | None
+    claim_s: float | None  # duration according to the header
     blocks: Iterator[Block]
     complaints: list[str] = field(default_factory=list)
 
 
 def open_piece(stack: contextlib.ExitStack, file: BinaryIO, piece: Piece) -> Opened:
-    """The first decoder of the piece that takes it. Raises CannotOpen with what each of them says."""
+    """Open a piece with the first of its decoders that can. Raises CannotOpen with the messages of all of them."""
     said = []
     for decoder in piece.decoders:
         source = ByteRanges(file, piece.parts)
@@ -72,7 +71,7 @@ def _read_soundfile(file: Any, opened: Opened) -> Iterator[Block]:
             block = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             opened.complaints.append(f"libsndfile: {_words(error)}")
-            return  # broken from here on: whether enough came before is for others to judge
+            return  # damaged from here on; the caller decides whether enough was read
         if not len(block):
             return
         yield file.samplerate, block
@@ -94,14 +93,14 @@ def _open_ffmpeg(stack: contextlib.ExitStack, source: ByteRanges, piece: Piece) 
     stream = container.streams.audio[0]
     codec = stream.codec_context
     if codec is None or not codec.sample_rate:
-        raise CannotOpen("it cannot decode this kind of audio, or the header is damaged")
+        raise CannotOpen("unknown codec or damaged header")
     opened = Opened(codec.sample_rate, codec.channels, _claim_s(container, stream), iter(()))
     opened.blocks = _read_ffmpeg(container, stream, opened)
     return opened
 
 
 def _claim_s(container: Any, stream: Any) -> float | None:
-    """The duration that a header gives, None where FFmpeg guesses."""
+    """The duration in the header; None if FFmpeg only guesses it."""
     if container.format.name in GUESSED_DURATIONS:
         return None
     if stream.duration and stream.time_base:
@@ -128,7 +127,7 @@ def _read_ffmpeg(container: Any, stream: Any, opened: Opened) -> Iterator[Block]
             frames = packet.decode()
         except av.FFmpegError as error:
             bad += 1
-            if bad == 1:  # of many; whether too much is missing is for others to judge
+            if bad == 1:  # report the first of many; the caller decides whether too much is missing
                 opened.complaints.append(f"ffmpeg: {_words(error)}")
             continue
         for frame in frames:
@@ -136,7 +135,7 @@ def _read_ffmpeg(container: Any, stream: Any, opened: Opened) -> Iterator[Block]
 
 
 def _samples(frame: Any) -> np.ndarray:
-    """An FFmpeg frame of any sample format as float32 [n, channels]."""
+    """An FFmpeg frame of any sample format, as float32 [n, channels]."""
     values = frame.to_ndarray()
     values = values.T if frame.format.is_planar else values.reshape(-1, len(frame.layout.channels))
     if values.dtype == np.uint8:
@@ -147,7 +146,7 @@ def _samples(frame: Any) -> np.ndarray:
 
 
 def resampled(blocks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Iterator[np.ndarray]:
-    """Mono float32 blocks at another rate, by FFmpeg: the decoder's process does without torch."""
+    """Resample mono float32 blocks [n_i] with FFmpeg, so that the decoder process need not import torch."""
     import av
 
     resampler = av.AudioResampler(format="fltp", layout="mono", rate=target_hz)
@@ -159,6 +158,6 @@ def resampled(blocks: Iterable[np.ndarray], rate_hz: int, target_hz: int) -> Ite
 
 
 def _words(error: Exception) -> str:
-    """The decoder's own words, without the file object that it was given."""
+    """The decoder's message, without the representation of the file object."""
     text = str(getattr(error, "error_string", "") or getattr(error, "strerror", "") or error)
     return " ".join(text.split()).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Resampling of a stream: the same samples as torchaudio gives for the whole signal at once, in bounded memory."""
+"""Resamples a stream in bounded memory, with the same result as torchaudio on the whole signal."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from asid_core.config import SAMPLE_RATE_HZ
 
-# The filter table has up x down entries. An odd rate such as 44,101 Hz is taken as the nearest one that needs no more
-# than this: at most 5e-5 off (10 ms in 4 minutes), with a table below 50 MB instead of 2.8 GB.
+# The filter table has up x down entries. Odd rates such as 44,101 Hz are rounded to limit it to 50 MB; the error is at
+# most 5e-5, 10 ms in 4 minutes.
 MAX_UP = 1000
 
 
@@ -19,8 +19,8 @@ def resample_blocks(
 ) -> Iterator[np.ndarray]:
     """Resample mono float32 blocks [n_i] from `rate_hz` to `target_hz`; yields float32 blocks.
 
-    Blocks overlap by the filter's width inside, so borders leave no trace: the concatenation has
-    `ceil(n * target / rate)` samples and equals `torchaudio.transforms.Resample` of the concatenated input.
+    The concatenated output has `ceil(n * target_hz / rate_hz)` samples, and equals `torchaudio.transforms.Resample` of
+    the concatenated input: internally, blocks overlap by the width of the filter.
     """
     if rate_hz == target_hz:
         yield from blocks
@@ -31,7 +31,7 @@ def resample_blocks(
     ratio = Fraction(rate_hz, target_hz).limit_denominator(MAX_UP)
     up, down = ratio.denominator, ratio.numerator
     resample = Resample(down, up)
-    # samples that an output frame (`down` in, `up` out) sees on either side of its own, in whole frames
+    # input samples needed on either side of an output frame (`down` in, `up` out), in whole frames
     context = down * (-(-resample.width // down) + 1)
     least = max(rate_hz, 4 * context)
 
@@ -41,7 +41,7 @@ def resample_blocks(
             return signal, resample(torch.from_numpy(signal)).numpy()
 
     pieces: list[np.ndarray] = []
-    held = lead = 0  # samples held; how many of them were given out already (a multiple of `down`)
+    held = lead = 0  # samples held, and how many of them are already done (a multiple of `down`)
     for block in blocks:
         pieces.append(np.ascontiguousarray(block, dtype=np.float32))
         held += len(block)

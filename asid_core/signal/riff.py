@@ -1,4 +1,4 @@
-"""wav files whose sizes are wrong: written to a pipe, cut off, longer than 4 GB, or one after the other.
+"""Repairs wav files with wrong sizes: written to a pipe, truncated, longer than 4 GB, or several in one file.
 
 Sources: Microsoft's "Multimedia Programming Interface and Data Specifications 1.0"; EBU Tech 3306 (RF64).
 """
@@ -12,22 +12,22 @@ from typing import BinaryIO
 
 from asid_core.signal.byte_ranges import Part, find_all, read_at, size_of
 
-UNKNOWN_BYTES = 0x7FFF0000  # writers to a pipe claim about so much, or more
+UNKNOWN_BYTES = 0x7FFF0000  # programs that write to a pipe claim at least this size
 MAX_RIFF_BYTES = 0xFFFFFFFF - (1 << 16)
 WAVE_STARTS = (b"fmt ", b"JUNK", b"bext", b"LIST", b"ds64", b"fact", b"junk")
 
 
 @dataclass
 class Wave:
-    """One wav: a header with the right sizes and where the samples are; or the file's bytes where they are right."""
+    """One wav: a corrected header and the ranges of its samples, or its bytes in the file if they are right."""
 
     parts: tuple[Part, ...]
-    unread_s: float = 0.0  # that the header claims and is not there
+    unread_s: float = 0.0  # length that the header claims but the file lacks
 
 
 @dataclass
 class _Chunks:
-    """What the chunks of one wav say."""
+    """The contents of the chunks of one wav."""
 
     format: bytes = b""
     data: list[tuple[int, int]] = field(default_factory=list)
@@ -40,9 +40,9 @@ def is_wave(head: bytes) -> bool:
 
 
 def waves(file: BinaryIO, start: int, end: int) -> Iterator[Wave]:
-    """The wavs from `start` on, which is one, to `end`."""
-    found = (at for name in (b"RIFF", b"RF64") for at in find_all(file, start + 12, name))
-    starts = [start, *sorted(at for at in found if _begins(read_at(file, at, 16)))]
+    """The wavs between `start`, where one begins, and `end`."""
+    signatures = (at for name in (b"RIFF", b"RF64") for at in find_all(file, start + 12, name))
+    starts = [start, *sorted(at for at in signatures if _begins(read_at(file, at, 16)))]
     for at, stop in zip(starts, [*starts[1:], end], strict=True):
         yield _wave(file, at, stop)
 
@@ -63,41 +63,41 @@ def _wave(file: BinaryIO, start: int, end: int) -> Wave:
 
 
 def _chunks(file: BinaryIO, start: int, end: int) -> _Chunks:
-    found = _Chunks()
+    chunks = _Chunks()
     data_bytes: int | None = None  # of RF64
     at = start + 12
     while at + 8 <= end:
         name, size = struct.unpack("<4sI", read_at(file, at, 8))
-        if found.data and not _is_chunk(name, size, end - at - 8):
-            _take_rest(found, file, at, end)
+        if chunks.data and not _is_chunk(name, size, end - at - 8):
+            _take_rest(chunks, file, at, end)
             break
         if name == b"ds64":
             data_bytes = struct.unpack("<Q", read_at(file, at + 16, 8))[0]
         if name == b"fmt ":
-            found.format = found.format or read_at(file, at + 8, min(size, 1 << 10))
+            chunks.format = chunks.format or read_at(file, at + 8, min(size, 1 << 10))
         if name == b"data":
             size = data_bytes if size == 0xFFFFFFFF and data_bytes else size
-            _take_data(found, at + 8, size, end)
+            _take_data(chunks, at + 8, size, end)
         at += 8 + size + size % 2
-    return found
+    return chunks
 
 
-def _take_data(found: _Chunks, start: int, size: int, end: int) -> None:
+def _take_data(chunks: _Chunks, start: int, size: int, end: int) -> None:
     there = min(size, end - start)
     if size > there:
-        found.missing_bytes += size - there if size < UNKNOWN_BYTES else 0
-        found.wrong = True
-    found.data.append((start, start + there))
+        chunks.missing_bytes += size - there if size < UNKNOWN_BYTES else 0
+        chunks.wrong = True
+    chunks.data.append((start, start + there))
 
 
-def _take_rest(found: _Chunks, file: BinaryIO, at: int, end: int) -> None:
-    """What follows the samples and is no chunk: more samples, unless it is padding or a tag."""
-    first, stop = found.data[-1]
+def _take_rest(chunks: _Chunks, file: BinaryIO, at: int, end: int) -> None:
+    """Count data after the samples that is not a chunk as more samples, unless it is padding or a tag."""
+    first, stop = chunks.data[-1]
     head = read_at(file, stop, 1 << 16)
     if end - stop <= 8 or not head.strip(b"\0") or head.lstrip(b"\0").startswith((b"TAG", b"ID3", b"APETAGEX")):
         return
-    found.data[-1] = (first, end)
-    found.wrong = True
+    chunks.data[-1] = (first, end)
+    chunks.wrong = True
 
 
 def _is_chunk(name: bytes, size: int, left: int) -> bool:
@@ -105,7 +105,7 @@ def _is_chunk(name: bytes, size: int, left: int) -> bool:
 
 
 def _header(chunks: _Chunks) -> bytes:
-    """RIFF, or RF64 where the samples are more than 4 GB."""
+    """A corrected header: RIFF, or RF64 if there are more than 4 GB of samples."""
     size = sum(map(size_of, chunks.data))
     form = b"fmt " + struct.pack("<I", len(chunks.format)) + chunks.format
     form += b"\0" * (len(chunks.format) % 2)

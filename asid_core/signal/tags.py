@@ -1,4 +1,4 @@
-"""Lengths of the tags that stand in front of, between and behind the frames of mp3 and AAC files."""
+"""Lengths of the tags before, between and after the frames of mp3 and AAC files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_LYRICS_BYTES = 1 << 20
 
 
 def tag_bytes(file: BinaryIO, offset: int, end: int) -> int:
-    """Length of the tag at `offset`, 0 where there is none or it would end beyond `end`."""
+    """Length of the tag at `offset` in bytes; 0 if there is none or it would end after `end`."""
     head = read_at(file, offset, 32)
     for signature, length in LENGTHS.items():
         if head.startswith(signature):
@@ -22,7 +22,7 @@ def tag_bytes(file: BinaryIO, offset: int, end: int) -> int:
 
 
 def _id3v2(_file: BinaryIO, _offset: int, head: bytes) -> int:
-    """ID3v2.4 section 3.1: four bytes of seven bits each, without the header of 10 bytes (and a footer of 10)."""
+    """ID3v2.4 section 3.1: the size has four bytes of 7 bits, and excludes header and footer of 10 bytes each."""
     if len(head) < 10 or not 2 <= head[3] <= 4 or head[4] == 0xFF or max(head[6:10]) >= 0x80:
         return 0
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
@@ -30,7 +30,7 @@ def _id3v2(_file: BinaryIO, _offset: int, head: bytes) -> int:
 
 
 def _ape(_file: BinaryIO, _offset: int, head: bytes) -> int:
-    """APE tag v2: the size counts the items and the footer. A footer here has its items before it."""
+    """APE tag v2: the size includes items and footer. A footer that comes first has its items before it."""
     if len(head) < 32:
         return 0
     _, size, _, flags = struct.unpack("<IIII", head[8:24])
@@ -38,7 +38,7 @@ def _ape(_file: BinaryIO, _offset: int, head: bytes) -> int:
 
 
 def items_before(head: bytes) -> int:
-    """How many bytes before the 32 of an APE tag's footer are its items; 0 for any other tag."""
+    """Number of bytes before an APE tag's footer that are its items; 0 for any other tag."""
     if not head.startswith(b"APETAGEX") or len(head) < 32:
         return 0
     _, size, _, flags = struct.unpack("<IIII", head[8:24])

@@ -1,7 +1,7 @@
-"""Pairs of recordings that resemble each other though neither samples the other: what a detector must not report.
+"""Pairs of recordings that resemble each other without sampling, which a detector must not report.
 
-Other loops of one library share players, instruments and room. One score rendered with two sound fonts shares every
-note, and no recording.
+Loops of one library share players, instruments and room. Two renderings of one MIDI file with different sound fonts
+share all notes, but no recording.
 """
 
 from __future__ import annotations
@@ -20,31 +20,32 @@ from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.music_files import WORK_RATE_HZ
 from asid_core.synthetic.studio import NotInstalled
 
-PAIRS = 6  # of each sort
+PAIRS = 6  # of each kind
 LENGTH_S = 60.0
-LAYERS = 3  # loops that sound at once
+LAYERS = 3  # loops that are mixed
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
 RENDER_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two waves [n] at WORK_RATE_HZ."""
+    """Two waveforms [n] at WORK_RATE_HZ."""
 
     query: Wave
     reference: Wave
 
 
 def in_turn(*sources: dict[str, Wave]) -> dict[str, Wave]:
-    """All waves, one of each source after the other, so that the first few are of every sort."""
+    """All waveforms by name, alternating between the sources, so that the first few are of every kind."""
     rounds = itertools.zip_longest(*(source.items() for source in sources))
     return dict(item for items in rounds for item in items if item is not None)
 
 
 def from_loops(folder: Path | str | None, seed: int) -> dict[str, Pair]:
-    """Two pieces layered from different loops of one library, PAIRS times; a library is what file names begin with.
+    """PAIRS pairs of pieces mixed from different loops of one library, by name.
 
-    Nothing where there is no folder, or no library of at least 2 * LAYERS loops.
+    The first word of a file name is the name of its library. Returns nothing if there is no folder or no library has at
+    least 2 * LAYERS loops.
     """
     if folder is None:
         return {}
@@ -61,7 +62,7 @@ def from_loops(folder: Path | str | None, seed: int) -> dict[str, Pair]:
 
 
 def _layered(files: list[Path]) -> Wave:
-    """The loops, each repeated for LENGTH_S, all at one level."""
+    """The mix of the loops at equal levels, each repeated for LENGTH_S."""
     total = np.zeros(int(LENGTH_S * WORK_RATE_HZ), np.float32)
     for _, wave in music_files.read_waves(files, 0.2):
         total += np.resize(wave, len(total)) * np.float32(10 ** (-effects.level_db(wave) / 20))
@@ -69,9 +70,9 @@ def _layered(files: list[Path]) -> Wave:
 
 
 def from_midi(folder: Path | str | None, seed: int) -> dict[str, Pair]:
-    """PAIRS scores of `folder`, each rendered with both of SOUND_FONTS; nothing where there is no folder.
+    """PAIRS MIDI files of `folder`, each rendered with both of SOUND_FONTS, by name; nothing if there is no folder.
 
-    Raises NotInstalled where fluidsynth or a sound font is missing.
+    Raises NotInstalled if FluidSynth or a sound font is missing.
     """
     if folder is None:
         return {}
@@ -93,7 +94,7 @@ def from_midi(folder: Path | str | None, seed: int) -> dict[str, Pair]:
 
 
 def _rendered(score: Path, font: str) -> Wave:
-    """At most MAX_TRACK_S of the score; an empty wave where it plays nothing."""
+    """A rendering of a MIDI file, at most MAX_TRACK_S long; empty if it plays nothing."""
     with tempfile.TemporaryDirectory(prefix="asid-midi-") as folder:
         target = Path(folder) / "score.wav"
         command = ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", str(WORK_RATE_HZ), "-F", str(target), font, str(score)]

@@ -1,4 +1,4 @@
-"""A benchmark's truth in the layout of Sample100-ext."""
+"""Writes the truth of a benchmark in the layout of Sample100-ext."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from asid_core.evaluation.truth import Truth
 
 
 def write_annotations(output: Path, truth: Truth) -> None:
-    """The layout of Sample100-ext (samples.csv, tracks.csv, annotations/), so that its readers read this as well.
+    """Write samples.csv, tracks.csv and annotations/ to `output`, so that readers of Sample100-ext can read them.
 
-    With more columns: what is read from them is the truth whole, and gives the same figures.
+    Additional columns hold the rest of the truth, so that an evaluation with these files gives the same figures.
     """
     rows: list[dict[str, Any]] = []
     (output / "annotations").mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,7 @@
-"""A benchmark with exact truth, made from any folder of music.
+"""Makes a benchmark with exact truth from any folder of music.
 
-References are tracks of the corpus. Queries are new: a passage of a reference, transformed, over a background of music
-by another track. Tracks used as backgrounds are never references, nor is a reference ever a variant of a background (as
-file names tell).
+References are tracks of the corpus. A query is a transformed passage of a reference, mixed with a background of other
+music. Backgrounds are never references, and no reference is a variant of a background, judging by file names.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 OUT_RATE_HZ = 16_000
 MIN_REFERENCE_S, MIN_BACKGROUND_S = 12.0, 30.0
-# of every five queries: one untouched, one changed a little, two a lot, one that samples nothing
+# of every five queries: one unchanged, one slightly changed, two strongly changed, one that samples nothing
 TEXTBOOK = ("hard", "exact", "hard", "mild", "none")
 NOTHING = ("none", "none_alike")
 KINDS = {"textbook": TEXTBOOK, "wild": (*WILD, *NOTHING), "all": (*TEXTBOOK, *WILD, *NOTHING)}
@@ -48,19 +47,21 @@ def make_bench(
 ) -> Truth:
     """Write `references/`, `queries/` (16 kHz mono FLAC), `truth.json` and Sample100-style annotations to `output_dir`.
 
-    `corpus`, `backgrounds` and `distractors` are folders or files; without `backgrounds` about a third of the corpus is
-    held out for them, whole families of names. Distractors join the references, and no query samples them. The same
-    seed and files give the same benchmark. `kinds` are names of `KINDS`, of `synthetic.kinds.WILD`, or of the textbook
-    tiers: `exact` passage of 4 to 9 s, untouched; `mild` pitch or stretch, background at -12 dB; `hard` pitch within 3
-    semitones and stretch 0.78 to 1.3, filter, reverb and compression, looped, background at 0 or -6 dB. `none` is
-    background alone; `none_alike` resembles references but samples none: a track of the same folder and, given folders
-    of `midi` files and `loops`, another rendering of the same score and other loops of the same library
-    (`synthetic.alike`). Raises ValueError where there is too little music or for an unknown kind, FileExistsError where
-    `output_dir` holds a benchmark already.
+    corpus, backgrounds, distractors: folders or files. Without `backgrounds`, about a third of the corpus is used for
+    them, keeping tracks with the same first word together. Distractors are references that no query samples. The same
+    seed and files give the same benchmark.
+
+    kinds: names in `KINDS`, in `synthetic.kinds.WILD`, or of textbook tiers. `exact`: a passage of 4 to 9 s, unchanged.
+    `mild`: pitch or tempo changed, background at -12 dB. `hard`: pitch within 3 semitones and tempo 0.78 to 1.3, with
+    filter, reverb and compression, looped, background at 0 or -6 dB. `none`: background alone. `none_alike`: resembles
+    references without sampling them: a track of the same folder; with `midi`, another rendering of the same MIDI file;
+    with `loops`, other loops of the same library (see `synthetic.alike`).
+
+    Raises ValueError for too little music or an unknown kind, FileExistsError if `output_dir` holds a benchmark.
     """
     output = Path(output_dir)
     if (output / "truth.json").exists():
-        raise FileExistsError(f"{output} holds a benchmark already; remove it or choose another folder")
+        raise FileExistsError(f"{output} already holds a benchmark. Delete it or choose another folder.")
     cycle = expanded(kinds)
     rng = np.random.default_rng(seed)
     places = [corpus] if isinstance(corpus, str | Path) else corpus
@@ -71,7 +72,7 @@ def make_bench(
     if not tracks or not waves or (files.alike and not resembling):
         raise ValueError(
             f"too little music: {len(tracks)} references of {MIN_REFERENCE_S:.0f} s and {len(waves)} "
-            f"backgrounds of {MIN_BACKGROUND_S:.0f} s; give more files, or files to `backgrounds`"
+            f"backgrounds of {MIN_BACKGROUND_S:.0f} s. Pass more files, or use --backgrounds."
         )
     pairs = {**alike.from_loops(loops, seed), **alike.from_midi(midi, seed)} if NOTHING[1] in cycle else {}
     resembling = alike.in_turn(resembling, {name: pair.query for name, pair in pairs.items()})
@@ -93,12 +94,12 @@ def make_bench(
 
 
 def expanded(kinds: Sequence[str]) -> tuple[str, ...]:
-    """The kinds of queries, in the order they are made, of names of KINDS or of single kinds. Raises ValueError."""
+    """Expand names in KINDS to single kinds, in order. Raises ValueError for an unknown name."""
     known = {*TEXTBOOK, *WILD, *NOTHING}
     unknown = [name for name in kinds if name not in known and name not in KINDS]
     if unknown or not kinds:
         names = ", ".join([*KINDS, *sorted(known)])
-        raise ValueError(f"no kind of sampling {unknown[0] if unknown else ''!r}; there are {names}")
+        raise ValueError(f"unknown kind {unknown[0] if unknown else ''!r}; use {names}")
     return tuple(one for name in kinds for one in KINDS.get(name, (name,)))
 
 

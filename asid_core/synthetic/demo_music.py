@@ -1,7 +1,7 @@
-"""Thirty short tracks by synthesis, ten of which sample ten others in known ways. The same seed gives the same bytes.
+"""Synthesises thirty short tracks, ten of which sample ten others in known ways. The same seed gives the same bytes.
 
-Every track has its own tempo, key, chords, melody, timbres and drums. What is sampled is rendered audio: cut,
-transformed by the shifters of `effects`, looped, and laid over another piece of music.
+Every track has its own tempo, key, chords, melody, timbres and drums. A sample is cut from rendered audio, transformed
+by `effects`, looped, and mixed with another piece of music.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from asid_core.synthetic.effects import Wave, level_db
 from asid_core.synthetic.instruments import RATE_HZ, Voice, draw_kit, draw_voice
 from asid_core.synthetic.synthesis import Recipe
 
-# the first ten sample the next ten; the last ten do neither
+# the first ten sample the next ten; the last ten are unrelated
 TITLES = [
     "amber_station",
     "blue_orchard",
@@ -53,8 +53,7 @@ TITLES = [
     "wide_market",
 ]
 
-# cut_s, repeats, tempo_ratio, pitch_semitones, background_db: from a plain loop to all at once; 2 ** (n / 12) is a
-# turntable's
+# from a plain loop to all changes at once; a tempo ratio of 2 ** (n / 12) with n semitones is that of a turntable
 RECIPES = tuple(
     Recipe("demo", cut_s, repeats, tempo, pitch, background_db, ())
     for cut_s, repeats, tempo, pitch, background_db in (
@@ -71,27 +70,24 @@ RECIPES = tuple(
     )
 )
 SCALES = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 2, 3, 5, 7, 9, 10), (0, 2, 4, 5, 7, 9, 10))
-BED_S = 34.0
+QUERY_S = 34.0
 LOUD_DB = -18.0
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Waveforms [n] at 22.05 kHz by track name, and who samples whom.
-
-    `truth` lists every track as query and as reference.
-    """
+    """The demo catalogue. tracks: waveforms [n] at 22.05 kHz by name. `truth` lists all as queries and references."""
 
     tracks: dict[str, Wave]
     truth: Truth
 
 
 def make_demo(seed: int = 0) -> Demo:
-    """Compose the tracks: the first ten sample the next ten, the last ten sample nothing and are not sampled."""
+    """Compose all tracks. The first ten sample the next ten; the last ten sample nothing and are not sampled."""
     count = len(RECIPES)
     music = {}
     for index, title in enumerate(TITLES):
-        duration_s = BED_S if index < count else 22.0 + (index * 7) % 17
+        duration_s = QUERY_S if index < count else 22.0 + (index * 7) % 17
         music[title] = compose(index, duration_s, np.random.default_rng([seed, index]))
     relations = []
     for index, recipe in enumerate(RECIPES):
@@ -126,8 +122,8 @@ def _sample(
 
 
 def compose(index: int, duration_s: float, rng: np.random.Generator) -> Wave:
-    """A piece of music of about `duration_s`: drums, bass, chords and a melody. `index` sets the tempo apart."""
-    # 71 to 158 beats a minute in steps of 3, in an order that puts neighbours far apart
+    """A piece of music [n] of about `duration_s`, with drums, bass, chords and a melody. `index` selects the tempo."""
+    # 71 to 158 beats per minute in steps of 3, ordered so that consecutive tracks differ much
     beat_s = 60.0 / (71 + 3 * (index * 11 % len(TITLES)))
     beats = int(rng.choice([4, 4, 4, 3]))
     bars = max(1, round(duration_s / (beat_s * beats)))
@@ -149,7 +145,7 @@ def compose(index: int, duration_s: float, rng: np.random.Generator) -> Wave:
 
 
 def _progression(rng: np.random.Generator) -> list[int]:
-    """Scale degrees, a chord a bar, never the same twice in a row; long enough not to come round more than twice."""
+    """Eight scale degrees, one chord per bar, without immediate repetition."""
     degrees = [int(rng.integers(0, 7))]
     while len(degrees) < 8:
         degree = int(rng.integers(0, 7))
@@ -159,7 +155,7 @@ def _progression(rng: np.random.Generator) -> list[int]:
 
 
 class _Staff:
-    """A layer: notes are added at a time, rendered once for each (pitch, duration)."""
+    """A layer of notes of one instrument. Each (pitch, duration) is rendered only once."""
 
     def __init__(self, duration_s: float, voice: Voice) -> None:
         self.wave = np.zeros(int((duration_s + 1.0) * RATE_HZ), np.float32)
@@ -180,7 +176,7 @@ def _mix(into: Wave, wave: Wave, at_s: float, level: float) -> None:
 
 
 def _drums(bars: int, beats: int, beat_s: float, rng: np.random.Generator) -> Wave:
-    """A pattern in sixteenths drawn for the track, with a few steps changed in every bar."""
+    """A random pattern of sixteenths, with a few steps changed in every bar."""
     kit = draw_kit(rng)
     steps, step_s = beats * 4, beat_s / 4
     chance = {name: rng.uniform(low, high, steps) for name, low, high in _DRUM_CHANCES}
@@ -202,7 +198,7 @@ _DRUM_CHANCES = (("kick", 0.0, 0.75), ("snare", 0.0, 0.62), ("hat", 0.2, 1.0), (
 def _bass_line(
     bars: int, beats: int, beat_s: float, notes: list[int], roots: list[int], rng: np.random.Generator
 ) -> Wave:
-    """The chord's root on the first beat, root, third, fifth or octave on drawn eighths."""
+    """The chord's root on the first beat; root, third, fifth or octave on random eighths."""
     staff = _Staff(bars * beats * beat_s, draw_voice("bass", rng))
     for bar in range(bars):
         degree = 14 + roots[bar % len(roots)]
@@ -215,7 +211,7 @@ def _bass_line(
 
 
 def _chords(bars: int, beats: int, beat_s: float, notes: list[int], roots: list[int], rng: np.random.Generator) -> Wave:
-    """Held pads or a broken chord, as the track draws."""
+    """Held chords or broken chords, at random."""
     broken = rng.random() < 0.5
     staff = _Staff(bars * beats * beat_s, draw_voice(str(rng.choice(["pluck", "bell"])) if broken else "pad", rng))
     for bar in range(bars):
@@ -232,7 +228,7 @@ def _chords(bars: int, beats: int, beat_s: float, notes: list[int], roots: list[
 
 
 def _melody(bars: int, beats: int, beat_s: float, notes: list[int], roots: list[int], rng: np.random.Generator) -> Wave:
-    """A walk on the scale, drawn anew in every bar, that starts each bar on a tone of the chord."""
+    """A random walk on the scale that starts each bar on a chord tone."""
     staff = _Staff(bars * beats * beat_s, draw_voice(str(rng.choice(["lead", "pluck", "bell"])), rng))
     for bar in range(bars):
         place = 35 + roots[bar % len(roots)] + int(rng.choice([0, 2, 4]))

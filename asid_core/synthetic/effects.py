@@ -1,7 +1,7 @@
-"""What producers do to a sample, on mono float32 waveforms [n]: time, pitch, filters, room, compression, level.
+"""Effects that producers apply to samples, on mono float32 waveforms [n]: tempo, pitch, filters, reverb, compression.
 
-Real shifters (a phase vocoder and a resampler), unlike training's transformations of spectrograms: what holds here was
-not learnt from the same shortcut. All are pure; what is drawn is drawn by the caller.
+They use a phase vocoder and a resampler, unlike training, which transforms spectrograms, so that results do not depend
+on artefacts of training. All functions are pure; the caller draws random values.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import torchaudio.functional as F
 
 Wave = npt.NDArray[np.float32]
 
-VOCODER_FFT = 2048  # 93 ms at 22.05 kHz; hop an eighth of it, since at a quarter the vocoder smears drum hits audibly
+VOCODER_FFT = 2048  # 93 ms at 22.05 kHz; the hop is an eighth, because a quarter smears drum hits audibly
 VOCODER_HOP = 256
 
 
 def stretch_and_shift(wave: Wave, tempo_ratio: float, semitones: float) -> Wave:
-    """Play `wave` `tempo_ratio` times as fast and `semitones` higher, each independent of the other.
+    """Play `wave` [n] `tempo_ratio` times as fast and `semitones` higher, independently.
 
-    Length becomes about n / tempo_ratio. One pass of the vocoder, then resampling by a fraction of at most 60 parts,
-    within 0.3 cent of the pitch asked for. Raises ValueError for an empty wave or a tempo_ratio not above 0.
+    Returns about n / tempo_ratio samples. Uses a phase vocoder, then resampling by a simple fraction, which is within
+    0.3 cents of the wanted pitch. Raises ValueError for an empty wave or a tempo_ratio that is not above 0.
     """
     if len(wave) == 0 or tempo_ratio <= 0:
-        raise ValueError(f"needs samples and a tempo_ratio above 0, not {len(wave)} and {tempo_ratio}")
+        raise ValueError(f"need samples and a tempo_ratio above 0, not {len(wave)} and {tempo_ratio}")
     pitch = Fraction(2.0 ** (semitones / 12)).limit_denominator(60)
     rate = tempo_ratio / float(pitch)
     length = round(len(wave) / tempo_ratio)
@@ -43,9 +43,9 @@ def stretch_and_shift(wave: Wave, tempo_ratio: float, semitones: float) -> Wave:
 
 
 def _vocode(wave: torch.Tensor, rate: float) -> torch.Tensor:
-    """Phase vocoder: [n] -> [about n / rate], pitch kept."""
+    """Phase vocoder: [n] -> [about n / rate], without changing the pitch."""
     window = torch.hann_window(VOCODER_FFT)
-    padded = torch.nn.functional.pad(wave, (0, VOCODER_FFT))  # its last frames would otherwise be lost
+    padded = torch.nn.functional.pad(wave, (0, VOCODER_FFT))  # otherwise its last frames are lost
     spectrum = torch.stft(padded, VOCODER_FFT, VOCODER_HOP, window=window, return_complex=True)
     advance = torch.linspace(0, math.pi * VOCODER_HOP, spectrum.shape[0])[:, None]
     stretched = F.phase_vocoder(spectrum, rate, advance)
@@ -53,7 +53,10 @@ def _vocode(wave: torch.Tensor, rate: float) -> torch.Tensor:
 
 
 def filtered(wave: Wave, kind: str, frequency_hz: float, gain_db: float, rate_hz: int) -> Wave:
-    """`kind`: 'low_pass', 'high_pass' (12 dB an octave, twice), 'band_pass' or 'bass'/'treble' (shelf of gain_db)."""
+    """Filter a waveform [n]. kind: 'low_pass', 'high_pass' (24 dB per octave), 'band_pass', 'bass' or 'treble' shelf.
+
+    gain_db: only for shelves. Raises ValueError for another kind.
+    """
     x = torch.from_numpy(wave)
     if kind == "low_pass":
         y = F.lowpass_biquad(F.lowpass_biquad(x, rate_hz, frequency_hz), rate_hz, frequency_hz)
@@ -66,12 +69,12 @@ def filtered(wave: Wave, kind: str, frequency_hz: float, gain_db: float, rate_hz
     elif kind == "treble":
         y = F.treble_biquad(x, rate_hz, gain_db, frequency_hz)
     else:
-        raise ValueError(f"no filter {kind!r}: low_pass, high_pass, band_pass, bass or treble")
+        raise ValueError(f"unknown filter {kind!r}; use low_pass, high_pass, band_pass, bass or treble")
     return y.numpy()
 
 
 def reverberated(wave: Wave, decay_s: float, wet: float, rate_hz: int, rng: np.random.Generator) -> Wave:
-    """Add a room: exponentially decaying noise (-60 dB after `decay_s`), `wet` (0..1) of the dry level. Same length."""
+    """Add reverb to a waveform [n]: decaying noise with RT60 `decay_s`, at `wet` (0..1) times the dry level."""
     times = np.arange(int(decay_s * rate_hz)) / rate_hz
     response = rng.standard_normal(len(times)) * 10.0 ** (-3 * times / decay_s)
     response /= np.sqrt(np.sum(response**2))
@@ -80,7 +83,7 @@ def reverberated(wave: Wave, decay_s: float, wet: float, rate_hz: int, rng: np.r
 
 
 def compressed(wave: Wave, threshold_db: float, ratio: float, rate_hz: int, knee_db: float = 6.0) -> Wave:
-    """Soft-knee compression on a 20 ms power envelope; `threshold_db` is relative to the wave's own RMS."""
+    """Soft-knee compression of a waveform [n] by its 20 ms power envelope. threshold_db: relative to its RMS."""
     width = int(0.02 * rate_hz) | 1
     power = torch.from_numpy(wave)[None, None] ** 2
     envelope = torch.nn.functional.avg_pool1d(power, width, 1, width // 2, count_include_pad=False)[0, 0].numpy()
@@ -91,7 +94,7 @@ def compressed(wave: Wave, threshold_db: float, ratio: float, rate_hz: int, knee
 
 
 def faded(wave: Wave, rate_hz: int, fade_s: float = 0.005) -> Wave:
-    """Short linear ramps at both ends, so that a cut does not click."""
+    """Apply short linear fades at both ends, so that a clip does not click."""
     n = min(int(fade_s * rate_hz), len(wave) // 2)
     ramp = np.ones(len(wave), np.float32)
     ramp[:n] = np.linspace(0, 1, n, endpoint=False)
@@ -100,5 +103,5 @@ def faded(wave: Wave, rate_hz: int, fade_s: float = 0.005) -> Wave:
 
 
 def level_db(wave: Wave) -> float:
-    """RMS in dBFS; -100 for silence."""
+    """RMS level of a waveform [n] in dBFS; at least -100."""
     return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 1e-10)) if len(wave) else -100.0

@@ -1,6 +1,6 @@
-"""Synthetic instruments: a note or a drum hit as a mono float32 waveform [n]. Each is drawn once per track.
+"""Synthetic instruments, which render notes and drum hits as mono float32 waveforms [n]. Drawn once per track.
 
-Additive, FM and plucked-string synthesis (Karplus and Strong 1983), plain enough for 30 tracks in a few seconds.
+Simple and fast: additive, FM and plucked-string synthesis (Karplus and Strong 1983).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from asid_core.synthetic.effects import Wave
 RATE_HZ = 22_050
 
 Voice = Callable[[float, float], Wave]
-"""(frequency_hz, duration_s) -> waveform [n], peak about 1."""
+"""(frequency_hz, duration_s) -> waveform [n] with a peak of about 1."""
 
 
 def draw_voice(kind: str, rng: np.random.Generator) -> Voice:
-    """An instrument of `kind` ('pluck', 'bell', 'lead', 'pad', 'bass') with its own timbre. KeyError for another."""
+    """A random instrument of `kind`: 'pluck', 'bell', 'lead', 'pad' or 'bass'. Raises KeyError for another kind."""
     return {"pluck": _pluck, "bell": _bell, "lead": _lead, "pad": _pad, "bass": _bass}[kind](rng)
 
 
@@ -34,7 +34,7 @@ def _envelope(times: np.ndarray, attack_s: float, decay_s: float, release_s: flo
 
 
 def _harmonics(frequency_hz: float, times: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Sum of the harmonics below Nyquist, unit peak or so."""
+    """Sum of the harmonics below the Nyquist frequency, with a peak of about 1."""
     wave = np.zeros_like(times)
     for number, level in enumerate(levels, 1):
         if number * frequency_hz < 0.45 * RATE_HZ:
@@ -50,7 +50,7 @@ def _pluck(rng: np.random.Generator) -> Voice:
         times = _times(duration_s)
         period = max(2, round(RATE_HZ / frequency_hz))
         string = np.resize(noise, period)
-        string = string - string.mean()  # a constant never decays in the loop
+        string = string - string.mean()  # a constant would never decay in the loop
         string = brightness * string + (1 - brightness) * np.roll(string, 1)
         rounds = []
         for _ in range(len(times) // period + 1):
@@ -111,7 +111,7 @@ def _bass(rng: np.random.Generator) -> Voice:
 
 
 def draw_kit(rng: np.random.Generator) -> dict[str, Wave]:
-    """A drum kit: 'kick', 'snare', 'hat' and 'open' hat."""
+    """A random drum kit: 'kick', 'snare', 'hat' and 'open' (open hat)."""
     return {
         "kick": _kick(rng),
         "snare": _noise_hit(rng, rng.uniform(0.12, 0.22), tone_hz=rng.uniform(160, 240), tone=0.5),
@@ -133,6 +133,6 @@ def _noise_hit(
     times = _times(4 * decay_s)
     noise = rng.uniform(-1, 1, len(times))
     if high:
-        noise = np.diff(noise, prepend=0.0)  # 6 dB an octave up
+        noise = np.diff(noise, prepend=0.0)  # a slope of +6 dB per octave
     wave = (1 - tone) * noise + tone * np.sin(2 * np.pi * tone_hz * times)
     return (wave * _envelope(times, 0.001, decay_s)).astype(np.float32)

@@ -1,8 +1,8 @@
-"""The kinds of sampling that producers use beyond the textbook: how each one changes a passage of a reference.
+"""Kinds of sampling that producers use, beyond the textbook ones.
 
-A kind takes a recording and draws a passage of it; what comes out is the sample as it sounds in the query, in pieces,
-each with the place in the reference it came from. Effects come from pedalboard, not from the code that training
-augments with: a gain on these benchmarks is then a gain on effects that no model was trained on.
+A kind draws a passage of a recording and changes it. The result is a list of pieces, each with its span in the
+reference. Effects come from pedalboard, not from the augmentation code of training, so that benchmarks measure effects
+that no model was trained on.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from asid_core.synthetic.synthesis import find_cut
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of sound [n] and the span of the reference (seconds) that it came from."""
+    """A waveform [n], and the span of the reference (seconds) that it comes from."""
 
     wave: Wave
     reference_start_s: float
@@ -30,18 +30,18 @@ class Piece:
 
 @dataclass(frozen=True)
 class Sampling:
-    """A sample as a query uses it: pieces in playing order, how often they repeat, and what was done to them."""
+    """A sample as used in a query: pieces in playing order, repetitions, and the changes that were made."""
 
     pieces: tuple[Piece, ...]
     tempo_ratio: float
     pitch_semitones: float
-    background_db: float  # of the background, relative to the sample
+    background_db: float  # level of the background relative to the sample
     repeats: int = 3
-    gap_s: float = 0.0  # of background alone after each repeat
+    gap_s: float = 0.0  # background alone after each repeat
     backwards: bool = False
 
     def laid_out(self, rate_hz: int) -> tuple[Wave, list[Occurrence]]:
-        """All repeats as one wave [n], and where each piece sounds in it."""
+        """All repeats as one waveform [n], and the occurrence of each piece in it."""
         waves: list[Wave] = []
         occurrences: list[Occurrence] = []
         at = 0
@@ -77,14 +77,14 @@ def _changed(piece: Piece, rate_hz: int, tempo_ratio: float, semitones: float) -
 def _plain(
     track: Wave, rate_hz: int, rng: np.random.Generator, seconds: float, most_semitones: float = 2.0
 ) -> Sampling:
-    """A passage at a pitch within `most_semitones` and a tempo within 10 %, background 6 dB softer or as loud."""
+    """A passage shifted by at most `most_semitones`, with a tempo within 10 %; background at -6 or 0 dB."""
     tempo_ratio, semitones = _log_uniform(rng, 0.9, 1.1), float(rng.uniform(-most_semitones, most_semitones))
     piece = _changed(_passage(track, rate_hz, rng, seconds), rate_hz, tempo_ratio, semitones)
     return Sampling((piece,), tempo_ratio, semitones, float(rng.choice([-6.0, 0.0])))
 
 
 def turntable(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
-    """One rate for pitch and tempo, 0.67 to 1.5: up to 7 semitones either way."""
+    """Pitch and tempo changed together by a rate of 0.67 to 1.5, that is, up to 7 semitones either way."""
     rate = _log_uniform(rng, 0.67, 1.5)
     piece = _passage(track, rate_hz, rng, rng.uniform(4, 9))
     wave = faded(studio.resampled(piece.wave, rate), rate_hz)
@@ -100,7 +100,7 @@ def wide(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
 
 
 def short(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
-    """1.2 to 2.8 s, six times, with the background alone in between."""
+    """A sample of 1.2 to 2.8 s, played six times, with gaps."""
     return replace(_plain(track, rate_hz, rng, rng.uniform(1.2, 2.8)), repeats=6, gap_s=float(rng.uniform(0.5, 2.5)))
 
 
@@ -110,7 +110,7 @@ def buried(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
 
 
 def chopped(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
-    """6 s cut into eight pieces and put together in another order."""
+    """6 s cut into eight pieces, which are played in another order."""
     sampling = _plain(track, rate_hz, rng, 6.0)
     (whole,) = sampling.pieces
     edges = np.linspace(0, len(whole.wave), 9).astype(int)
@@ -132,7 +132,7 @@ def stem_melody(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling
 
 
 def _part_of(track: Wave, rate_hz: int, rng: np.random.Generator, percussive: bool) -> Sampling:
-    """A passage whose wanted part is not next to nothing: of eight passages the one with the largest share."""
+    """A passage in which the wanted part is clearly audible: of up to eight, the one with the largest share of it."""
     best, share = None, -1.0
     for _ in range(8):
         piece = _passage(track, rate_hz, rng, rng.uniform(4, 9))
@@ -150,7 +150,7 @@ def _part_of(track: Wave, rate_hz: int, rng: np.random.Generator, percussive: bo
 
 
 def lofi(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
-    """Overdrive or bit crushing, band limits, chorus, reverb, pumping; background as loud; pitch within 3 semitones."""
+    """Distortion or bit crushing, band limits, chorus, reverb and pumping; background equally loud."""
     sampling = _plain(track, rate_hz, rng, rng.uniform(4, 9), most_semitones=3.0)
     (piece,) = sampling.pieces
     wave = faded(studio.degraded(piece.wave, rate_hz, rng), rate_hz)
@@ -165,7 +165,7 @@ def reversed_(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
 
 
 def drift(track: Wave, rate_hz: int, rng: np.random.Generator) -> Sampling:
-    """The speed wanders by 2 % over seconds, as a tape's does."""
+    """The speed drifts by 2 % over seconds, as on tape."""
     sampling = _plain(track, rate_hz, rng, rng.uniform(6, 10))
     (piece,) = sampling.pieces
     wave = studio.wandering(piece.wave, rate_hz, 0.02, float(rng.uniform(3, 6)), float(rng.uniform(0, 2 * math.pi)))

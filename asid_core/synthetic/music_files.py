@@ -1,4 +1,4 @@
-"""The music that a benchmark is made from: which files, which of them are versions of one recording, their audio."""
+"""Selects and reads the music for a benchmark, and recognises versions of one recording by file names."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 WORK_RATE_HZ = 22_050
 MIN_LEVEL_DB = -50.0
-MAX_TRACK_S = 150.0  # of a recording; the rest of it is not read
-ALIKE_SHARE = 8  # one track in so many is held out to resemble the references
+MAX_TRACK_S = 150.0  # only the beginning of longer recordings is read
+ALIKE_SHARE = 8  # one track in this many is held out to resemble the references
 
 
 @dataclass(frozen=True)
 class Divided:
-    """Files by their part in a benchmark; no recording has two parts."""
+    """Files by their role in a benchmark; no recording has two roles."""
 
     references: list[Path]
     backgrounds: list[Path]
@@ -38,9 +38,9 @@ class Divided:
 def divided(
     corpus: Sequence[Path | str], backgrounds: Sequence[Path | str] | None, alike: bool, rng: np.random.Generator
 ) -> Divided:
-    """Backgrounds, or about a third of the corpus without them; if `alike`, a few tracks; the rest are references.
+    """Divide files into references, backgrounds (default: a third of the corpus) and, if `alike`, a few others.
 
-    No reference is a variant of a background or another version of a reference, as names tell.
+    No reference is a variant of a background or another version of a reference, judging by file names.
     """
     files = audio_files(corpus)
     under = audio_files(backgrounds) if backgrounds is not None else held_out(files, rng)
@@ -53,35 +53,37 @@ def divided(
 
 
 def family(path: Path) -> str:
-    """What variants of one theme share: the name's first word, `city_1__h66100d`, `city_boss_finale` -> `city`."""
+    """The first word of a file name, which variants of a theme share: `city_1`, `city_boss_finale` -> `city`."""
     words = re.split(r"[\s_\-.]+|(?<=[a-zA-Z])(?=\d)", path.stem.lower())
     return next((word for word in words if word), path.stem)
 
 
 def recording(path: Path) -> str:
-    """What versions of one recording share: the name without a content tag, copy number, 'plus', or other speed.
+    """The part of a file name that versions of one recording share, without content tag, copy number, 'plus' or speed.
 
-    `city_1__h66100d`, `city_1 (2)` -> `city_1`; `winning_plusplus` -> `winning`; `farm_fast`, `farm_f` -> `farm`. As
-    references two of them would both be right answers to one query.
+    `city_1__h66100d`, `city_1 (2)` -> `city_1`; `winning_plusplus` -> `winning`; `farm_fast`, `farm_f` -> `farm`. Only
+    one of them may be a reference, because several would all be right answers to a query.
     """
     return re.sub(r"(__h[0-9a-f]{4,}|\s*\(\d+\)|[\s_-]*(plus)+|[\s_-](fast|slow|f))$", "", path.stem.lower())
 
 
 def one_of_each(files: list[Path]) -> list[Path]:
+    """The first version of each recording."""
     first = {(p.parent, recording(p)): p for p in reversed(files)}
     return sorted(first.values())
 
 
 def audio_files(places: Iterable[Path | str]) -> list[Path]:
-    found: set[Path] = set()
+    """All audio files among files and below folders, sorted."""
+    files: set[Path] = set()
     for place in map(Path, places):
         inside = [place] if place.is_file() else place.rglob("*")
-        found.update(p for p in inside if p.suffix.lower() in AUDIO_SUFFIXES)
-    return sorted(found)
+        files.update(p for p in inside if p.suffix.lower() in AUDIO_SUFFIXES)
+    return sorted(files)
 
 
 def held_out(files: list[Path], rng: np.random.Generator) -> list[Path]:
-    """About a third of the files, whole families."""
+    """About a third of the files; files with the same `family` stay together."""
     families = sorted({(p.parent, family(p)) for p in files})
     backgrounds: list[Path] = []
     for index in rng.permutation(len(families)):
@@ -92,27 +94,27 @@ def held_out(files: list[Path], rng: np.random.Generator) -> list[Path]:
 
 
 def read_waves(files: Iterable[Path], min_s: float) -> Iterator[tuple[str, Wave]]:
-    """(name, wave [n] at WORK_RATE_HZ) of each file, its first MAX_TRACK_S seconds. No name comes twice.
+    """Yield (unique name, waveform [n] at WORK_RATE_HZ) for the first MAX_TRACK_S seconds of each file.
 
-    A file that is too short, silent or unreadable is left out with a warning.
+    Files that are too short, silent or unreadable are left out with a warning.
     """
     names: set[str] = set()
     for path in files:
         try:
             wave = _read(path)
         except DecodeError as error:
-            log.warning("left out %s: %s", path, error)
+            log.warning("leaving out %s: %s", path, error)
             continue
         seconds, level_db = len(wave) / WORK_RATE_HZ, effects.level_db(wave)
         if seconds < min_s or level_db < MIN_LEVEL_DB:
-            log.warning("left out %s: %.1f s at %.0f dB", path, seconds, level_db)
+            log.warning("leaving out %s: %.1f s at %.0f dB", path, seconds, level_db)
             continue
         names.add(name := _unlike(names, re.sub(r"[^A-Za-z0-9]+", "_", f"{path.parent.name}_{path.stem}").strip("_")))
         yield name, wave
 
 
 def _unlike(names: set[str], wanted: str) -> str:
-    """`wanted`, or with the first number that makes it a new name: folders `music` of two packages may share names."""
+    """`wanted`, with a number appended if it is already among `names`."""
     numbered = (f"{wanted}_{number}" for number in itertools.count(2))
     return next(name for name in itertools.chain([wanted], numbered) if name not in names)
 

@@ -1,4 +1,4 @@
-"""The queries of a benchmark, one after the other: each of a kind, from its own random generator."""
+"""Makes the queries of a benchmark, each with its own random generator."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def make(
     seed: int,
     count: int,
 ) -> Iterator[Made]:
-    """`count` queries, `kinds` in turn; waves by name at WORK_RATE_HZ.
+    """Yield `count` queries, cycling through `kinds`. All waveforms [n] are given by name, at WORK_RATE_HZ.
 
-    Each has its own generator, so that asking for more queries leaves the first ones as they were.
+    Each query has its own random generator, so that asking for more queries does not change the first ones.
     """
     order = np.random.default_rng([seed, 1]).permutation(len(tracks))
     background_order = np.random.default_rng([seed, 2]).permutation(len(backgrounds))
@@ -55,15 +55,15 @@ def make(
 
 
 def turn(index: int, kinds: int, count: int) -> int:
-    """Which of `count` things the `index`-th query takes, so that in time each of `kinds` in turn gets all of them.
+    """Which of `count` items the `index`-th query uses, so that eventually every kind uses all items.
 
-    Plain turns would give a kind the same few things again and again where both numbers share a factor.
+    Plain cycling would give each kind only some of the items if `kinds` and `count` share a factor.
     """
     return (index + index // math.lcm(kinds, count)) % count
 
 
 def _excerpt(track: Wave, rng: np.random.Generator) -> Wave:
-    """30 to 60 s of a track, a place that is not silent."""
+    """An excerpt of 30 to 60 s of a track that is not silent."""
     length = min(int(rng.uniform(30, MAX_QUERY_S) * WORK_RATE_HZ), len(track))
     start = synthesis.find_cut(track, length, rng, WORK_RATE_HZ) or 0
     return track[start : start + length].copy()
@@ -129,11 +129,11 @@ def _later(occurrence: Occurrence, by_s: float) -> Occurrence:
 
 
 def _mixed(sample: Wave, background: Wave, start: int, background_db: float) -> Wave:
-    """`sample` over `background` [n], which is brought to `background_db` relative to the sample where both sound."""
+    """Mix `sample` into `background` [n] at index `start`; `background_db`: its level relative to the sample."""
     sounding = sample[np.abs(sample) > 0]
     under = max(
         effects.level_db(background[start : start + len(sample)]), effects.level_db(background) - 15
-    )  # a background that pauses just there is not raised until its next note drowns everything
+    )  # limits the gain if the background is nearly silent there
     mix = background * np.float32(10 ** ((effects.level_db(sounding) + background_db - under) / 20))
     mix[start : start + len(sample)] += sample
     return (mix * np.float32(0.9 / max(float(np.abs(mix).max()), 1e-6))).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Effects of the wild kinds, on mono float32 waves [n]: time and pitch by Rubber Band, the rest by pedalboard."""
+"""Effects of the wild kinds, on mono float32 waveforms [n]: tempo and pitch by Rubber Band, others by pedalboard."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scipy.ndimage import median_filter
 from asid_core.synthetic.effects import Wave
 
 STFT_SIZE, STFT_HOP = 2048, 512
-MEDIAN_CELLS = 31  # Fitzgerald 2010: 17 to 31 frames and bins
+MEDIAN_CELLS = 31  # frames and bins; Fitzgerald 2010 uses 17 to 31
 
 
 class NotInstalled(RuntimeError):
-    """A program or package that making a benchmark needs is missing; the message says how to install it."""
+    """A program or package that making a benchmark needs is missing. The message says how to install it."""
 
 
 def _pedalboard() -> Any:
@@ -30,9 +30,9 @@ def _pedalboard() -> Any:
 
 
 def stretched(wave: Wave, rate_hz: int, tempo_ratio: float, semitones: float) -> Wave:
-    """Play `wave` `tempo_ratio` times as fast and `semitones` higher; length becomes about n / tempo_ratio.
+    """Play `wave` [n] `tempo_ratio` times as fast and `semitones` higher; returns about n / tempo_ratio samples.
 
-    Formants move with the pitch, as in samplers; keeping them is for voices.
+    Formants move with the pitch, as in samplers. Raises NotInstalled if pedalboard is missing.
     """
     stretch = _pedalboard().time_stretch
     result = stretch(wave, rate_hz, tempo_ratio, semitones, preserve_formants=False)
@@ -40,16 +40,16 @@ def stretched(wave: Wave, rate_hz: int, tempo_ratio: float, semitones: float) ->
 
 
 def resampled(wave: Wave, rate: float) -> Wave:
-    """Play `wave` at `rate` times its speed, pitch and tempo together, as a turntable does."""
+    """Play `wave` [n] at `rate` times its speed, changing pitch and tempo together, as a turntable does."""
     ratio = Fraction(rate).limit_denominator(200)
     result = F.resample(torch.from_numpy(wave), ratio.numerator, ratio.denominator).numpy()
     return _of_length(result, round(len(wave) / rate))
 
 
 def wandering(wave: Wave, rate_hz: int, depth: float, period_s: float, phase: float) -> Wave:
-    """All of `wave` at speed 1 + depth * sin(2 pi t / period_s + phase): linear interpolation at the warped times.
+    """Play all of `wave` [n] at speed 1 + depth * sin(2 pi t / period_s + phase), by linear interpolation.
 
-    The result is as long as that takes, so `len(wave) / len(result)` is the mean speed.
+    `len(wave) / len(result)` is the mean speed.
     """
     times = np.arange(int(len(wave) / (1 - depth))) / rate_hz
     omega = 2 * math.pi / period_s
@@ -71,7 +71,10 @@ def harmonic_percussive(wave: Wave) -> tuple[Wave, Wave]:
 
 
 def degraded(wave: Wave, rate_hz: int, rng: np.random.Generator) -> Wave:
-    """Overdrive or bit crushing, band limits, chorus, reverb and a level that pumps twice a second; same length."""
+    """Apply distortion or bit crushing, band limits, chorus, reverb and pumping to a waveform [n]; same length.
+
+    Raises NotInstalled if pedalboard is missing.
+    """
     board = _pedalboard()
     drive = (
         board.Distortion(float(rng.uniform(8, 18))) if rng.random() < 0.5 else board.Bitcrush(float(rng.uniform(5, 8)))

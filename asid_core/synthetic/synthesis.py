@@ -1,4 +1,4 @@
-"""New music with a known sample in it: arrays in, an array and the exact truth out. The generator decides all."""
+"""Makes new music with a known sample in it, and the exact truth about it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ TIERS = ("exact", "mild", "hard", "none")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one query is made. `background_db` is the background's RMS over the sample's, where both sound; None: no
-    background.
-    """
+    """How one query is made. background_db: RMS of the background relative to the sample; None: no background."""
 
     tier: str
     cut_s: float
@@ -31,7 +29,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Made:
-    """A query's waveform [n], where the sample sounds in it, and the names of the effects with their drawn values."""
+    """A query: its waveform [n], the occurrences of the sample, and the effects with their random values."""
 
     wave: Wave
     occurrences: tuple[Occurrence, ...]
@@ -39,7 +37,7 @@ class Made:
 
 
 def draw_recipe(tier: str, rng: np.random.Generator) -> Recipe:
-    """Draw what is done to a sample of `tier` (see make_bench for the ranges). Raises ValueError for another tier."""
+    """Draw a recipe for a tier (see make_bench for the ranges). Raises ValueError for an unknown tier."""
     cut_s = round(float(rng.uniform(4, 9)), 3)
     if tier == "exact":
         background = None if rng.random() < 0.5 else -12.0
@@ -51,11 +49,11 @@ def draw_recipe(tier: str, rng: np.random.Generator) -> Recipe:
         names = [n for n in ("filter", "reverb", "compression") if rng.random() < 0.5]
         background = float(rng.choice([0.0, -6.0]))
         return Recipe(tier, cut_s, int(rng.integers(2, 5)), _tempo(rng), _pitch(rng), background, tuple(names))
-    raise ValueError(f"no tier {tier!r} that samples; there are exact, mild and hard")
+    raise ValueError(f"unknown tier {tier!r}; use exact, mild or hard")
 
 
 def _tempo(rng: np.random.Generator) -> float:
-    """0.78..1.3, at least 3 % away from 1 so that it is a change."""
+    """A tempo ratio in 0.78..1.3 that differs from 1 by at least 3 %."""
     while True:
         ratio = float(np.exp(rng.uniform(np.log(0.78), np.log(1.3))))
         if abs(ratio - 1) >= 0.03:
@@ -63,7 +61,7 @@ def _tempo(rng: np.random.Generator) -> float:
 
 
 def _pitch(rng: np.random.Generator) -> float:
-    """-3..3 semitones, half of the time whole ones as samplers give, at least a quarter away from 0."""
+    """A pitch shift in -3..3 semitones, at least a quarter from 0; half of the time a whole number, as in samplers."""
     while True:
         semitones = float(rng.integers(-3, 4)) if rng.random() < 0.5 else round(float(rng.uniform(-3, 3)), 2)
         if abs(semitones) >= 0.25:
@@ -71,7 +69,10 @@ def _pitch(rng: np.random.Generator) -> float:
 
 
 def find_cut(track: Wave, length: int, rng: np.random.Generator, rate_hz: int = 22_050, tries: int = 20) -> int | None:
-    """A start at which `length` samples are not much quieter than the track (10 dB) and no second is silent."""
+    """A random start of `length` samples that are at most 10 dB softer than the track, without a silent second.
+
+    None if the track [n] is too short or no such place was found.
+    """
     if len(track) < length:
         return None
     floor = effects.level_db(track) - 10
@@ -85,7 +86,7 @@ def find_cut(track: Wave, length: int, rng: np.random.Generator, rate_hz: int = 
 
 
 def transform(cut: Wave, recipe: Recipe, rate_hz: int, rng: np.random.Generator) -> tuple[Wave, dict[str, Any]]:
-    """One repeat of the sample as it will sound: [n] -> [n / tempo_ratio], and what was drawn for each effect."""
+    """One repeat of the changed sample, [n] -> [n / tempo_ratio], and the random values of each effect."""
     wave, drawn = cut, {}
     if recipe.tempo_ratio != 1 or recipe.pitch_semitones != 0:
         wave = effects.stretch_and_shift(cut, recipe.tempo_ratio, recipe.pitch_semitones)
@@ -108,16 +109,15 @@ def transform(cut: Wave, recipe: Recipe, rate_hz: int, rng: np.random.Generator)
 
 
 def lay(sample: Wave, background: Wave | None, repeats: int, start: int, background_db: float) -> Wave:
-    """`repeats` of `sample` in a row from index `start` of `background`, which is brought to `background_db` below
-    or above it.
+    """Mix `repeats` repetitions of `sample` [n] into `background` [m] from index `start` on; the peak becomes 0.9.
 
-    Without a background the result is the repeats alone. The peak is brought to 0.9.
+    background_db: level of the background relative to the sample. Without a background, returns the repetitions alone.
     """
     run = np.tile(sample, repeats)
     if background is None:
         mix = run
     else:
-        # a background that pauses just there is not raised until its next note drowns everything
+        # limits the gain if the background is nearly silent there
         under = max(effects.level_db(background[start : start + len(run)]), effects.level_db(background) - 15)
         mix = background * np.float32(10 ** ((effects.level_db(run) + background_db - under) / 20))
         mix[start : start + len(run)] += run
@@ -127,10 +127,9 @@ def lay(sample: Wave, background: Wave | None, repeats: int, start: int, backgro
 def make_query(
     track: Wave, cut_start: int, background: Wave | None, recipe: Recipe, rate_hz: int, rng: np.random.Generator
 ) -> Made:
-    """Clip, transform and lay a sample of `track` [n] over `background` [m]; fewer repeats where the background is
-    too short.
+    """Cut a sample from `track` [n], transform it, and mix it with `background` [m].
 
-    Raises ValueError where the background cannot hold even one.
+    Uses fewer repeats if the background is too short. Raises ValueError if it is too short for one.
     """
     length = int(recipe.cut_s * rate_hz)
     sample, drawn = transform(track[cut_start : cut_start + length], recipe, rate_hz, rng)
@@ -155,9 +154,10 @@ def make_query(
 
 
 def same_elsewhere(track: Wave, cut_start: int, length: int, rate_hz: int, least: float = 0.9) -> tuple[float, ...]:
-    """Other starts (s) at which `track` repeats the cut: normalised cross-correlation at least `least`, to 2.7 kHz.
+    """Other starts in seconds at which `track` [n] repeats the sample, as sequenced music often does.
 
-    Sequenced music repeats itself exactly; an answer pointing to another repeat is right.
+    A repeat has a normalised cross-correlation of at least `least`, computed up to 2.7 kHz. Detections of a repeat are
+    right.
     """
     step = max(1, rate_hz // 5512)
     kernel = np.hanning(4 * step + 1)
@@ -169,11 +169,11 @@ def same_elsewhere(track: Wave, cut_start: int, length: int, rate_hz: int, least
     energy = np.concatenate([[0.0], np.cumsum(small**2)])
     energy = energy[size : size + len(dots)] - energy[: len(dots)]
     score = dots / np.sqrt(np.maximum(energy * np.sum(cut**2), 1e-12))
-    found: list[float] = []
+    repeats: list[float] = []
     apart = int(0.05 * rate_hz / step)
     for index in np.argsort(-score):
-        if score[index] < least or len(found) == 64:
+        if score[index] < least or len(repeats) == 64:
             break
-        if all(abs(index - taken) > apart for taken in [start, *found]):
-            found.append(int(index))
-    return tuple(sorted(round(i * step / rate_hz, 3) for i in found))
+        if all(abs(index - taken) > apart for taken in [start, *repeats]):
+            repeats.append(int(index))
+    return tuple(sorted(round(i * step / rate_hz, 3) for i in repeats))

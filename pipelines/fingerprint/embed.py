@@ -1,4 +1,4 @@
-"""segments -> fingerprints: leaves out what is done, encodes on an actor pool, commits fragments."""
+"""segments -> fingerprints: skips tracks that are done, encodes the others on a pool of actors, commits fragments."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "embed"
-# A call of an actor; more tracks make larger fragments, fewer of them keep every actor busy to the end
+# More tracks per call make larger fragments; more calls per actor keep all actors busy to the end
 TRACKS_PER_CALL, CALLS_PER_ACTOR = 16, 16
 
 
 @dataclass(frozen=True)
 class EmbedSummary:
-    """Counts of one run."""
+    """Counts of one run of `embed`."""
 
     run_id: str
     model_id: str
     tracks: int = 0  # embedded now
-    already: int = 0  # have the fingerprints of this model
+    already: int = 0  # had fingerprints of this model
     windows: int = 0
-    not_finite: int = 0
+    not_finite: int = 0  # vectors with NaN or infinity, which were zeroed
     audio_s: float = 0.0
     seconds: float = 0.0
     dtype: str = "float32"
 
     def __str__(self) -> str:
         if not self.tracks:
-            return f"nothing to embed, all {self.already:,} tracks have their fingerprints (model {self.model_id})"
-        text = f"{self.tracks:,} tracks embedded, {self.windows:,} windows, {self.already:,} tracks done before"
+            return f"nothing to embed: all {self.already:,} tracks have fingerprints (model {self.model_id})"
+        text = f"{self.tracks:,} tracks embedded, {self.windows:,} windows, {self.already:,} tracks already done"
         return f"{text} (model {self.model_id}, {self.dtype})"
 
 
 def embed(catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None) -> EmbedSummary:
-    """Give every live track its fingerprints by the model `weights`; changed tracks lose their old ones.
+    """Compute the fingerprints of every live track with the model `weights`, replacing those of changed tracks.
 
     Needs a running Ray (`pipelines.runtime.start_ray`). Commits every `segment.commit_tracks` tracks, so a killed run
-    is simply started again. Raises CatalogueError, ConfigError, FileNotFoundError; where Ray workers keep dying, what
-    is done by then is committed first.
+    is simply started again. Raises CatalogueError, ConfigError or FileNotFoundError; if Ray workers keep dying, commits
+    what is done before it raises.
     """
     catalogue.check_geometry(config.segment)
     model = fingerprints.load_model(weights, config)
@@ -73,7 +73,7 @@ def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress
 
 
 class _Run(Stage[dict[str, Any], dict[str, Any]]):
-    """State of one run in the driver: what is there, what waits to be committed, what was counted."""
+    """State of one run in the driver: what the catalogue holds, what waits to be committed, and counts."""
 
     name = STAGE
 
@@ -87,7 +87,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self._done: set[str] = set()
         self._stale: set[str] = set()
         table = catalogue.table(self._table)
-        self._seen = table.version if table is not None else 0  # the version of the table that _done is of
+        self._seen = table.version if table is not None else 0  # the table version that _done was read from
         for track_id, content_hash in fingerprints.embedded(table):
             if self._live.get(track_id) == content_hash:
                 self._done.add(track_id)
@@ -100,21 +100,21 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self._waiting: list[str] = []
 
     def todo(self) -> Iterator[dict[str, Any]]:
-        """Live tracks (rows of TRACKS) without fingerprints, and those whose audio has changed since, by id.
+        """Live tracks (rows of TRACKS) without fingerprints or with changed audio, in order of track id.
 
-        Rows get into the table in this order, however often a run is killed: what is near in the table is searched
-        together, so another order is another sweep, by a candidate in two hundred.
+        Rows enter the table in this order, however often a run is killed. The search handles neighbouring rows
+        together, so another order would change a sweep slightly.
         """
         wanted = sorted(self._live.keys() - self._done)
         for start in range(0, len(wanted), IDS_PER_FILTER):
             rows = self._catalogue.tracks_of(wanted[start : start + IDS_PER_FILTER]).select(TRACKS.names)
             for row in rows.sort_by("track_id").to_pylist():
-                # one whose audio changed after `live` was read is left to the next run
+                # a track whose audio changed after `live` was read is left to the next run
                 if self._live[row["track_id"]] == row["content_hash"]:
                     yield row
 
     def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Rows of OUTCOMES in the order of the tracks. Each wave loads the model anew, some seconds."""
+        """Rows of OUTCOMES in the order of the tracks. Each wave loads the model again, which takes some seconds."""
         import ray
 
         fingerprints.create(self._catalogue, self._table, self._model.dim)
@@ -137,8 +137,8 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         return len(self._waiting)
 
     def commit(self) -> None:
-        """Make what has come so far visible; tracks whose audio changed lose their old rows first."""
-        # taken first: a commit that Ctrl-C interrupts may have been done, and is not to be done twice
+        """Make the rows received so far visible, after deleting the old rows of changed tracks."""
+        # cleared first: a commit interrupted by Ctrl-C may have been done, and must not be repeated
         fragments, self._fragments = self._fragments, []
         track_ids, self._waiting = self._waiting, []
         self._catalogue.delete(self._table, "track_id", [t for t in track_ids if t in self._stale])
@@ -150,7 +150,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
 
     def summary(self) -> EmbedSummary:
         if zeroed := self._counts["not_finite"]:
-            log.warning("%d vectors were not finite and are zero now: are the weights sound?", zeroed)
+            log.warning("%d vectors were not finite and were set to zero; are the weights damaged?", zeroed)
         seconds = time.monotonic() - self._started
         return EmbedSummary(
             self._run_id,

@@ -1,4 +1,4 @@
-"""What one Ray actor of `embed` does: the segments of some tracks in, one or more Lance fragments out."""
+"""The Ray actor of `embed`: reads the segments of some tracks, writes one or more Lance fragments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.store import fingerprints
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
-# A track to embed; one block of them is one call of an actor
+# A track to embed. One call of an actor gets one block of them.
 TRACKS = pa.schema(
     [
         pa.field("track_id", pa.string()),
@@ -26,39 +26,39 @@ TRACKS = pa.schema(
     ]
 )
 
-# What a call made, one row
+# The result of one call, one row
 OUTCOMES = pa.schema(
     [
         pa.field("fragments", pa.list_(pa.string())),  # JSON
         pa.field("track_ids", pa.list_(pa.string())),
         pa.field("windows", pa.int64()),
-        pa.field("not_finite", pa.int64()),  # vectors that came out as NaN or infinity and were zeroed
+        pa.field("not_finite", pa.int64()),  # vectors with NaN or infinity, which were zeroed
         pa.field("audio_s", pa.float64()),
         pa.field("dtype", pa.string()),
     ]
 )
 
 TRIAL_WINDOWS, TRIALS = 16, 2
-BF16_MUST_GAIN = 1.2  # half the digits have to buy something
+MIN_BF16_SPEEDUP = 1.2  # the lower precision must be worth it
 
 
 class Embedder:
-    """The model on this actor's device, and where its fragments go."""
+    """Holds the model on this actor's device, and embeds blocks of tracks."""
 
     def __init__(self, model: Any, catalogue_uri: str) -> None:
-        """model: an ObjectRef of a Fingerprinter: 80 MB of weights go over the network once a node."""
+        """model: an ObjectRef of a Fingerprinter, so that its weights are sent to each node only once."""
         import ray
 
-        torch.set_num_threads(1)  # an actor a core: 2 actors of 1 thread embed faster than 1 of 2
+        torch.set_num_threads(1)  # one actor per core is faster than fewer actors with more threads
         self._catalogue = Catalogue(catalogue_uri)
-        found: Fingerprinter = ray.get(model)
-        self._name = fingerprints.table_name(found.model_id)
-        found = found.to("cuda" if ray.get_gpu_ids() else "cpu")
-        self._dtype = faster_dtype(found)
-        self._model = found.for_inference(self._dtype)
+        loaded: Fingerprinter = ray.get(model)
+        self._name = fingerprints.table_name(loaded.model_id)
+        loaded = loaded.to("cuda" if ray.get_gpu_ids() else "cpu")
+        self._dtype = faster_dtype(loaded)
+        self._model = loaded.for_inference(self._dtype)
 
     def __call__(self, tracks: pa.Table) -> pa.Table:
-        """TRACKS -> OUTCOMES, one row."""
+        """Embed tracks (rows of TRACKS); returns one row of OUTCOMES."""
         rows = tracks.to_pylist()
         batches = Rows(self._model, {row["track_id"]: row["content_hash"] for row in rows})
         pieces = pieces_of_tracks(self._catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
@@ -75,7 +75,7 @@ class Embedder:
 
 
 class Rows:
-    """Pieces of tracks -> rows of schema.fingerprints, encoded in batches that reach across pieces and tracks."""
+    """Converts pieces of tracks to rows of schema.fingerprints; a batch may span several pieces and tracks."""
 
     def __init__(self, model: Fingerprinter, hashes: dict[str, str]) -> None:
         self.model = model
@@ -85,7 +85,7 @@ class Rows:
         self._patches: list[torch.Tensor] = []
 
     def of(self, pieces: Iterator[Piece]) -> Iterator[pa.RecordBatch]:
-        """Rows in order of track and window; holds the patches of one batch and one piece."""
+        """Yield rows in order of track and window. Holds the patches of one batch and one piece in memory."""
         for piece in pieces:
             features, index, first, level = self.model.segment_windows(
                 piece.waveform, piece.start_samples, piece.lead_samples, piece.core_samples
@@ -106,7 +106,7 @@ class Rows:
         parts = [self.model.encoder(part)[0] for part in patches.split(self.model.windows_per_batch)]
         vectors = torch.cat(parts).float().cpu()
         finite = vectors.isfinite().all(1)
-        vectors[~finite] = 0  # found by nothing, like silence: NaN would spoil every search
+        vectors[~finite] = 0  # matches nothing, like silence; a NaN would spoil every search
         self.windows += len(vectors)
         self.not_finite += int((~finite).sum())
         batch = self._batch(vectors.numpy())
@@ -131,17 +131,17 @@ class Rows:
 
 
 def faster_dtype(model: Fingerprinter) -> torch.dtype:
-    """bfloat16 where a trial on this device says that it is worth it, else float32."""
+    """bfloat16 if a trial on this device shows that it is clearly faster, else float32."""
     if not model.encoder.may_use_bfloat16:
         return torch.float32
     seconds = {dtype: _seconds(model.for_inference(dtype)) for dtype in (torch.float32, torch.bfloat16)}
-    faster = seconds[torch.float32] > BF16_MUST_GAIN * seconds[torch.bfloat16]
+    faster = seconds[torch.float32] > MIN_BF16_SPEEDUP * seconds[torch.bfloat16]
     return torch.bfloat16 if faster else torch.float32
 
 
 @torch.no_grad()
 def _seconds(model: Fingerprinter) -> float:
-    """Of the best of some batches, after one to warm up."""
+    """Shortest time in seconds for one batch, after one batch to warm up."""
     on_gpu = model.device.type == "cuda"
     front_end = model.front_end
     count = model.windows_per_batch if on_gpu else TRIAL_WINDOWS

@@ -1,4 +1,4 @@
-"""What is in a corpus: a folder, an `s3://` prefix, or a manifest (.csv, .jsonl, .parquet) naming files anywhere."""
+"""Lists a corpus: a folder, an `s3://` prefix, or a manifest (.csv, .tsv, .jsonl, .parquet) that names files."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from pipelines.store.location import Location, redacted
 log = logging.getLogger(__name__)
 
 MANIFEST_EXTENSIONS = (".csv", ".tsv", ".jsonl", ".parquet")
-# where a report keeps its snippets: they are no recordings of the corpus
+# files written by `asid report`, which are not recordings of the corpus
 REPORT_FILES = re.compile(r"(^|.*/)files/[0-9T.]+Z-report-[0-9a-f]+/")
 OF_REPORTS, OUTSIDE = "in reports of asid", "links out of the corpus"
-SHOWN_YEARS = 5  # that were not understood
+SHOWN_YEARS = 5  # warnings about invalid years
 TEXTS = ("title", "artist", "isrc", "album", "label")
 NOTHING: Mapping[str, Any] = MappingProxyType({})
-STAT_THREADS = 16  # sizes of a manifest's files: on S3 one request each
+STAT_THREADS = 16  # for the sizes of a manifest's files; on S3, each takes a request
 
 
 @dataclass(frozen=True)
 class CorpusFile:
-    """A file to be made a track. `size_bytes` and `version` tell a change without reading it."""
+    """A file that should become a track. `size_bytes` and `version` reveal a change without reading the file."""
 
     track_id: str
     uri: str
@@ -46,12 +46,12 @@ class CorpusFile:
     isrc: str | None = None
     album: str | None = None
     label: str | None = None
-    manifest: str | None = None  # JSON object of all that the manifest says
+    manifest: str | None = None  # JSON object with everything that the manifest says about the file
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that cannot be used, and why. Without a `version` it is tried again by the next run."""
+    """A file that cannot be used, and why. The next run tries it again if `version` is None."""
 
     track_id: str
     uri: str
@@ -62,11 +62,11 @@ class Refusal:
 
 
 class Corpus:
-    """A listing, read as it is iterated. After that:
+    """The files of a corpus, listed lazily. Attributes that are complete after an iteration:
 
-    skipped: how many files each ending had that is no recording's ("" for none), and other things that were skipped,
-    by a word for them. empty_years: manifest rows whose year was not understood and left empty.
-    Raises CorpusError where there is no such folder or manifest.
+    skipped: number of files by extension that are not recordings ("" for none), and other skipped items by a label.
+    empty_years: number of manifest rows whose year was invalid and left empty.
+    Raises CorpusError if there is no such folder or manifest.
     """
 
     def __init__(self, uri: str, follow_links: bool = False) -> None:
@@ -80,8 +80,8 @@ class Corpus:
             raise CorpusError(f"no manifest {self.location}")
         if not self._manifest and not self.location.is_folder():
             raise CorpusError(
-                f"no corpus at {self.location}: give a folder, an s3:// prefix with recordings in it, "
-                f"or a manifest ({', '.join(MANIFEST_EXTENSIONS)})"
+                f"no corpus at {self.location}. Pass a folder, an s3:// prefix with recordings in it, "
+                f"or a manifest ({', '.join(MANIFEST_EXTENSIONS)})."
             )
 
     def __iter__(self) -> Iterator[CorpusFile | Refusal]:
@@ -92,15 +92,15 @@ class Corpus:
     def _from_folder(self) -> Iterator[CorpusFile | Refusal]:
         for entry in self.location.list(self._follow_links):
             suffix = suffix_of(entry.name)
-            # "._x.wav" is what macOS writes beside x.wav on other file systems: attributes, not audio
-            sounds = suffix in AUDIO_SUFFIXES and not posixpath.basename(entry.name).startswith("._")
+            # on other file systems, macOS writes "._x.wav" beside x.wav; it holds attributes, not audio
+            is_audio = suffix in AUDIO_SUFFIXES and not posixpath.basename(entry.name).startswith("._")
             if entry.kind == "outside":
                 self.skipped[OUTSIDE] += 1
             elif entry.kind == "file" and REPORT_FILES.match(entry.name):
                 self.skipped[OF_REPORTS] += 1
-            elif not sounds and entry.kind in ("file", "special"):
+            elif not is_audio and entry.kind in ("file", "special"):
                 self.skipped[suffix] += 1
-            elif sounds or entry.kind == "unreadable":
+            elif is_audio or entry.kind == "unreadable":
                 uri = self.location.join(entry.name).uri
                 yield _refused_entry(entry, uri) or _file(entry.name, uri, entry)
 
@@ -114,15 +114,14 @@ class Corpus:
                 for item in threads.map(lambda row: self._resolve(*row), some):
                     if item.track_id in seen:
                         name = f"{item.track_id} (again)"
-                        yield Refusal(
-                            name, item.uri, "duplicate", f"track_id {item.track_id!r} was used before: the first wins"
-                        )
+                        problem = f"track_id {item.track_id!r} is used by an earlier row, which is kept"
+                        yield Refusal(name, item.uri, "duplicate", problem)
                         continue
                     seen.add(item.track_id)
                     yield item
 
     def _resolve(self, number: int, row: Row | BadRow) -> CorpusFile | Refusal:
-        """The file that a row names; a title or a year that is odd does not cost the track."""
+        """The file that a row names, or why it cannot be used. An invalid title or year is not a reason."""
         track_id, shown = f"{self.location.name} row {number}", self.location.uri
         try:
             if isinstance(row, BadRow):
@@ -137,7 +136,7 @@ class Corpus:
         except BadRow as error:
             problem = ("manifest", str(error))
         except FileNotFoundError:
-            problem = ("vanished", "the manifest names it, but it is not there")
+            problem = ("vanished", "the manifest names this file, but it does not exist")
         except IsADirectoryError:
             problem = ("folder", "this is a folder, not a file")
         except (OSError, ValueError) as error:
@@ -148,7 +147,7 @@ class Corpus:
         given = None if isinstance(row, BadRow) else row.get("year")
         if given not in (None, "") and year_of(given) is None:
             self.empty_years += 1
-            log.log(logging.WARNING if self.empty_years <= SHOWN_YEARS else logging.DEBUG, "no year in %.50r", given)
+            log.log(logging.WARNING if self.empty_years <= SHOWN_YEARS else logging.DEBUG, "invalid year %.50r", given)
 
     def _place(self, given: str) -> Location:
         absolute = given.startswith("/") or "://" in given
@@ -156,18 +155,18 @@ class Corpus:
 
     @staticmethod
     def _details(row: Row) -> dict[str, Any]:
-        """What the row says of its file. Raises BadRow for a text that is no UTF-8, or a whole book."""
+        """The row's optional fields of CorpusFile. Raises BadRow for text that is not UTF-8 or too long."""
         texts: dict[str, Any] = {column: one_line(text_of(row, column)) for column in TEXTS}
         details = texts | {"year": year_of(row.get("year"))}
-        said = {key: value for key, value in (details | row.get(FURTHER, {})).items() if value is not None}
-        return details | {"manifest": json.dumps(said, ensure_ascii=False) if said else None}
+        given = {key: value for key, value in (details | row.get(FURTHER, {})).items() if value is not None}
+        return details | {"manifest": json.dumps(given, ensure_ascii=False) if given else None}
 
 
 def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
     if entry.kind == "file":
         return None
     if entry.kind in ("folder", "special"):
-        what = "folder" if entry.kind == "folder" else "pipe, a socket or a device"
+        what = "folder" if entry.kind == "folder" else "pipe, socket or device"
         kind = "folder" if entry.kind == "folder" else "not_a_file"
         return Refusal(control_shown(entry.name), control_shown(uri), kind, f"this is a {what}, not a file")
     problem = f"cannot be read: {entry.problem}"
@@ -175,20 +174,20 @@ def _refused_entry(entry: Entry, uri: str) -> Refusal | None:
 
 
 def _file(track_id: str, uri: str, entry: Entry, details: Mapping[str, Any] = NOTHING) -> CorpusFile | Refusal:
-    """A file whose name can go into the tables, or why it cannot."""
+    """The file, or a refusal if its name cannot be stored in the tables."""
     assert entry.size_bytes is not None and entry.version is not None
     problem = _bad_name(track_id)
     if problem is None and control_shown(uri) != uri:
-        problem = "its name has control characters or is not valid UTF-8; rename it"
+        problem = "the file name has control characters or is not valid UTF-8; rename the file"
     if problem:
         return Refusal(control_shown(track_id), control_shown(uri), "name", problem, entry.size_bytes, entry.version)
     return CorpusFile(track_id, uri, entry.size_bytes, entry.version, **details)
 
 
 def _bad_name(track_id: str) -> str | None:
-    """Why this cannot be a track_id: it becomes a name in reports and exports, so it must stay below its folder."""
+    """Why a name cannot be a track_id, or None. Exports use it as a path, so it must not lead out of their folder."""
     if control_shown(track_id) != track_id:
-        return "the name has control characters or is not valid UTF-8; rename it"
+        return "the file name has control characters or is not valid UTF-8; rename the file"
     if track_id.startswith("/") or ".." in track_id.replace("\\", "/").split("/"):
-        return "a track_id must not start with / or have .. in it; give another one in the manifest"
+        return "a track_id must not start with / or contain ..; set another one in the manifest"
     return None

@@ -1,7 +1,7 @@
-"""Decoding in a child process, because a broken file may crash or hang a decoder, which no `except` catches.
+"""Decoding in a child process, because a broken file may crash or hang a decoder, which no `except` can catch.
 
-One child serves one Ray worker for as long as both live: a process start costs 0.4 s, a file 0.1 s. The child reads
-the file at its own rate and never imports torch; resampling is the caller's.
+One child serves one Ray worker for as long as both live, because starting a process takes longer than reading a file.
+The child decodes at the file's own sample rate and never imports torch; the caller resamples.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from asid_core.signal.decode import AudioInfo, Blocks, DecodeError
 
 READER = "asid_core.signal.decode:open_native"
 START_TIMEOUT_S = 120.0
-MESSAGE_SAMPLES = 1 << 16  # a message costs some 50 us, so decoders' small blocks are joined
+MESSAGE_SAMPLES = 1 << 16  # small blocks are joined, because each message costs some 50 us
 MEMORY_BYTES = 4 << 30  # address space; a decoder needs 0.5 GB
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The child's last message of a file."""
+    """The child's last message about a file."""
 
-    missing_s: float
+    missing_s: float  # length of the audio that could not be decoded
 
 
 class IsolatedDecoder:
     """`open_native` in a child process, with the same contract.
 
-    timeout_s: how long the child may give nothing before it is killed. reader: `module:function`, for tests.
+    timeout_s: kill the child if it sends nothing for this long. reader: `module:function`, replaced in tests.
     """
 
     def __init__(self, timeout_s: float, reader: str = READER) -> None:
@@ -47,21 +47,21 @@ class IsolatedDecoder:
         self._reader = reader
         self._child: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self._busy = False  # whether the child still owes something of the last file
+        self._busy = False  # whether the child has not yet sent all of the last file
 
     @contextlib.contextmanager
     def open(self, path: str) -> Iterator[tuple[AudioInfo, Blocks]]:
-        """The header, and mono float32 blocks [n_i] at the file's rate; they return the seconds that are missing.
+        """The header, and mono float32 blocks [n_i] at the file's rate; the generator returns the missing seconds.
 
-        Raises DecodeError, the blocks too; also where the child crashes, hangs or needs too much memory.
-        RuntimeError: the child does not even start, which is no fault of the file.
+        Raises DecodeError, also while iterating, and also if the child crashes, hangs or needs too much memory.
+        Raises RuntimeError if the child does not start, which is not the file's fault.
         """
         self._request(path)
         self._busy = True
         try:
             yield self._receive(), self._blocks()
         finally:
-            if self._busy:  # left early: the child is in the middle of the file
+            if self._busy:  # the caller stopped early, and the child is still sending
                 self.close()
 
     def _blocks(self) -> Blocks:
@@ -70,7 +70,7 @@ class IsolatedDecoder:
         return received.missing_s
 
     def close(self) -> None:
-        """End the child; the next `open` starts another."""
+        """End the child. The next `open` starts a new one."""
         if self._pipe is not None:
             self._pipe.close()
         if self._child is not None:
@@ -97,14 +97,14 @@ class IsolatedDecoder:
         except (EOFError, OSError):
             pass
         self.close()
-        raise RuntimeError("the decoder process does not start; its error is above or in the Ray worker's log")
+        raise RuntimeError("the decoder process did not start; see its error above or in the Ray worker's log")
 
     def _request(self, path: str) -> None:
         if self._pipe is not None:
             try:
                 self._pipe.send(path)
                 return
-            except OSError:  # it died after its last file
+            except OSError:  # the child died after its last file
                 self.close()
         self._start().send(path)
 
@@ -127,16 +127,16 @@ class IsolatedDecoder:
 
 
 def serve(descriptor: int, reader: str, timeout_s: float) -> None:
-    """The child: for each path received, send an AudioInfo, blocks, Ended; or a DecodeError instead of any of them."""
+    """The child's main loop: for each path received, send an AudioInfo, blocks, and Ended; or a DecodeError."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver handles Ctrl-C
     module, _, function = reader.partition(":")
     open_native = getattr(importlib.import_module(module), function)
     pipe = Connection(descriptor)
     pipe.send("ready")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # libmpg123 complains about every odd byte
-    with contextlib.suppress(EOFError, ConnectionError):  # our worker is gone
+    with contextlib.suppress(EOFError, ConnectionError):  # the worker is gone
         while True:
             path = pipe.recv()
             try:
@@ -152,7 +152,7 @@ def serve(descriptor: int, reader: str, timeout_s: float) -> None:
 
 
 def _serve_one(pipe: Connection, path: str, open_native: Any, alarm_s: float) -> None:
-    # If our worker dies while a decoder hangs, nobody is left to kill us: SIGALRM's default action does it, even in C.
+    # If the worker dies while a decoder hangs, SIGALRM ends this process, even inside C code.
     signal.setitimer(signal.ITIMER_REAL, alarm_s)
     missing_s = 0.0
     try:
@@ -161,14 +161,14 @@ def _serve_one(pipe: Connection, path: str, open_native: Any, alarm_s: float) ->
             waiting: Any = info
             while True:
                 if waiting is not None:
-                    signal.setitimer(signal.ITIMER_REAL, 0)  # a slow receiver is no hang
+                    signal.setitimer(signal.ITIMER_REAL, 0)  # a slow receiver does not count as a hang
                     pipe.send(waiting)
                     signal.setitimer(signal.ITIMER_REAL, alarm_s)
                     waiting = None
                 try:
                     block = next(blocks)
                 except StopIteration as end:
-                    block, missing_s = None, end.value or missing_s  # an ended generator tells it once
+                    block, missing_s = None, end.value or missing_s  # a finished generator returns its value only once
                 if block is not None:
                     pieces.append(block)
                 if pieces and (block is None or sum(map(len, pieces)) >= MESSAGE_SAMPLES):

@@ -1,7 +1,7 @@
 """Title, artist, album, year, ISRC and label from the tags in a file.
 
-mutagen parses tags in Python, whatever the file claims: a compressed frame may unpack to gigabytes. So it runs in a
-child process of its own, with little memory and little time, and a file whose tags cannot be read simply has none.
+mutagen trusts what a file claims: a compressed frame may unpack to gigabytes. It therefore runs in a child process with
+limits on memory and time. A file whose tags cannot be read is treated as having none.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 
 READER = "pipelines.ingest.file_tags:open_tags"
 TIMEOUT_S = 10.0
-MEMORY_BYTES = 512 << 20  # more than the child has when it starts
+MEMORY_BYTES = 512 << 20  # on top of what the child uses when it starts
 TEXT_LIMIT = 500  # characters
-YEARS = range(1860, 2101)  # the oldest recordings of sound; other numbers are no years
-INFO_BYTES = 1 << 20  # of a RIFF file's list of texts
+YEARS = range(1860, 2101)  # plausible years; the oldest sound recordings are from 1860
+INFO_BYTES = 1 << 20  # largest LIST INFO chunk that is read
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
-# Names of tags in lower case, the preferred one first: ID3v2, Vorbis comments, MP4, APEv2, ASF, RIFF INFO.
-# https://picard-docs.musicbrainz.org/en/appendices/tag_mapping.html lists what programs write
+# Tag names in lower case, in order of preference: ID3v2, Vorbis comments, MP4, APEv2, ASF, RIFF INFO.
+# See https://picard-docs.musicbrainz.org/en/appendices/tag_mapping.html
 MP4_FREE = "----:com.apple.itunes:"
 NAMES = {
     "title": ("tit2", "title", "\xa9nam", "inam"),
@@ -38,14 +38,14 @@ NAMES = {
     "isrc": ("tsrc", "isrc", MP4_FREE + "isrc", "wm/isrc"),
     "label": ("tpub", "label", "organization", "publisher", MP4_FREE + "label", "wm/publisher", "txxx:label"),
 }
-# The first release comes first: that is the year that tells who could sample whom
+# The year of the first release is preferred: it decides who can have sampled whom
 FIRST_RELEASES = ("tdor", "tory", "originaldate", "originalyear", "txxx:originalyear", "wm/originalreleaseyear")
 DATES = (*FIRST_RELEASES, "tdrc", "tyer", "tdrl", "date", "year", "\xa9day", "wm/year", "icrd")
 
 
 @dataclass(frozen=True)
 class Tags:
-    """What a file says of itself; None where it says nothing."""
+    """The tags of a file; None for a missing one."""
 
     title: str | None = None
     artist: str | None = None
@@ -56,24 +56,24 @@ class Tags:
 
 
 class TagReader:
-    """Reads tags in a child process, which is kept from file to file."""
+    """Reads tags in a child process, which is reused for all files."""
 
     def __init__(self) -> None:
         self._child = IsolatedDecoder(TIMEOUT_S, READER)
 
     def read(self, path: str) -> Tags:
-        """The tags of a file; none where they cannot be read, for whatever reason."""
+        """The tags of a file; empty if they cannot be read for any reason."""
         try:
             with self._child.open(path) as (tags, _):
                 assert isinstance(tags, Tags)
                 return tags
         except DecodeError as error:
-            log.info("no tags of %s: %s", path, error)
+            log.info("cannot read the tags of %s: %s", path, error)
             return Tags()
 
 
 def with_tags(file: Mapping[str, Any], tags: Tags) -> dict[str, Any]:
-    """A row with the columns of Tags; what the manifest says of the file overrides its tags."""
+    """A file's row with the columns of Tags added. Values from the manifest take precedence over tags."""
     names = {field.name for field in fields(Tags)}
     known = {key: value for key, value in file.items() if not (key in names and value is None)}
     return {**file, **asdict(tags), **known}
@@ -81,7 +81,7 @@ def with_tags(file: Mapping[str, Any], tags: Tags) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_tags(path: str) -> Iterator[tuple[Tags, Iterator[Any]]]:
-    """What the child calls in place of `open_native`: tags, and no audio."""
+    """Called by the child in place of `open_native`: yields tags and no audio."""
     _limit_memory()
     yield read_tags(path), iter(())
 
@@ -95,7 +95,7 @@ def _limit_memory() -> None:
 
 
 def read_tags(path: str) -> Tags:
-    """Tags of a file that is trusted, or in a process that may die. Never raises for what is in the file."""
+    """The tags of a file. Never raises for a file's contents, but may use much memory; see `TagReader`."""
     import mutagen
 
     texts: dict[str, str] = {}
@@ -106,7 +106,7 @@ def read_tags(path: str) -> Tags:
         if opened is not None and opened.tags is not None:
             texts |= _texts(opened.tags)
     except Exception as error:  # mutagen raises KeyError, struct.error and more for broken tags
-        log.info("tags of %s: %s", path, error)
+        log.info("cannot read all tags of %s: %s", path, error)
     values: dict[str, Any] = {key: _first(texts, names) for key, names in NAMES.items()}
     return Tags(**values, year=_year(texts))
 
@@ -125,9 +125,9 @@ def _texts(tags: Any) -> dict[str, str]:
 
 
 def riff_texts(stream: BinaryIO) -> dict[str, str]:
-    """The texts of a RIFF file's LIST INFO chunk, by their names in lower case; mutagen does not read them.
+    """The texts in a RIFF file's LIST INFO chunk, by lower-case name; mutagen does not read them.
 
-    Microsoft, Multimedia Programming Interface and Data Specifications 1.0, chapter 2.
+    Source: Microsoft, Multimedia Programming Interface and Data Specifications 1.0, chapter 2.
     """
     if stream.read(12)[:4] not in (b"RIFF", b"RF64"):
         return {}
@@ -157,7 +157,7 @@ def _info(body: bytes) -> dict[str, str]:
 
 
 def _clean(text: str) -> str:
-    """One line of at most TEXT_LIMIT characters that every table and file can hold."""
+    """The text as one line of at most TEXT_LIMIT characters, without control characters."""
     return " ".join(CONTROL.sub(" ", text[: 4 * TEXT_LIMIT]).split())[:TEXT_LIMIT]
 
 

@@ -1,4 +1,4 @@
-"""Rows of a manifest (.csv, .tsv, .jsonl, .parquet) as people write them: any separator, UTF-16, dates as years."""
+"""Reads the rows of a manifest (.csv, .tsv, .jsonl, .parquet); accepts any separator, UTF-16, and dates as years."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from pipelines.store.files import arrow_file
 from pipelines.store.location import Location, StorageError
 
 COLUMNS = ("uri", "track_id", "title", "artist", "year", "isrc", "album", "label")
-FURTHER = "\0further"  # of a row: the other columns, by name; a column's own name has no zero byte
-MAX_FURTHER, MAX_FURTHER_NAME, MAX_FURTHER_TEXT = 50, 100, 1000  # columns, characters of a name and of a text
-MAX_FIELD = 10_000  # characters; a longer text is another file's contents, or an open quote
+FURTHER = "\0further"  # key of a row for its other columns; the zero byte keeps it apart from column names
+MAX_FURTHER, MAX_FURTHER_NAME, MAX_FURTHER_TEXT = 50, 100, 1000  # columns; characters in a name; in a value
+MAX_FIELD = 10_000  # characters; a longer text means an unclosed quote or the contents of another file
 MAX_ROW = 16 << 20
 SEPARATORS = ",;\t|"
 BYTE_ORDER_MARKS = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -32,7 +32,7 @@ FIRST_YEAR, LAST_YEAR = 1000, 2999
 
 
 class CorpusError(StorageError):
-    """The corpus as a whole cannot be used; the message says what to give instead."""
+    """The corpus as a whole cannot be used. The message says what to pass instead."""
 
 
 class BadRow(Exception):
@@ -43,9 +43,9 @@ Row = dict[str, Any]
 
 
 def rows(manifest: Location) -> Iterator[Row | BadRow]:
-    """The rows, with the names of COLUMNS in lower case, and the other columns as one dict under FURTHER.
+    """The rows of a manifest: dicts with the names in COLUMNS, and all other columns as one dict under FURTHER.
 
-    Raises CorpusError, naming the line where that is known, where the file cannot be read any further.
+    Raises CorpusError if the file cannot be read any further; the message names the line if it is known.
     """
     filesystem, path = manifest.arrow()
     if path.lower().endswith(".parquet"):
@@ -60,7 +60,7 @@ def rows(manifest: Location) -> Iterator[Row | BadRow]:
 
 
 def _text(stream: BinaryIO) -> io.TextIOWrapper:
-    """UTF-8, or what a byte order mark or the zeros of UTF-16 say; bytes that are no UTF-8 become surrogates."""
+    """Decode as UTF-8, or as a byte order mark or zero bytes (UTF-16) suggest. Invalid UTF-8 becomes surrogates."""
     head = io.BytesIO(stream.read(4096))
     start = head.getvalue()
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if start.startswith(mark)), None)
@@ -72,7 +72,7 @@ def _text(stream: BinaryIO) -> io.TextIOWrapper:
 
 
 class _Joined(io.RawIOBase):
-    """The beginning that was read, then the rest."""
+    """A stream that continues `head` with `rest`."""
 
     def __init__(self, head: BinaryIO, rest: BinaryIO) -> None:
         self._streams = [head, rest]
@@ -99,13 +99,13 @@ def _csv(manifest: Location, lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
             fields = next(reader, None)
         except csv.Error as error:
             problem = f"line {line} of {manifest} cannot be read: {error}"
-            raise CorpusError(f'{problem}. Is a quote (") opened and not closed, or not doubled, in it?') from None
+            raise CorpusError(f'{problem}. Is a quote (") not closed, or not doubled inside a text?') from None
         if fields is None:
             return
         if not names:
             names = _names(fields)
         elif fields:
-            _refuse_swallowed(manifest, line, fields, names, separator)
+            _check_quotes(manifest, line, fields, names, separator)
             yield _row(fields, names)
 
 
@@ -113,7 +113,7 @@ def _bounded(manifest: Location, lines: io.TextIOWrapper) -> Iterator[str]:
     for number in itertools.count(2):
         line = lines.readline(MAX_ROW)
         if len(line) >= MAX_ROW:
-            raise CorpusError(f"line {number} of {manifest} is longer than {MAX_ROW >> 20} MB: is this a table?")
+            raise CorpusError(f"line {number} of {manifest} is longer than {MAX_ROW >> 20} MB. Is this a CSV file?")
         if not line:
             return
         yield line
@@ -126,15 +126,15 @@ def _separator(manifest: Location, header: str) -> str:
             if "uri" in names:
                 return separator
     shown = ", ".join(_names(header[:200].split(","))) or "nothing"
-    raise CorpusError(f"{manifest} has no column 'uri' in its first line (it has: {shown})")
+    raise CorpusError(f"{manifest} has no column 'uri' in its first line (found: {shown})")
 
 
 def _names(fields: Iterable[str]) -> list[str]:
     return [name.strip().strip("\ufeff").lower() for name in fields]
 
 
-def _refuse_swallowed(manifest: Location, line: int, fields: list[str], names: list[str], separator: str) -> None:
-    """Raises CorpusError where a quoted text holds lines that are rows themselves: its quote was closed too late."""
+def _check_quotes(manifest: Location, line: int, fields: list[str], names: list[str], separator: str) -> None:
+    """Raise CorpusError if a quoted text contains lines that look like rows, as after an unclosed quote."""
     at = names.index("uri")
     for inner in (line for text in fields for line in text.splitlines()[1:]):
         parts = inner.split(separator)
@@ -145,7 +145,7 @@ def _refuse_swallowed(manifest: Location, line: int, fields: list[str], names: l
 def _row(fields: list[str], names: list[str]) -> Row | BadRow:
     if any(fields[len(names) :]):
         return BadRow(
-            f"the row has {len(fields)} fields, the first line {len(names)}: a text with a separator in it needs quotes"
+            f"the row has {len(fields)} fields, the first line {len(names)}; quote texts that contain a separator"
         )
     row: Row = {}
     for name, text in zip(names, fields, strict=False):
@@ -156,7 +156,7 @@ def _row(fields: list[str], names: list[str]) -> Row | BadRow:
 def _json_lines(lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
     while line := lines.readline(MAX_ROW):
         if len(line) >= MAX_ROW:
-            raise CorpusError(f"a line is longer than {MAX_ROW >> 20} MB: write one JSON object a line")
+            raise CorpusError(f"a line is longer than {MAX_ROW >> 20} MB. Write one JSON object per line.")
         if line.strip():
             yield _parse_json(line)
 
@@ -167,22 +167,22 @@ def _parse_json(line: str) -> Row | BadRow:
     except ValueError as error:
         return BadRow(f"the line is not JSON: {error}")
     except RecursionError:
-        return BadRow("the line is not a JSON object of texts and numbers: it is nested too deep")
+        return BadRow("the JSON in this line is nested too deeply")
     if not isinstance(row, dict):
         return BadRow("the line is not a JSON object")
     return _known_columns(row)
 
 
 def _known_columns(row: Row) -> Row:
-    found: Row = {}
+    others: Row = {}
     for key, value in row.items():
-        found.setdefault(key.strip().lower(), value)
-    known = {name: found.pop(name) for name in COLUMNS if name in found}
-    return known | {FURTHER: _further(found)}
+        others.setdefault(key.strip().lower(), value)
+    known = {name: others.pop(name) for name in COLUMNS if name in others}
+    return known | {FURTHER: _further(others)}
 
 
 def _further(row: Row) -> dict[str, str]:
-    """Columns that asid does not know, as short texts of one line: they travel to the exports as they are."""
+    """Columns that asid does not use, as short one-line texts. They are copied to the exports."""
     texts: dict[str, str] = {}
     for key, value in row.items():
         if value is not None and not isinstance(value, list | dict | bytes) and len(texts) < MAX_FURTHER:
@@ -199,13 +199,13 @@ def _parquet(manifest: Location, file: pa.NativeFile) -> Iterator[Row | BadRow]:
         simple = [f.name for f in source.schema_arrow if not pa.types.is_nested(f.type) and not _is_binary(f.type)]
         wanted = [name for name in names if name.strip().lower() in COLUMNS or name in simple[:MAX_FURTHER]]
         if "uri" not in map(str.lower, wanted):
-            raise CorpusError(f"{manifest} has no column 'uri' (it has: {', '.join(names) or 'nothing'})")
+            raise CorpusError(f"{manifest} has no column 'uri' (found: {', '.join(names) or 'nothing'})")
         for batch in source.iter_batches(columns=wanted):
             yield from map(_known_columns, batch.to_pylist())
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, CorpusError):
             raise
-        raise CorpusError(f"{manifest} is not a Parquet file that can be read, or damaged: {error}") from None
+        raise CorpusError(f"{manifest} is damaged or not a Parquet file: {error}") from None
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -213,46 +213,46 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def text_of(row: Row, column: str) -> str | None:
-    """The column's text on one line, None where it is empty. Raises BadRow where it cannot be written to a table."""
+    """The text of a column; None if it has none. Raises BadRow if it is too long or not UTF-8."""
     value = row.get(column)
     if value is None or isinstance(value, list | dict | bool):
         return None
     text = value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
     if len(text) > MAX_FIELD:
-        raise BadRow(f"the {column} has {len(text):,} characters; {MAX_FIELD:,} are the most")
+        raise BadRow(f"the {column} has {len(text):,} characters; the limit is {MAX_FIELD:,}")
     if any(unicodedata.category(c) == "Cs" for c in text):
-        raise BadRow(f"the {column} is not UTF-8 (Latin-1, perhaps): save the manifest as UTF-8")
+        raise BadRow(f"the {column} is not UTF-8 (perhaps Latin-1). Save the manifest as UTF-8.")
     return text
 
 
 def one_line(text: str | None) -> str | None:
-    """Line breaks and control characters as spaces; None where nothing else is there."""
+    """The text with line breaks and control characters replaced by spaces; None if nothing is left."""
     spaced = "".join(" " if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text or "")
     return " ".join(spaced.split()) or None
 
 
 def year_of(value: Any) -> int | None:
-    """The year in a number, a date or a text such as "c. 1970"; None where there is none."""
+    """The year in a number, a date or a text such as "c. 1970"; None if there is none."""
     text = str(value).strip()
-    if re.fullmatch(r"-.*|[+-]?\d+\.\d*[1-9]\d*", text):  # before our era, or no whole number
+    if re.fullmatch(r"-.*|[+-]?\d+\.\d*[1-9]\d*", text):  # negative, or not a whole number
         return None
-    found = re.search(r"(?<!\d)(\d{4})(?:(?!\d)|(?=(?:0[1-9]|1[0-2])\d\d(?!\d)))", text)
-    year = int(found[1]) if found else 0
+    match = re.search(r"(?<!\d)(\d{4})(?:(?!\d)|(?=(?:0[1-9]|1[0-2])\d\d(?!\d)))", text)
+    year = int(match[1]) if match else 0
     return year if FIRST_YEAR <= year <= LAST_YEAR else None
 
 
 def local_path(uri: str) -> str:
-    """The path of a `file:` URI (RFC 8089), any other text as it is. Raises BadRow for another machine's."""
+    """The path of a `file:` URI (RFC 8089); other text is returned unchanged. Raises BadRow for a remote host."""
     if not uri.lower().startswith("file:/"):
         return uri
     path = uri[5:]
     if path.startswith("//"):
         host, slash, rest = path[2:].partition("/")
         if host.lower() not in ("", "localhost", "127.0.0.1"):
-            raise BadRow(f"{uri} names a file on another machine, {host}: give a path on this one, or an s3:// URI")
+            raise BadRow(f"{uri} is on another machine ({host}). Use a local path or an s3:// URI.")
         path = slash + rest
     decoded = unquote(path, errors="surrogateescape")
     with contextlib.suppress(OSError, ValueError):
-        # `%` and what follows stand for themselves where somebody wrote a path and not a URI
+        # the text may be a plain path with a literal `%`
         return path if not Path(decoded).exists() and Path(path).exists() else decoded
     return decoded

@@ -1,4 +1,4 @@
-"""corpus -> segment tables, tracks and rejects: lists, leaves out what is done, decodes on Ray, commits."""
+"""corpus -> segment tables, tracks and rejects: lists files, skips those that are done, decodes on Ray, commits."""
 
 from __future__ import annotations
 
@@ -29,31 +29,29 @@ __all__ = ["SegmentSummary", "read_segments", "segment"]
 
 log = logging.getLogger(__name__)
 
-LISTED = ("uri", "size_bytes", "version", "manifest")  # what the listing says; a change of it is looked at
+LISTED = ("uri", "size_bytes", "version", "manifest")  # columns from the listing; a file is read again when one changes
 FILE_COLUMNS = (*LISTED, "title", "artist", "year", "isrc", "album", "label")
 
 
 @dataclass(frozen=True)
 class SegmentSummary:
-    """Counts of one run. Every file with an audio extension is in exactly one of the first five."""
+    """Counts of one run of `segment`. Every file with an audio extension is in exactly one of the first five."""
 
     run_id: str
     tracks: int = 0  # new or changed, committed now
     already: int = 0  # live and unchanged
-    refreshed: int = 0  # the same bytes under another date, place or title
-    rejects: int = 0  # refused now
-    rejected_before: int = 0  # refused by an earlier run and unchanged since
-    shortened: int = 0  # of `tracks`: parts of the file are missing or damaged; they hold what can be read
-    missing_s: float = 0.0  # of these
-    skipped: dict[str, int] = dataclasses.field(
-        default_factory=dict
-    )  # files by their ending, and what else was skipped
-    empty_years: int = 0  # manifest rows whose year was not understood
+    refreshed: int = 0  # same bytes, but another date, location or title
+    rejects: int = 0  # rejected in this run
+    rejected_before: int = 0  # rejected by an earlier run and unchanged since
+    shortened: int = 0  # how many of `tracks` have missing or damaged parts; the rest of their audio is used
+    missing_s: float = 0.0  # audio missing from these
+    skipped: dict[str, int] = dataclasses.field(default_factory=dict)  # see Corpus.skipped
+    empty_years: int = 0  # manifest rows with an invalid year
     audio_s: float = 0.0
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        known = f"{self.already + self.refreshed:,} known, {self.rejects + self.rejected_before:,} refused"
+        known = f"{self.already + self.refreshed:,} known, {self.rejects + self.rejected_before:,} rejects"
         audio = f"{self.audio_s / 3600:.2f} h of audio in {self.seconds:.0f} s"
         return f"{self.tracks:,} tracks segmented, {known}, {audio}"
 
@@ -63,7 +61,7 @@ class SegmentSummary:
 
     @property
     def reject_share(self) -> float:
-        """Share of the corpus that stands refused, in this run or before."""
+        """Share of the listed files that are rejects, of this run or an earlier one."""
         return (self.rejects + self.rejected_before) / max(self.listed, 1)
 
 
@@ -74,11 +72,11 @@ def segment(
     progress: ProgressCallback | None = None,
     reader: str = READER,
 ) -> SegmentSummary:
-    """Bring `tracks`, `rejects` and the segment files up to date with what is in the corpus; removes nothing else.
+    """Bring `tracks`, `rejects` and the segment files up to date with the files in the corpus. Removes no tracks.
 
     Needs a running Ray (`pipelines.runtime.start_ray`). Commits every `segment.commit_tracks` tracks, so a killed run
-    is simply started again. Holds a digest of every live track in memory: 300 bytes each. Raises CorpusError,
-    CatalogueError; where Ray workers keep dying, what is done by then is committed first.
+    is simply started again. Holds a digest of every live track in memory, 300 bytes each. Raises CorpusError or
+    CatalogueError; if Ray workers keep dying, commits what is done before it raises.
     """
     catalogue.check_geometry(config.segment)
     corpus = Corpus(corpus_uri, config.segment.follow_links)
@@ -100,12 +98,12 @@ def segment(
 
 
 def _stamp(file: dict[str, Any]) -> bytes:
-    """Digest of everything that a track's row takes from the listing; titles may come from the file's own tags."""
+    """Digest of the columns LISTED. Titles are left out, because they may come from the file's own tags."""
     return hashlib.blake2b(repr([file[key] for key in LISTED]).encode(), digest_size=8).digest()
 
 
 class _Run(Stage[dict[str, Any], dict[str, Any]]):
-    """State of one run in the driver: what is known, what waits to be committed, what was counted."""
+    """State of one run in the driver: what the catalogue holds, what waits to be committed, and counts."""
 
     name = STAGE
 
@@ -128,7 +126,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self._rejects: list[dict[str, Any]] = []
 
     def todo(self) -> Iterator[dict[str, Any]]:
-        """Files (rows of FILES) that are new or changed; the rest is counted."""
+        """Files (rows of FILES) that are new or changed. Counts the others."""
         for item in self._corpus:
             file = dataclasses.asdict(item)
             if isinstance(item, Refusal):
@@ -145,7 +143,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
             yield file | {"known_hash": content_hash}
 
     def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Rows of OUTCOMES, as tasks end."""
+        """Rows of OUTCOMES, in the order in which tasks end."""
         self._total = sum(self._counts.values()) + len(items) if len(items) < WAVE else None
         size = self._config.segment.files_per_task
         blocks = [pa.Table.from_pylist(items[i : i + size], schema=FILES) for i in range(0, len(items), size)]
@@ -177,13 +175,13 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
             return
         self._counts["rejects"] += 1
         self._rejects.append(row)
-        log.info("refused %s: %s", shown(row["track_id"]), row["error"])
+        log.info("rejected %s: %s", shown(row["track_id"]), row["error"])
 
     def waiting(self) -> int:
         return len(self._tracks) + len(self._same) + len(self._rejects)
 
     def commit(self) -> None:
-        """Make what has come so far visible. A refused file's earlier track goes: the id is in one table, not both."""
+        """Make the outcomes so far visible. A rejected file's earlier track is deleted: an id is in one table only."""
         self._catalogue.write_rejects(self.run_id, self._rejects)
         self._catalogue.delete_tracks(r["track_id"] for r in self._rejects if r["track_id"] in self._live)
         known = self._catalogue.tracks_of([file["track_id"] for file in self._same]).to_pylist()

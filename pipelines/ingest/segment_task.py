@@ -1,4 +1,4 @@
-"""What one Ray task of `segment` does: some files in, part files and one outcome a file out."""
+"""The Ray task of `segment`: decodes some files, writes part files, returns one outcome per file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from pipelines.store.segments import SegmentWriter
 
 STAGE = "segment"
 
-# A file to try. known_hash: the content hash of the live track of this id, null where there is none
+# A file to read. known_hash: content hash of the live track with this id; null if there is none.
 FILES = pa.schema(
     [
         pa.field("track_id", pa.string()),
@@ -40,8 +40,8 @@ FILES = pa.schema(
     ]
 )
 
-# One row a file, one of track, reject and same filled. `same`: the live track has these very bytes; only the file's row
-# changes. missing_s: seconds of the track that the file should have and does not
+# One row per file, with one of track, reject and same filled. `same`: the live track has the same bytes, so only its
+# row in the tracks table changes. missing_s: length of the audio that could not be decoded.
 OUTCOMES = pa.schema(
     [
         pa.field("missing_s", pa.float64()),
@@ -51,24 +51,23 @@ OUTCOMES = pa.schema(
     ]
 )
 
-# Not the file's fault, or soon mended: tried again by the next run
-PASSING = ("vanished", "unreadable")
+TEMPORARY = ("vanished", "unreadable")  # error types after which the next run tries the file again
 
 
 @functools.lru_cache(maxsize=1)
 def _decoder(timeout_s: float, reader: str) -> IsolatedDecoder:
-    """One child a Ray worker, kept over its tasks."""
+    """One child process per Ray worker, reused by its tasks."""
     return IsolatedDecoder(timeout_s, reader)
 
 
 @functools.lru_cache(maxsize=1)
 def _tag_reader() -> TagReader:
-    """One child a Ray worker, kept over its tasks."""
+    """One child process per Ray worker, reused by its tasks."""
     return TagReader()
 
 
 def segment_batch(batch: pa.Table, catalogue_uri: str, run_id: str, config: SegmentConfig, reader: str) -> pa.Table:
-    """Decode and cut the files of `batch` (FILES) into part files; returns OUTCOMES."""
+    """Decode and segment the files in `batch` (rows of FILES) into part files; returns rows of OUTCOMES."""
     name = f"segments/{run_id}/part-{uuid.uuid4().hex}.parquet"
     decoder = _decoder(config.decode_timeout_s, reader)
     outcomes = []
@@ -85,8 +84,8 @@ def segment_batch(batch: pa.Table, catalogue_uri: str, run_id: str, config: Segm
 def reject_row(file: dict[str, Any], error_type: str, error: str) -> dict[str, Any]:
     """A row of schema.REJECTS for a file (a dict with at least track_id and uri)."""
     row = {"track_id": file["track_id"], "uri": file["uri"], "stage": STAGE, "error_type": error_type, "error": error}
-    passing = error_type in PASSING
-    return row | {"size_bytes": file["size_bytes"], "version": None if passing else file["version"]}
+    temporary = error_type in TEMPORARY
+    return row | {"size_bytes": file["size_bytes"], "version": None if temporary else file["version"]}
 
 
 def _segment_file(
@@ -100,7 +99,7 @@ def _segment_file(
             tags = _tag_reader().read(path)
             info, level, count = _write(path, file["track_id"], writer, decoder, config)
             level.judge(config)
-            if gain_db := level.gain_db:  # known only now that it has been read: again, louder
+            if gain_db := level.gain_db:  # the level is known only after reading, so read and write again
                 writer.forget(file["track_id"])
                 _write(path, file["track_id"], writer, decoder, config, gain_db)
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
@@ -130,10 +129,10 @@ def _write(
     config: SegmentConfig,
     gain_db: float = 0.0,
 ) -> tuple[AudioInfo, Level, int]:
-    """Decode and cut one file; the header, the level and the number of segments. Raises DecodeError."""
+    """Decode and segment one file; returns its header, level and number of segments. Raises DecodeError."""
     level, count = Level(config.max_track_s), 0
     with decoder.open(path) as (info, blocks):
-        level.check_length(info.duration_s or 0.0)  # before 12 h are decoded for nothing
+        level.check_length(info.duration_s or 0.0)  # checked first, to avoid decoding hours of audio in vain
         pcm = level.watch(resample_blocks(level.native(blocks), info.rate_hz), gain_db)
         for segment in cut(pcm, round(config.core_s * SAMPLE_RATE_HZ), round(config.margin_s * SAMPLE_RATE_HZ)):
             writer.add(track_id, segment)
@@ -142,7 +141,7 @@ def _write(
 
 
 def hash_file(path: str) -> str:
-    """blake2b-128 of a file's bytes, hex."""
+    """The 128-bit BLAKE2b digest of a file, in hexadecimal."""
     digest = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as stream:
         while block := stream.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Audio as pieces (a core with its neighbours' audio around it), from segment tables or straight from a file."""
+"""Reads audio as pieces (a core with margins of its neighbours' audio), from segment tables or directly from a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Piece:
-    """One segment: waveform float32 [lead + core + tail]; the core starts at sample `start_samples` of the track."""
+    """One segment: waveform float32 [lead + core + tail] at 16 kHz.
+
+    The core begins at sample `start_samples` of the track and at sample `lead_samples` of `waveform`.
+    """
 
     track_id: str
     start_samples: int
@@ -32,16 +35,16 @@ class Piece:
 
     @property
     def is_last(self) -> bool:
-        """Whether the track ends with this core: nothing follows it."""
+        """Whether the track ends with this core."""
         return self.lead_samples + self.core_samples >= len(self.waveform)
 
 
 def pieces_of_tracks(
     catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]], segments: Collection[int] | None = None
 ) -> Iterator[Piece]:
-    """Pieces of (track_id, segment_files), track by track and in order; holds at most 16 segments (22 MB) at a time.
+    """The pieces of tracks, given as (track_id, segment_files), in order. Holds at most 16 segments (22 MB) in memory.
 
-    `segments`: which pieces of each, by index; None: all.
+    segments: indices of the pieces to read of each track; None for all. Raises FileNotFoundError for a missing file.
     """
     for track in tracks:
         for batch in read_segments(catalogue, [track], segments):
@@ -52,15 +55,15 @@ def pieces_of_tracks(
 
 
 def pieces_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> Iterator[Piece]:
-    """Pieces of a recording (local or s3://), as `segment` would have cut it.
+    """The pieces of a recording (local or s3://), cut as `asid segment` would.
 
-    Raises DecodeError, also for one that `segment` would refuse as silent or too short; OSError.
+    Raises DecodeError if it cannot be decoded or `asid segment` would reject it (silent, too short), and OSError.
     """
     with Location(file).local_copy() as path:
         level = level_of(path, config.max_track_s)
         level.judge(config)
         if level.missing_s:
             log.warning("%s: %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s)
-        for found in cut(levelled(path, level), catalogue.core_samples, catalogue.margin_samples):
-            waveform = torch.from_numpy(from_pcm(found.pcm))
-            yield Piece(file, found.start_sample, found.lead_samples, found.core_samples, waveform)
+        for segment in cut(levelled(path, level), catalogue.core_samples, catalogue.margin_samples):
+            waveform = torch.from_numpy(from_pcm(segment.pcm))
+            yield Piece(file, segment.start_sample, segment.lead_samples, segment.core_samples, waveform)

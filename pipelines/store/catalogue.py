@@ -1,8 +1,7 @@
 """The catalogue: all state of a corpus under one URI, and the commit rule.
 
-Only the driver commits, and only while it holds the lease: two `merge_insert` of the same new key at once may both add
-it.
-`lance` is imported inside functions: it is not fork-safe and must come after `ray.init`.
+Only the driver commits, and only while it holds the lease: two `merge_insert` of one key at once may both add it.
+`lance` is imported inside functions, because it is not fork-safe and must be imported after `ray.init`.
 """
 
 from __future__ import annotations
@@ -31,29 +30,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-WITHDRAWN = "withdrawn"  # the stage of a reject row that takes back the earlier ones of its track
+WITHDRAWN = "withdrawn"  # stage of a reject row that cancels the earlier ones of its track
 IDS_PER_FILTER = 1000
 
 
 def new_run_id(verb: str) -> str:
-    """Sorts by time: UTC to the millisecond, the verb, four random digits."""
+    """A new run id, which sorts by time: UTC to the millisecond, the verb, four random hex digits."""
     now = time.time()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now))
     return f"{stamp}.{int(now * 1000) % 1000:03d}Z-{verb}-{secrets.token_hex(2)}"
 
 
 def quoted(text: str) -> str:
-    """`text` as SQL writes it."""
+    """`text` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def is_one_of(column: str, values: Sequence[str]) -> str:
-    """The SQL filter of rows whose `column` is one of `values`."""
+    """An SQL filter for rows whose `column` is one of `values`."""
     return f"{column} IN ({', '.join(map(quoted, values))})"
 
 
 def _with_fields(batch: pa.RecordBatch, wanted: Sequence[pa.Field]) -> pa.RecordBatch:
-    """The columns `wanted`; one that came into the schema after the table was made is null."""
+    """The `wanted` columns of a batch. Those that an older table lacks are null."""
     there = set(batch.schema.names)
     columns = [
         batch.column(f.name).cast(f.type) if f.name in there else pa.nulls(batch.num_rows, f.type) for f in wanted
@@ -64,8 +63,8 @@ def _with_fields(batch: pa.RecordBatch, wanted: Sequence[pa.Field]) -> pa.Record
 class Catalogue:
     """An open catalogue. To change it, enter `writing`.
 
-    create: make it if it is not there. geometry: how its segments are (to be) cut; an existing catalogue that was
-    cut otherwise is refused. Raises CatalogueError.
+    create: make it if it does not exist. geometry: core and margin of its segments.
+    Raises CatalogueError if there is no catalogue and `create` is False, if it is damaged, or if its geometry differs.
     """
 
     def __init__(self, uri: str, create: bool = False, geometry: SegmentConfig | None = None) -> None:
@@ -74,7 +73,7 @@ class Catalogue:
         head = self.location.join("catalogue.json")
         if not head.exists():
             if not create:
-                raise CatalogueError(f"no catalogue at {self.location}; make one with `asid segment` or `asid run`")
+                raise CatalogueError(f"no catalogue at {self.location}. Make one with `asid segment` or `asid run`.")
             self._check_file_system()
             head.write_bytes(json.dumps(self._head(geometry or SegmentConfig()), indent=2).encode())
         self.core_samples, self.margin_samples = _geometry_in(head)
@@ -91,23 +90,21 @@ class Catalogue:
         }
 
     def check_geometry(self, geometry: SegmentConfig) -> None:
-        """Raises CatalogueError where this catalogue's segments were cut with another core or margin."""
+        """Raise CatalogueError if this catalogue's segments have another core or margin."""
         wanted = self._head(geometry)
         if (wanted["core_samples"], wanted["margin_samples"]) != (self.core_samples, self.margin_samples):
             raise CatalogueError(
                 f"{self.location} has segments of {self.core_samples / SAMPLE_RATE_HZ:g} s with margins of "
-                f"{self.margin_samples / SAMPLE_RATE_HZ:g} s, the config asks for {geometry.core_s:g} s and "
+                f"{self.margin_samples / SAMPLE_RATE_HZ:g} s, but the config has {geometry.core_s:g} s and "
                 f"{geometry.margin_s:g} s: use the same segment.core_s and segment.margin_s, or a new catalogue"
             )
 
-    # the right to change it
-
     @contextlib.contextmanager
     def writing(self, verb: str) -> Iterator[Catalogue]:
-        """`with catalogue.writing("embed"):` holds the lease, renewed by a thread; every commit needs it.
+        """`with catalogue.writing("embed"):` holds the lease, which every commit needs; a thread renews it.
 
-        A block inside another shares its lease, so a job of several stages holds the catalogue throughout. Raises
-        LeaseError where another run holds it.
+        Nested blocks share one lease, so a job of several stages holds the catalogue throughout.
+        Raises LeaseError if another run holds the lease.
         """
         if self._lease is not None:
             yield self
@@ -120,23 +117,24 @@ class Catalogue:
                 self._lease = None
 
     def _check_file_system(self) -> None:
-        """Raises CatalogueError where no commit could succeed: Lance's local commits make a hard link."""
+        """Raise CatalogueError on a disk without hard links, which Lance needs for local commits."""
         if not self.location.has_hard_links():
             raise CatalogueError(
-                f"the disk of {self.location} has no hard links (exFAT, FAT and some network disks have none), and a "
-                "catalogue needs them: put it on another disk or on s3://; the corpus may stay where it is"
+                f"a catalogue needs hard links, which the disk of {self.location} does not have (like exFAT, FAT and "
+                "some network disks). Put the catalogue on another disk or on s3://; the corpus may stay."
             )
 
     def check_writing(self) -> None:
-        """Called before each commit. Raises LeaseError where the lease was lost, CatalogueError outside `writing`."""
+        """Called before each commit. Raises LeaseError if the lease was lost, CatalogueError outside `writing`."""
         if self._lease is None:
-            raise CatalogueError(f"{self.location} is not open for writing: enter Catalogue.writing() first")
+            raise CatalogueError(f"{self.location} is not open for writing; enter Catalogue.writing() first")
         self._lease.check()
 
-    # Lance tables
-
     def table(self, name: str) -> LanceDataset | None:
-        """The Lance table `name` (such as `fingerprints-<model_id>`), newest version; None before its first row."""
+        """The newest version of the Lance table `name`, such as `fingerprints-<model_id>`; None before its first row.
+
+        Raises StoreFailure if it cannot be read.
+        """
         import lance
 
         place = self.location.join(f"{name}.lance")
@@ -144,17 +142,17 @@ class Catalogue:
         uri, options = place.lance()
         try:
             return lance.dataset(uri, storage_options=options)
-        except ValueError as error:  # what pylance raises for a table that is not there, and for a store that fails
+        except ValueError as error:  # pylance raises this both for a missing table and for a failing store
             if "was not found" in str(error):
                 return None
             raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
-        except BaseException as error:  # the class of a panic is no Exception, and has no name to import
+        except BaseException as error:  # PanicException is not an Exception and cannot be imported
             if type(error).__name__ != "PanicException":
                 raise
             raise damaged(place, error) from None
 
     def upsert(self, name: str, rows: pa.Table, on: str) -> None:
-        """Add rows to a Lance table, replacing those of the same key `on`, in one atomic commit. Driver only."""
+        """Add rows to a Lance table, replacing those with the same key `on`, in one atomic commit. Driver only."""
         import lance
 
         if not rows.num_rows:
@@ -177,12 +175,10 @@ class Catalogue:
             self.check_writing()
             table.delete(is_one_of(column, values[start : start + IDS_PER_FILTER]))
 
-    # tracks
-
     def tracks(
         self, columns: Sequence[str] | None = None, filter: str | None = None, batch_rows: int = 8192
     ) -> Iterator[pa.RecordBatch]:
-        """The live tracks (schema.TRACKS), streamed; `filter` is SQL, such as `year < 1990`."""
+        """Stream the live tracks (schema.TRACKS). `filter` is SQL, such as `year < 1990`."""
         table = self.table("tracks")
         if table is None:
             return
@@ -200,7 +196,7 @@ class Catalogue:
         return pa.Table.from_batches(batches, schema=TRACKS)
 
     def live(self) -> dict[str, str]:
-        """track_id -> content_hash of every live track: some 200 bytes each, so 200 MB for a million."""
+        """track_id -> content_hash of every live track. Takes some 200 MB of memory for a million tracks."""
         hashes: dict[str, str] = {}
         for batch in self.tracks(columns=["track_id", "content_hash"]):
             hashes.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
@@ -211,25 +207,25 @@ class Catalogue:
         return 0 if table is None else int(table.count_rows())
 
     def commit_tracks(self, rows: pa.Table) -> None:
-        """Make tracks (schema.TRACKS, one row a track_id) visible, replacing earlier ones. Driver only."""
+        """Make tracks visible (schema.TRACKS, one row per track_id), replacing earlier ones. Driver only."""
         self._add_columns("tracks", TRACKS)
         self.upsert("tracks", rows.cast(TRACKS), on="track_id")
 
     def _add_columns(self, name: str, schema: pa.Schema) -> None:
-        """Give a table that an older asid made the columns that it lacks, filled with null."""
+        """Add the columns that a table of an older version lacks, filled with null."""
         table = self.table(name)
         missing = [] if table is None else [field for field in schema if field.name not in table.schema.names]
         if table is not None and missing:
             table.add_columns(missing)
 
     def delete_tracks(self, track_ids: Iterable[str]) -> None:
-        """Take tracks out of the catalogue. Their segments become garbage. Driver only."""
+        """Remove tracks from the catalogue. `maintenance.delete_orphans` deletes their segments later. Driver only."""
         self.delete("tracks", "track_id", track_ids)
 
     # rejects
 
     def write_rejects(self, run_id: str, rows: Sequence[dict[str, Any]]) -> None:
-        """Record files that could not be used (schema.REJECTS)."""
+        """Record files that could not be used (schema.REJECTS). Driver only."""
         if not rows:
             return
         self.check_writing()
@@ -238,12 +234,12 @@ class Catalogue:
             pq.write_table(pa.Table.from_pylist(list(rows), schema=REJECTS), stream)
 
     def withdraw_rejects(self, run_id: str, track_ids: Iterable[str]) -> None:
-        """Forget the rejects of these tracks: they were accepted since, or are no longer in the corpus."""
+        """Cancel the rejects of tracks that were accepted since or are no longer in the corpus. Driver only."""
         empty = {"uri": "", "stage": WITHDRAWN, "error_type": "", "error": ""}
         self.write_rejects(run_id, [{"track_id": track_id, **empty} for track_id in track_ids])
 
     def rejects(self) -> pa.Table:
-        """The rejects that stand (schema.REJECTS): the latest of each track, none for tracks that are live."""
+        """The current rejects (schema.REJECTS): the latest of each track, none for tracks that are live."""
         folder = self.location.join("rejects")
         names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".parquet"))
         latest: dict[str, dict[str, Any]] = {}
@@ -259,10 +255,8 @@ class Catalogue:
         with parquet(part) as file:
             return file.read()
 
-    # runs
-
     def record_run(self, run_id: str, record: dict[str, Any]) -> None:
-        """Write runs/<run_id>.json: what ran, with which config, and how it ended."""
+        """Write runs/<run_id>.json: what ran, with which config, and how it ended. Driver only."""
         self.check_writing()
         text = json.dumps({"run_id": run_id, **record}, indent=2, ensure_ascii=False)
         self.location.join("runs", f"{run_id}.json").write_bytes(text.encode())
@@ -275,15 +269,15 @@ class Catalogue:
 
 
 def _geometry_in(head: Location) -> tuple[int, int]:
-    """(core_samples, margin_samples) of a catalogue.json. Raises CatalogueError where it is damaged or too new."""
+    """(core_samples, margin_samples) from a catalogue.json. Raises CatalogueError if it is damaged or too new."""
     values = read_json(head)
     if values.get("format") != FORMAT:
         raise CatalogueError(
-            f"{head} is of format {values.get('format')}, this asid reads {FORMAT}: make a new catalogue"
+            f"{head} has format {values.get('format')}, but this asid reads format {FORMAT}. Make a new catalogue."
         )
     core: Any = values.get("core_samples")
     margin: Any = values.get("margin_samples")
-    try:  # the ranges are those of the settings
+    try:  # SegmentConfig checks the ranges
         SegmentConfig(core_s=core / SAMPLE_RATE_HZ, margin_s=margin / SAMPLE_RATE_HZ)
     except (TypeError, ValueError) as error:
         raise damaged(head, f"core_samples {core!r}, margin_samples {margin!r}") from error

@@ -1,4 +1,4 @@
-"""The sweeps of a catalogue that ended, and what they found."""
+"""The sweeps of a catalogue and their detections."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ TRACK_COLUMNS = ["track_id", "content_hash"]
 
 
 def folder(catalogue: Catalogue, sweep_id: str = "") -> Location:
-    """Where a sweep's parts are, or all sweeps."""
+    """The folder of a sweep's parts; without a sweep id, that of all sweeps."""
     place = catalogue.location.join("detections")
     return place.join(sweep_id) if sweep_id else place
 
 
 def ids(catalogue: Catalogue) -> Sequence[str]:
-    """Every sweep, whether it ended or not, oldest first: ids sort by the time of the start."""
+    """Ids of all sweeps, finished or not, oldest first."""
     return folder(catalogue).folders()
 
 
 def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
-    """Each sweep.json, oldest first; a sweep without one was not finished."""
+    """The contents of each sweep.json, oldest first. A sweep without one is not finished."""
     heads = []
     for sweep_id in ids(catalogue):
         with contextlib.suppress(FileNotFoundError):
@@ -45,46 +45,46 @@ def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def threshold(head: dict[str, Any]) -> float:
-    """The score from which on a sweep (its sweep.json) itself reports; its tables hold every verified pair."""
+    """The reporting threshold of a sweep, from its sweep.json. Its tables hold pairs below it too."""
     return float(head.get("config", {}).get("score", {}).get("threshold", 0.0))
 
 
-def table(found: Iterable[Detection], sweep_id: str) -> pa.Table:
-    """Rows (schema.DETECTIONS) of a sweep."""
-    return pa.Table.from_pylist([one.row() | {"sweep_id": sweep_id} for one in found], schema=DETECTIONS)
+def table(detections: Iterable[Detection], sweep_id: str) -> pa.Table:
+    """Detections of a sweep as a table (schema.DETECTIONS)."""
+    return pa.Table.from_pylist([one.row() | {"sweep_id": sweep_id} for one in detections], schema=DETECTIONS)
 
 
 def part(catalogue: Catalogue, sweep_id: str, shard: int) -> Location:
-    """Where a shard of a sweep is or will be."""
+    """The part file of a shard of a sweep, which may not exist yet."""
     return folder(catalogue, sweep_id).join(f"part-{shard:06d}.parquet")
 
 
 def parts(catalogue: Catalogue, sweep_id: str) -> list[Location]:
-    """A sweep's part files, in order of shards."""
+    """The part files of a sweep, in order of shards."""
     place = folder(catalogue, sweep_id)
     return [place.join(name) for name in sorted(e.name for e in place.list() if e.name.endswith(".parquet"))]
 
 
 def batches(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> Iterator[pa.RecordBatch]:
-    """Rows (schema.DETECTIONS) of a sweep that score at least `min_score`, streamed.
+    """Stream the rows (schema.DETECTIONS) of a sweep that score at least `min_score`.
 
-    Raises CatalogueError where a part is damaged, or rows that sweep.json counts are missing.
+    Raises CatalogueError if a part is damaged, or if rows that sweep.json counts are missing.
     """
     rows_read = 0
-    for found in parts(catalogue, sweep_id):
-        with parquet(found) as file:
+    for part in parts(catalogue, sweep_id):
+        with parquet(part) as file:
             for batch in file.iter_batches():
                 rows = in_schema(batch)
                 rows_read += rows.num_rows
                 yield rows.filter(pc.greater_equal(rows.column("score"), min_score))
-    with contextlib.suppress(FileNotFoundError):  # a sweep that has not ended
+    with contextlib.suppress(FileNotFoundError):  # the sweep has not finished
         counted = read_json(folder(catalogue, sweep_id).join(HEAD)).get("detections", rows_read)
         if counted != rows_read:
             raise damaged(folder(catalogue, sweep_id), f"it holds {rows_read:,} of {counted:,} rows")
 
 
 def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The columns of schema.DETECTIONS; one that came into it after the sweep is null."""
+    """A batch with the columns of schema.DETECTIONS. Those that an older sweep lacks are null."""
     there = set(batch.schema.names)
     columns = [
         batch.column(field.name).cast(field.type) if field.name in there else pa.nulls(batch.num_rows, field.type)
@@ -94,22 +94,22 @@ def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def count(catalogue: Catalogue, sweep_id: str) -> int:
-    """Rows of a sweep, from the ends of its part files alone."""
+    """Number of rows of a sweep. Reads only the metadata of its part files."""
     rows = 0
-    for found in parts(catalogue, sweep_id):
-        with parquet(found) as file:
+    for part in parts(catalogue, sweep_id):
+        with parquet(part) as file:
             rows += file.metadata.num_rows
     return rows
 
 
 def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> pa.Table:
-    """`batches` as one table: some 200 bytes a row."""
-    found = list(batches(catalogue, sweep_id, min_score))
-    return pa.Table.from_batches(found).cast(DETECTIONS) if found else DETECTIONS.empty_table()
+    """All `batches` as one table in memory, some 200 bytes per row."""
+    rows = list(batches(catalogue, sweep_id, min_score))
+    return pa.Table.from_batches(rows).cast(DETECTIONS) if rows else DETECTIONS.empty_table()
 
 
 def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: Sequence[Sequence[str]] = ()) -> None:
-    """Record which tracks (columns track_id, content_hash) a sweep knew, and which of them were queries of a shard."""
+    """Record the tracks (columns track_id, content_hash) that a sweep compares, and the shard of each query."""
     catalogue.check_writing()
     of_query = {track_id: number for number, shard in enumerate(shards) for track_id in shard}
     known = tracks.select(TRACK_COLUMNS)
@@ -123,13 +123,13 @@ def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: 
 
 
 def finish(catalogue: Catalogue, head: dict[str, Any]) -> None:
-    """Write a sweep's sweep.json: all its parts are there, and readers may use it."""
+    """Write the sweep.json of a sweep, which makes it visible to readers. Call after all parts are written."""
     catalogue.check_writing()
     folder(catalogue, head["sweep_id"]).join(HEAD).write_bytes(json.dumps(head, indent=2).encode())
 
 
 def read_tracks(catalogue: Catalogue, sweep_id: str) -> pa.Table:
-    """What `write_tracks` has recorded. Raises FileNotFoundError."""
+    """The table that `write_tracks` wrote. Raises FileNotFoundError."""
     return read_arrow(folder(catalogue, sweep_id).join(TRACKS_FILE))
 
 

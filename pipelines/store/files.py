@@ -1,4 +1,4 @@
-"""Reading the files of a catalogue; one that is damaged is named, with what to do."""
+"""Reads the files of a catalogue. Errors name the damaged file and say what to do."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import pyarrow.parquet as pq
 from pipelines.store.errors import CatalogueError
 from pipelines.store.location import Location
 
-# in what Arrow and Lance say of a store that fails, where the file may be sound
+# in error messages of Arrow and Lance about a failing store, where the file itself may be intact
 STORE_ERRORS = ("AWS Error", "Generic S3 error")
 
 
 def read_json(place: Location) -> dict[str, Any]:
     """The object in a JSON file. Raises FileNotFoundError, CatalogueError."""
     try:
-        found = json.loads(place.read_bytes())
+        values = json.loads(place.read_bytes())
     except (ValueError, RecursionError) as error:
         raise damaged(place, error) from None
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise damaged(place, "it holds no settings")
-    return found
+    return values
 
 
 @contextlib.contextmanager
 def parquet(place: Location) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, open for reading. Raises FileNotFoundError, CatalogueError, also for what the block reads."""
+    """A Parquet file, open for reading. It, and reads in the block, raise FileNotFoundError or CatalogueError."""
     with damage_named(place), arrow_file(place) as stream, pq.ParquetFile(stream) as file:
         yield file
 
@@ -47,12 +47,12 @@ def arrow_file(place: Location) -> pa.NativeFile:
     """Random access to the file's bytes. Raises FileNotFoundError, StorageError for a pipe or a device."""
     filesystem, path = place.arrow()
     if not place.is_s3:
-        place.stat()  # opening a pipe would wait for ever
+        place.stat()  # opening a pipe would block forever
     return filesystem.open_input_file(path)
 
 
 def refuse_pipes(place: Location) -> None:
-    """Raises CatalogueError where a pipe or a device is below this local folder: Lance would wait for it for ever."""
+    """Raises CatalogueError if this local folder contains a pipe or a device, on which Lance would block forever."""
     if not place.is_s3:
         for folder, _, names in os.walk(place.uri):
             for name in names:
@@ -62,11 +62,11 @@ def refuse_pipes(place: Location) -> None:
 
 @contextlib.contextmanager
 def damage_named(place: Location) -> Iterator[None]:
-    """Raises CatalogueError for what Arrow or Lance says of the bytes that the block reads from `place`."""
+    """Raises CatalogueError when Arrow or Lance cannot interpret what the block reads from `place`."""
     try:
         yield
-    except (pa.ArrowException, ValueError, KeyError, OSError) as error:  # KeyError: a column is not there
-        # an OSError is of bad bytes too: what the system says has a number, and what we say a class of its own
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:  # KeyError: a column is missing
+        # Arrow raises a plain OSError without errno for bad bytes; system errors have an errno, ours a subclass
         of_system = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
         if of_system or any(text in str(error) for text in STORE_ERRORS):
             raise
@@ -74,5 +74,5 @@ def damage_named(place: Location) -> Iterator[None]:
 
 
 def damaged(place: Location, problem: object) -> CatalogueError:
-    """The error for a file that cannot be what was written."""
-    return CatalogueError(f"{place} is damaged ({problem}): restore it from a copy")
+    """The error for a damaged file."""
+    return CatalogueError(f"{place} is damaged ({problem}). Restore it from a backup.")

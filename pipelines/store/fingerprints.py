@@ -1,6 +1,6 @@
-"""The fingerprint tables: which model made one, who is in it, and how fragments written by workers are committed.
+"""The fingerprint tables: their names, which tracks they hold, and how fragments written by workers are committed.
 
-`lance` is imported inside functions: it is not fork-safe and must come after `ray.init`.
+`lance` is imported inside functions, because it is not fork-safe and must be imported after `ray.init`.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ if TYPE_CHECKING:
     from lance import LanceDataset
 
 PREFIX = "fingerprints-"
-COMMIT_TRIES = 5  # only a run without our lease can interfere
+COMMIT_TRIES = 5  # conflicts are rare: only a process without our lease can cause one
 
 
 def load_model(weights: str, config: Config) -> Fingerprinter:
     """The model that `weights` names, ready for inference.
 
-    Raises FileNotFoundError, and ConfigError where the weights are of another model than the config's.
+    Raises FileNotFoundError if there are no such weights, ConfigError if they are for another model than the config.
     """
     model = Fingerprinter.from_pretrained(weights)
     theirs, ours = model.config.model, config.model
     if (theirs.front_end, theirs.encoder) != (ours.front_end, ours.encoder):
         raise ConfigError(
             f"weights {weights} are for model {theirs.name!r}, but the config is for {ours.name!r}. "
-            "Drop --config, or pass matching weights"
+            "Drop --config, or pass matching weights."
         )
     return model
 
 
 def table_name(model_id: str) -> str:
-    """Of the fingerprints that a model made: two models never mix."""
+    """Name of the fingerprint table of a model. Fingerprints of different models are never mixed."""
     return PREFIX + model_id
 
 
 def tables(catalogue: Catalogue) -> list[str]:
-    """Names of the fingerprint tables of a catalogue, whatever their model."""
+    """Names of all fingerprint tables of a catalogue."""
     names = (name.removesuffix(".lance") for name in catalogue.location.folders())
     return sorted(name for name in names if name.startswith(PREFIX))
 
 
 def embedded(table: LanceDataset | None) -> Iterator[tuple[str, str]]:
-    """(track_id, content_hash) of everything in the table. A track is committed whole, so its first window tells."""
+    """(track_id, content_hash) of every track in the table. Reads first windows only, as tracks are committed whole."""
     if table is not None:
         for batch in table.to_batches(columns=["track_id", "content_hash"], filter="window_index = 0"):
             yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
 
 
 def create(catalogue: Catalogue, name: str, dim: int) -> LanceDataset:
-    """The table, made empty if it is not there. Driver only."""
+    """Open the table, or create it without rows. Driver only."""
     import lance
 
     table = catalogue.table(name)
@@ -71,7 +71,7 @@ def create(catalogue: Catalogue, name: str, dim: int) -> LanceDataset:
 
 
 def write_fragments(catalogue: Catalogue, name: str, dim: int, rows: Iterable[pa.RecordBatch]) -> list[str]:
-    """Write rows as fragments that nobody sees before `append`; returns them as JSON. For workers."""
+    """Write rows as fragments, which stay invisible until `append`; returns their JSON. For workers."""
     from lance.fragment import write_fragments
 
     uri, options = catalogue.location.join(f"{name}.lance").lance()
@@ -84,22 +84,22 @@ def write_fragments(catalogue: Catalogue, name: str, dim: int, rows: Iterable[pa
 def append(catalogue: Catalogue, name: str, fragments: list[str], track_ids: Sequence[str], seen: int) -> int:
     """Make `fragments`, the rows of `track_ids`, visible in one commit; returns the table's version. Driver only.
 
-    seen: the version of the table in which these tracks have no rows. The commit succeeds only if nobody else has
-    committed meanwhile; where somebody has, the tracks are looked up again. Raises CatalogueError where one of them has
-    rows: another run embedded it.
+    seen: a version of the table in which these tracks have no rows. If somebody else has committed since, the tracks
+    are looked up again before the commit.
+    Raises CatalogueError if another run has already embedded one of them, or if commits keep failing.
     """
     from lance.commit import CommitConflictError
 
     for _ in range(COMMIT_TRIES):
         catalogue.check_writing()
         table = catalogue.table(name)
-        assert table is not None, "create() makes it"
+        assert table is not None, "create() comes first"
         if table.version != seen and (double := next(_present(table, track_ids), None)):
-            raise CatalogueError(f"{name} has fingerprints of {double} already: another run embedded it meanwhile")
+            raise CatalogueError(f"{name} already has fingerprints of {double}: another run embedded it meanwhile")
         seen = table.version
         with contextlib.suppress(CommitConflictError):
             return _append_to(catalogue, name, table, fragments)
-    raise CatalogueError(f"{name} was changed {COMMIT_TRIES} times during a commit: is another run at work?")
+    raise CatalogueError(f"{name} changed {COMMIT_TRIES} times during a commit. Is another run using this catalogue?")
 
 
 def _present(table: LanceDataset, track_ids: Sequence[str]) -> Iterator[str]:
@@ -111,9 +111,9 @@ def _present(table: LanceDataset, track_ids: Sequence[str]) -> Iterator[str]:
 
 
 def _append_to(catalogue: Catalogue, name: str, table: LanceDataset, fragments: list[str]) -> int:
-    """Commit `table` with more fragments. Raises CommitConflictError where it is no longer the newest version.
+    """Commit `table` with more fragments. Raises CommitConflictError if it is no longer the newest version.
 
-    Lance lets two Appends to one version both succeed, so this is a Merge, which nothing may precede.
+    Uses a Merge, because Lance would let two concurrent Appends to one version both succeed.
     """
     import lance
     from lance.fragment import FragmentMetadata

@@ -1,4 +1,4 @@
-"""The lease of a catalogue: one run at a time may change it, and a run that died does not block the next for long."""
+"""The lease of a catalogue: only one run at a time may change it, and a dead run does not block the next for long."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pipelines.store.location import Location
 log = logging.getLogger(__name__)
 
 NAME = "lease.json"
-LEASE_S = 180.0  # how long the next run waits after one was killed on another machine
-RENEWALS = 3  # in that time: a store may fail to answer twice
+LEASE_S = 180.0  # longest wait of the next run after a run on another machine was killed
+RENEWALS = 3  # per LEASE_S, so that two of them may fail
 POLL_S = 5.0  # while waiting for a lease to end
 FIELDS: dict[str, type] = {"token": str, "verb": str, "host": str, "pid": int, "expires": float}
 
@@ -29,9 +29,9 @@ FIELDS: dict[str, type] = {"token": str, "verb": str, "host": str, "pid": int, "
 class Lease:
     """`with Lease(place, "reindex") as lease:` holds the catalogue at `place`; a thread renews it until the block ends.
 
-    An expired lease is taken over, and so is, at once, that of a process of this machine that no longer runs. Where the
-    holder cannot be seen from here, the run waits: either the lease ends, or the holder renews it and so is alive. The
-    clocks of machines that share a catalogue must agree to a minute. Raises LeaseError where another run is alive.
+    Takes over an expired lease, and at once that of a dead process on this machine. If the holder is on another
+    machine, waits until the lease either expires or is renewed, which proves that the holder is alive. The clocks of
+    machines that share a catalogue must agree to within a minute. Raises LeaseError if the holder is alive.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Lease:
         self._file = place.join(NAME)
         self._seconds, self._clock, self._sleep = seconds, clock, sleep
         self._mine = {"token": secrets.token_hex(8), "verb": verb, **_here(), "pid": os.getpid()}
-        self._version: str | None = None  # of the file as we wrote it
+        self._version: str | None = None  # version of the file that we wrote
         self._expires = 0.0
         self._lost: str | None = None
         self._renewing = threading.Lock()
@@ -59,12 +59,12 @@ class Lease:
         self._version = version
         if not self._write():
             holder, _ = _read(self._file)
-            raise LeaseError(_held(holder, self._file) if holder else f"{self._file} was taken just now: try again")
+            raise LeaseError(_held(holder, self._file) if holder else f"another run just took {self._file}; try again")
         self._thread.start()
         return self
 
     def _wait_for_end(self) -> tuple[dict[str, Any] | None, str | None]:
-        """The lease that may be taken over, if any, and its version. Raises LeaseError where its holder is alive."""
+        """The lease to take over, if any, and its version. Raises LeaseError if its holder is alive."""
         holder, version = _read(self._file)
         first = holder
         while holder is not None and first is not None and _holds(holder, self._clock()):
@@ -82,15 +82,15 @@ class Lease:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        if self._thread.is_alive():  # it may wait for a store that does not answer
+        if self._thread.is_alive():  # the thread may be waiting for a store that does not answer
             self._thread.join(timeout=self._seconds / RENEWALS)
-        with contextlib.suppress(CatalogueError):  # damaged: not ours any more
+        with contextlib.suppress(CatalogueError):  # a damaged lease is no longer ours
             holder, _ = _read(self._file)
             if holder is not None and holder["token"] == self._mine["token"]:
                 self._file.delete()
 
     def renew(self) -> None:
-        """Hold it for another `seconds`. Raises LeaseError where another run has taken it since."""
+        """Extend the lease by its full duration. Raises LeaseError if another run has taken it."""
         with self._renewing:
             if self._lost is None and not self._write():
                 holder, _ = _read(self._file)
@@ -98,10 +98,10 @@ class Lease:
         self._raise_if_lost()
 
     def check(self) -> None:
-        """Make sure, before a commit, that the lease is still ours. Raises LeaseError where it was lost.
+        """Check, before a commit, that the lease is still ours. Raises LeaseError if it was lost.
 
-        Costs nothing while the renewing thread keeps up. A process that was suspended for longer than its lease finds
-        here that it has ended, and renews it or learns who has it now.
+        Costs nothing while the thread renews the lease in time. A process that was suspended for longer renews it
+        here, or learns who holds it now.
         """
         self._raise_if_lost()
         if self._clock() >= self._expires:
@@ -109,7 +109,7 @@ class Lease:
 
     def _raise_if_lost(self) -> None:
         if self._lost is not None:
-            raise LeaseError(f"this run lost its lease: {self._lost}. What it committed is kept; start it again later")
+            raise LeaseError(f"this run lost its lease: {self._lost}. Committed work is kept; run it again later.")
 
     def _keep(self) -> None:
         while not self._ended.wait(self._seconds / RENEWALS):
@@ -118,14 +118,14 @@ class Lease:
             except CatalogueError as error:
                 log.error("%s", error)
                 return
-            except OSError as error:  # the storage may be back before the lease ends
-                log.warning("the lease was not renewed: %s", error)
+            except OSError as error:  # the store may be back before the lease ends
+                log.warning("could not renew the lease: %s", error)
 
     def _write(self) -> bool:
-        """Write the lease where the file still is as we know it; whether it is ours now.
+        """Write the lease if the file has not changed since we last saw it. Returns whether the lease is ours now.
 
-        A store may have done what it was asked for though its answer was lost, and refuse the request sent again. The
-        file tells: with our token in it, the lease is ours.
+        If the store's answer to a successful write is lost, the repeated request is refused. The lease is still ours
+        then: the file holds our token.
         """
         expires = self._clock() + self._seconds
         content = json.dumps(self._mine | {"expires": expires}, indent=2).encode()
@@ -140,31 +140,31 @@ class Lease:
 
 
 def holder(place: Location) -> dict[str, Any] | None:
-    """The lease of the run that holds a catalogue now; None where there is none, it has expired or its run is dead."""
-    found, _ = _read(place.join(NAME))
-    return found if found is not None and _holds(found, time.time()) else None
+    """The lease of the run that holds a catalogue; None if there is none, it has expired or its run is dead."""
+    lease, _ = _read(place.join(NAME))
+    return lease if lease is not None and _holds(lease, time.time()) else None
 
 
 def _read(file: Location) -> tuple[dict[str, Any] | None, str | None]:
-    """What is in a lease's file, and its version. Raises CatalogueError for a file that is no lease."""
+    """The contents and version of a lease file; (None, None) if it is missing. Raises CatalogueError if damaged."""
     try:
         version = file.stat().version
-        found = json.loads(file.read_bytes())
+        lease = json.loads(file.read_bytes())
     except FileNotFoundError:
         return None, None
     except ValueError:
-        found = None
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), kind) for key, kind in FIELDS.items()):
-        raise CatalogueError(f"{file} is not a lease: delete it if no run is under way")
-    return found, version
+        lease = None
+    if not isinstance(lease, dict) or not all(isinstance(lease.get(key), kind) for key, kind in FIELDS.items()):
+        raise CatalogueError(f"{file} is damaged. Delete it if no other run is using this catalogue.")
+    return lease, version
 
 
 def _here() -> dict[str, str]:
-    """This machine, and the numbering of processes: a container may have its host's name."""
+    """This machine and its process id namespace, because a container may have its host's name."""
     try:
         numbering = os.readlink("/proc/self/ns/pid")
     except OSError:
-        numbering = secrets.token_hex(8)  # no way to know
+        numbering = secrets.token_hex(8)  # unknown: matches no other
     return {"host": socket.gethostname(), "processes": numbering}
 
 
@@ -173,7 +173,7 @@ def _holds(lease: dict[str, Any], now: float) -> bool:
 
 
 def _is_alive(lease: dict[str, Any]) -> bool | None:
-    """Whether the holder runs; None where it is of another machine and cannot be seen from here."""
+    """Whether the holder is running; None if it is on another machine."""
     if any(lease.get(key) != value for key, value in _here().items()):
         return None
     try:
@@ -188,6 +188,6 @@ def _is_alive(lease: dict[str, Any]) -> bool | None:
 def _held(lease: dict[str, Any], file: Location) -> str:
     until = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(lease["expires"]))
     return (
-        f"asid {lease['verb']} (process {lease['pid']} on {lease['host']}) holds this catalogue until {until}: "
-        f"wait for it, or delete {file} if that run is dead"
+        f"asid {lease['verb']} (process {lease['pid']} on {lease['host']}) holds this catalogue until {until}. "
+        f"Wait for it, or delete {file} if that run is dead"
     )

@@ -1,4 +1,4 @@
-"""Listing a local folder: what is in it, without following links in circles or waiting for pipes."""
+"""Lists a local folder recursively, without following circular links or blocking on pipes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing below a Location. `version` is the etag, or the modification time in ns."""
+    """One item below a Location. `version` is the ETag on S3, else the modification time in ns."""
 
     name: str  # relative to the listed location, with /
     size_bytes: int | None
     version: str | None
-    # special: a pipe, a socket or a device; outside: a link that leads out of what is listed, and is not followed
+    # special: a pipe, socket or device; outside: a link to a place outside the listed folder, which is not followed
     kind: Literal["file", "folder", "unreadable", "special", "outside"] = "file"
     problem: str | None = None  # why it is unreadable
 
@@ -27,15 +27,15 @@ class FolderWalk:
     def __init__(self, root: str, follow_outside: bool) -> None:
         self._inside = os.path.join(os.path.realpath(root), "")
         self._follow_outside = follow_outside
-        # device and inode of folders that links led to: each is entered by a link once, however many lead there
+        # device and inode of folders reached through links; each is entered through a link only once
         self._linked: set[tuple[int, int]] = set()
 
     def entries(self, folder: str, prefix: str, above: tuple[tuple[int, int], ...]) -> Iterator[Entry]:
-        """`above`: device and inode of the folders we are in, so that a link to one of them ends."""
+        """List `folder`; names are prefixed by `prefix`. above: device and inode of the folders that contain it."""
         try:
             here = os.stat(folder)
-            with os.scandir(folder) as found:
-                items = sorted(found, key=lambda item: item.name)
+            with os.scandir(folder) as entries:
+                items = sorted(entries, key=lambda item: item.name)
         except FileNotFoundError:
             return
         except OSError as error:

@@ -1,7 +1,7 @@
-"""A place for bytes: a local path or an `s3://` prefix, behind one class.
+"""One class for local paths and `s3://` URIs.
 
-Endpoint, region and credentials of S3 come only from the usual environment variables (AWS_ENDPOINT_URL,
-AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), so that no secret is in an argument or a table.
+Endpoint, region and credentials of S3 come only from the standard environment variables (AWS_ENDPOINT_URL,
+AWS_DEFAULT_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, ...), so that arguments and tables hold no secrets.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class Location:
             bucket, _, key = uri[5:].partition("/")
             if not bucket:
                 raise StorageError(f"{uri!r} names no bucket; write s3://BUCKET/PREFIX")
-            if "@" in bucket:  # it would be written into tables and logs
+            if "@" in bucket:  # credentials would end up in tables and logs
                 raise StorageError(
-                    f"{redacted(uri)} came with credentials in it: give them in the environment (AWS_ACCESS_KEY_ID, "
-                    "AWS_SECRET_ACCESS_KEY)"
+                    f"the URI of {redacted(uri)} contains credentials. Set them in the environment instead "
+                    "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY)."
                 )
             uri = f"s3://{bucket}/{key.strip('/')}".rstrip("/")
         elif "://" in uri and not uri.startswith("file://"):
-            raise StorageError(f"cannot use {redacted(uri)!r}: give a local path or an s3:// URI")
+            raise StorageError(f"cannot use {redacted(uri)!r}: pass a local path or an s3:// URI")
         else:
             uri = os.path.abspath(os.path.expanduser(uri.removeprefix("file://")))
         object.__setattr__(self, "uri", uri)
@@ -71,7 +71,7 @@ class Location:
         return Location(self.uri.rsplit("/", 1)[0] or "/")
 
     def join(self, *names: str) -> Location:
-        """The place `names` below this one."""
+        """The location `names` below this one."""
         return Location("/".join([self.uri.rstrip("/"), *names]))
 
     def _bucket_key(self) -> dict[str, str]:
@@ -81,18 +81,18 @@ class Location:
     def stat(self) -> Entry:
         """Size and version of this file. Raises FileNotFoundError, IsADirectoryError or another OSError."""
         if not self.is_s3:
-            found = os.stat(self.uri)
-            if stat.S_ISDIR(found.st_mode):
+            info = os.stat(self.uri)
+            if stat.S_ISDIR(info.st_mode):
                 raise IsADirectoryError(f"{self.uri} is a folder, not a file")
-            if not stat.S_ISREG(found.st_mode):
-                raise StorageError(f"{self.uri} is a pipe, a socket or a device, not a file")
-            return Entry(self.name, found.st_size, str(found.st_mtime_ns))
+            if not stat.S_ISREG(info.st_mode):
+                raise StorageError(f"{self.uri} is a pipe, socket or device, not a file")
+            return Entry(self.name, info.st_size, str(info.st_mtime_ns))
         with s3_errors(self.uri):
             head = s3().head_object(**self._bucket_key())
         return Entry(self.name, head["ContentLength"], head["ETag"].strip('"'))
 
     def exists(self) -> bool:
-        """Whether a file (or, locally, a folder) is here."""
+        """Whether this file (or, locally, this folder) exists."""
         try:
             self.stat()
         except FileNotFoundError:
@@ -102,23 +102,23 @@ class Location:
         return True
 
     def is_folder(self) -> bool:
-        """Whether a local folder is here, or any object below this S3 prefix."""
+        """Whether this is a local folder, or an S3 prefix with any object below it."""
         return next(self.list(), None) is not None if self.is_s3 else os.path.isdir(self.uri)
 
     def list(self, follow_outside: bool = True) -> Iterator[Entry]:
-        """Everything below, recursively, as it is found: never the whole listing in memory. Nothing here: no entry.
+        """List everything below, recursively and lazily, by name within each folder (on S3, by key).
 
-        follow_outside: whether links to places outside of here are followed. A folder that cannot be read and a link to
-        nothing are entries of kind `unreadable`; folders are given too, because a folder may have the name of a
-        recording. Order: by name within a folder (S3: by key).
+        follow_outside: whether to follow links to places outside this folder. Unreadable folders and dangling links
+        are entries of kind `unreadable`. Folders are listed too, because one may have the name of a recording. A
+        missing folder has no entries.
         """
         return self._list_s3() if self.is_s3 else FolderWalk(self.uri, follow_outside).entries(self.uri, "", ())
 
     def folders(self) -> Sequence[str]:
-        """Names of the folders right below, sorted: `list` would walk through all that is in them."""
+        """Sorted names of the folders directly below, without listing their contents."""
         filesystem, path = self.arrow()
-        found = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
-        return sorted(entry.base_name for entry in found if entry.type == pyarrow.fs.FileType.Directory)
+        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
+        return sorted(entry.base_name for entry in entries if entry.type == pyarrow.fs.FileType.Directory)
 
     def _list_s3(self) -> Iterator[Entry]:
         where = self._bucket_key()
@@ -138,11 +138,11 @@ class Location:
                     yield Entry(name, item["Size"], item["ETag"].strip('"'))
 
     def read_bytes(self) -> bytes:
-        """The whole file. Raises FileNotFoundError."""
+        """Read the whole file. Raises FileNotFoundError or another OSError."""
         return self._read_whole(lambda stream: bytes(stream.read()))
 
     def _read_whole(self, use: Callable[[BinaryIO], T]) -> T:
-        """What `use` makes of the file's stream; begun again where it breaks off, which botocore does not do itself."""
+        """Apply `use` to the file's stream, and retry if the stream breaks off, which botocore does not do."""
         for _ in range(DOWNLOADS - 1):
             with contextlib.suppress(StoreFailure), self.open() as stream:
                 return use(stream)
@@ -151,9 +151,9 @@ class Location:
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """A stream of the file's bytes. Raises FileNotFoundError, StorageError for a pipe or a device."""
+        """A stream of the file's bytes. Raises FileNotFoundError, or StorageError for a pipe or a device."""
         if not self.is_s3:
-            self.stat()  # opening a pipe would wait for ever
+            self.stat()  # opening a pipe would block forever
             with open(self.uri, "rb") as stream:
                 yield stream
             return
@@ -161,7 +161,7 @@ class Location:
             yield body
 
     def write_bytes(self, data: bytes) -> None:
-        """Write the file in one atomic step: readers see the old bytes or all of the new ones."""
+        """Write the file atomically: readers see either the old bytes or all of the new ones."""
         if self.is_s3:
             with s3_errors(self.uri):
                 s3().put_object(**self._bucket_key(), Body=data)
@@ -170,7 +170,10 @@ class Location:
             stream.write(data)
 
     def write_if(self, data: bytes, version: str | None) -> str | None:
-        """Write the file if it still is of `version` (None: if it is not there); its new version, None if it is not."""
+        """Write the file if it still has `version` (None: if it does not exist).
+
+        Returns the new version, or None if the file has another version and was not written.
+        """
         if not self.is_s3:
             return self._write_if_local(data, version)
         from botocore.exceptions import ClientError
@@ -180,7 +183,7 @@ class Location:
             try:
                 return str(s3().put_object(**self._bucket_key(), Body=data, **condition)["ETag"]).strip('"')
             except ClientError as error:
-                # 409: another conditional write is under way; 404: the file to be replaced is gone
+                # 409: another conditional write is in progress; 404: the file to be replaced is gone
                 if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
                     return None
                 raise
@@ -200,9 +203,9 @@ class Location:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[pa.NativeFile]:
-        """A stream whose bytes appear under this name only when the block ends well."""
+        """A stream whose bytes appear under this name only if the block ends without an error."""
         filesystem, path = self.arrow()
-        if self.is_s3:  # an object appears when its upload is completed; Arrow cannot abort one, so undo it
+        if self.is_s3:  # Arrow cannot abort an upload, so a failed one is completed and then deleted
             try:
                 with filesystem.open_output_stream(path) as stream:
                     yield stream
@@ -221,7 +224,7 @@ class Location:
             raise
 
     def has_hard_links(self) -> bool:
-        """Whether files in this local folder may have a second name; S3 needs none. Makes the folder."""
+        """Whether this local folder's disk supports hard links; True for S3, which needs none. Makes the folder."""
         if self.is_s3:
             return True
         os.makedirs(self.uri, exist_ok=True)
@@ -237,7 +240,7 @@ class Location:
         return True
 
     def delete(self) -> None:
-        """Remove this file; nothing happens where there is none."""
+        """Delete this file, if it exists."""
         if self.is_s3:
             with s3_errors(self.uri):
                 s3().delete_object(**self._bucket_key())
@@ -246,11 +249,11 @@ class Location:
 
     @contextlib.contextmanager
     def local_copy(self) -> Iterator[str]:
-        """A local path with this file's bytes: itself, or a temporary copy of the S3 object."""
+        """A local path with this file's bytes: its own path, or that of a temporary copy of the S3 object."""
         if not self.is_s3:
             yield self.uri
             return
-        # the extension is kept: decoders look at it for formats without a signature
+        # keep the extension, which decoders use for formats without a signature
         with tempfile.NamedTemporaryFile(prefix="asid-", suffix=os.path.splitext(self.name)[1]) as copy:
 
             def take(stream: BinaryIO) -> None:
@@ -263,7 +266,7 @@ class Location:
             yield copy.name
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:
-        """Arrow filesystem and this location's path in it."""
+        """An Arrow filesystem, and this location's path in it."""
         if not self.is_s3:
             return pyarrow.fs.LocalFileSystem(), self.uri
         return s3_client.arrow_filesystem(), self.uri[5:]

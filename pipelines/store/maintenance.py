@@ -1,6 +1,6 @@
-"""What keeps a catalogue in step with its tracks: fingerprints that follow them, and garbage that goes after a while.
+"""Keeps a catalogue consistent with its tracks: moves fingerprints of renamed files, and deletes unused data.
 
-Everything here is found by looking at what is committed, so a run that was killed is simply started again. Driver only.
+All functions work from what is committed, so a killed run is simply started again. Driver only.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ Pair = tuple[str, str]  # track_id, content_hash
 
 
 def apply_renames(catalogue: Catalogue) -> dict[str, str]:
-    """Bring every fingerprint table in step with the tracks; today's track_id -> the id it had, of what was renamed.
+    """Update every fingerprint table after renames, removals and changes; returns new track_id -> old track_id.
 
-    A track without fingerprints whose audio is that of a track that is gone takes over its rows; rows of tracks that
-    are gone or changed are deleted. Holds 200 bytes a track.
+    A track without fingerprints takes over the rows of a removed track with the same audio. The other rows of removed
+    or changed tracks are deleted. Takes 200 bytes of memory per track.
     """
     catalogue.check_writing()
     live = set(catalogue.live().items())
     renamed: dict[str, str] = {}
     for name in fingerprints.tables(catalogue):
-        there = set(fingerprints.embedded(catalogue.table(name)))
-        stale = {content_hash: track_id for track_id, content_hash in there - live}
-        found: dict[Pair, str] = {}
-        for track_id, content_hash in sorted(live - there):
+        embedded = set(fingerprints.embedded(catalogue.table(name)))
+        stale = {content_hash: track_id for track_id, content_hash in embedded - live}
+        moves: dict[Pair, str] = {}
+        for track_id, content_hash in sorted(live - embedded):
             if content_hash in stale:
-                found[stale.pop(content_hash), content_hash] = track_id
-        pairs = sorted(found)
+                moves[stale.pop(content_hash), content_hash] = track_id
+        pairs = sorted(moves)
         for start in range(0, len(pairs), IDS_PER_FILTER):
-            _rename(catalogue, name, {pair: found[pair] for pair in pairs[start : start + IDS_PER_FILTER]})
-        drop(catalogue, name, sorted(there - live))
-        renamed.update({new: old for (old, _), new in found.items()})
+            _rename(catalogue, name, {pair: moves[pair] for pair in pairs[start : start + IDS_PER_FILTER]})
+        drop(catalogue, name, sorted(embedded - live))
+        renamed.update({new: old for (old, _), new in moves.items()})
     return renamed
 
 
 def _rename(catalogue: Catalogue, name: str, ids: dict[Pair, str]) -> None:
-    """Append the rows of these tracks under their new ids; those under the old ones are stale then."""
+    """Append copies of these tracks' rows under the new ids. The caller deletes the rows under the old ids."""
     table: Any = catalogue.table(name)
     dim = table.schema.field("vector").type.list_size
 
@@ -66,7 +66,7 @@ def _rename(catalogue: Catalogue, name: str, ids: dict[Pair, str]) -> None:
 
 
 def drop(catalogue: Catalogue, name: str, pairs: Sequence[Pair]) -> None:
-    """Delete the fingerprints of these tracks' audio, and of no other audio of theirs."""
+    """Delete the fingerprints with these (track_id, content_hash), keeping those of the same tracks' other audio."""
     table: Any = catalogue.table(name)
     for start in range(0, len(pairs), IDS_PER_FILTER):
         catalogue.check_writing()
@@ -78,10 +78,10 @@ def _is_pair(pairs: Sequence[Pair]) -> str:
 
 
 def clean_versions(catalogue: Catalogue, grace_s: float) -> int:
-    """Delete versions of the Lance tables older than the grace time, for who still reads one; returns their bytes.
+    """Delete versions of the Lance tables that are older than `grace_s` seconds; returns the number of bytes freed.
 
-    The tracks table is compacted first: every commit leaves a fragment. `asid index` does so for fingerprints.
-    Fragments that a killed run has written and nobody committed are Lance's to delete: it does, after seven days.
+    The tracks table is compacted first, because every commit adds a fragment; `asid index` compacts the fingerprints.
+    Lance itself deletes the uncommitted fragments of killed runs after seven days.
     """
     freed = 0
     for name in ["tracks", *fingerprints.tables(catalogue)]:
@@ -95,41 +95,40 @@ def clean_versions(catalogue: Catalogue, grace_s: float) -> int:
     return freed
 
 
-def collect_sweeps(catalogue: Catalogue, grace_s: float) -> int:
-    """Delete the files of overtaken sweeps whose newest is older than the grace time; returns how many sweeps.
+def delete_old_sweeps(catalogue: Catalogue, grace_s: float) -> int:
+    """Delete sweeps that are superseded or unfinished and unchanged for `grace_s` seconds; returns their number.
 
-    Of those that ended under the same settings the newest stays: it is the base of the next. One that never ended goes.
+    Keeps the newest finished sweep of each setting, because the next incremental sweep starts from it.
     """
     newest = {head.get("settings"): head["sweep_id"] for head in detections.sweeps(catalogue)}
-    gone = 0
+    deleted = 0
     for sweep_id in detections.ids(catalogue):
         files = list(_files(catalogue, f"detections/{sweep_id}"))
         if sweep_id in newest.values() or any(time.time() - written <= grace_s for _, written in files):
             continue
         catalogue.check_writing()
-        # the head first: without it a sweep that is half deleted is one that never ended
+        # delete sweep.json first, so that a partly deleted sweep counts as unfinished
         for name, _ in sorted(files, key=lambda file: not file[0].endswith(detections.HEAD)):
             catalogue.location.join(name).delete()
         _remove_folder(detections.folder(catalogue, sweep_id))
-        gone += 1
-    if gone:
-        log.info("removed %d sweeps that later ones have overtaken or that never ended", gone)
-    return gone
+        deleted += 1
+    if deleted:
+        log.info("deleted %d superseded or unfinished sweeps", deleted)
+    return deleted
 
 
 def _remove_folder(place: Location) -> None:
-    """An empty local folder; on S3 there are none."""
+    """Remove an empty local folder. S3 has no folders."""
     if not place.is_s3:
         with contextlib.suppress(OSError):
             os.rmdir(place.uri)
 
 
 def delete_orphans(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
-    """Delete segment parts that no track names and reject parts of which nothing stands, older than the grace time.
+    """Delete segment parts that no track uses, and reject parts whose rows are all superseded; returns both counts.
 
-    Returns how many of each. The grace time must be longer than a run may take: what it has written and not yet
-    committed is named by no track either. A part of which some tracks are gone stays until all are: parts are of
-    `segment.files_per_task` tracks.
+    Only parts older than `grace_s` seconds are deleted. This must be longer than any run, because no track uses the
+    uncommitted parts of a running one. A part is kept until all of its tracks are gone.
     """
     now = time.time()
     segments = {name for name, written in _parts(catalogue, "segments") if now - written > grace_s}
@@ -137,29 +136,30 @@ def delete_orphans(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
         segments.difference_update(batch.column(0).flatten().to_pylist())
     rejects = _superseded(catalogue, now - grace_s)
     catalogue.check_writing()
-    for name in [*sorted(segments), *rejects]:  # the oldest first: a withdrawal goes after what it withdraws
+    # oldest first, so that a withdrawal is deleted after the rejects that it cancels
+    for name in [*sorted(segments), *rejects]:
         catalogue.location.join(name).delete()
     if segments or rejects:
-        log.info("collected %d segment parts and %d reject parts that nothing names", len(segments), len(rejects))
+        log.info("deleted %d segment parts and %d reject parts no longer used", len(segments), len(rejects))
     return len(segments), len(rejects)
 
 
 def _parts(catalogue: Catalogue, folder: str) -> Iterator[tuple[str, float]]:
-    """Part files below a folder of the catalogue, as `_files` gives them."""
+    """The Parquet files among `_files`."""
     return ((name, written) for name, written in _files(catalogue, folder) if name.endswith(".parquet"))
 
 
 def _files(catalogue: Catalogue, folder: str) -> Iterator[tuple[str, float]]:
-    """Files below a folder of the catalogue, by name: relative name, time of writing."""
+    """Files below a folder of the catalogue in order of name: (relative name, Unix time of writing)."""
     filesystem, root = catalogue.location.arrow()
-    found = filesystem.get_file_info(pyarrow.fs.FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True))
-    for entry in sorted(found, key=lambda entry: str(entry.path)):
+    selector = pyarrow.fs.FileSelector(f"{root}/{folder}", recursive=True, allow_not_found=True)
+    for entry in sorted(filesystem.get_file_info(selector), key=lambda entry: str(entry.path)):
         if entry.type == pyarrow.fs.FileType.File:
             yield entry.path.removeprefix(root).lstrip("/"), entry.mtime.timestamp()
 
 
 def _superseded(catalogue: Catalogue, before: float) -> list[str]:
-    """Reject parts, oldest first, whose rows were all overtaken by later ones or by the track being accepted."""
+    """Reject parts, oldest first, all of whose rows are superseded by later ones or by accepted tracks."""
     parts = list(_parts(catalogue, "rejects"))
     rows: dict[str, list[tuple[str, str]]] = {}
     latest: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""The S3 client of a process. Endpoint, region and credentials come from the standard AWS variables alone."""
+"""S3 clients. Endpoint, region and credentials come only from the standard AWS environment variables."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pyarrow.fs
 
 from pipelines.store.errors import StoreFailure, redacted
 
-CONNECT_S = 10.0  # until a store takes a connection
-# Until it answers. Each client asks again, Lance six times: a store that never answers is given up after some minutes
-ANSWER_S = 20.0
+CONNECT_S = 10.0  # timeout for connecting
+ANSWER_S = 20.0  # timeout for an answer; with the clients' retries, a dead store is given up after some minutes
 
 
 def endpoint() -> str | None:
@@ -27,7 +26,7 @@ def region() -> str | None:
 
 @functools.lru_cache(maxsize=1)
 def _client(endpoint: str | None, region: str | None, process: int) -> Any:
-    """One S3 client a process: its connections do not survive a fork."""
+    """One S3 client per process, because its connections do not survive a fork."""
     import botocore.session
     from botocore.config import Config
 
@@ -41,7 +40,7 @@ def s3() -> Any:
 
 @contextlib.contextmanager
 def s3_errors(uri: str) -> Iterator[None]:
-    """S3's errors as those of files; what is neither missing nor forbidden (network, throttling) is a StoreFailure."""
+    """Convert S3 errors to FileNotFoundError, PermissionError or, for others (network, throttling), StoreFailure."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -49,7 +48,7 @@ def s3_errors(uri: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code")
         if code in ("404", "NoSuchKey", "NotFound"):
-            raise FileNotFoundError(f"{uri} is not there") from None
+            raise FileNotFoundError(f"{uri} does not exist") from None
         if code in ("403", "AccessDenied"):
             raise PermissionError(f"no permission to use {uri}") from None
         raise StoreFailure(f"{uri}: {redacted(str(error))}") from error
@@ -58,12 +57,12 @@ def s3_errors(uri: str) -> Iterator[None]:
 
 
 def arrow_filesystem() -> pyarrow.fs.S3FileSystem:
-    """For reading parts of files, and for uploads of many parts."""
+    """Arrow's S3 filesystem, for reading parts of files and for multipart uploads."""
     options: dict[str, Any] = {"region": region() or "us-east-1"} if region() or endpoint() else {}
     if where := endpoint():
         scheme, _, host = where.partition("://")
         options |= {"scheme": scheme, "endpoint_override": host.rstrip("/")}
-    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))  # botocore reads it itself; Arrow's default is 3
+    attempts = int(os.environ.get("AWS_MAX_ATTEMPTS", "5"))  # botocore reads this variable itself, Arrow does not
     retries = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts)
     waits = {"connect_timeout": CONNECT_S, "request_timeout": ANSWER_S}
     return pyarrow.fs.S3FileSystem(retry_strategy=retries, **waits, **options)
@@ -71,7 +70,7 @@ def arrow_filesystem() -> pyarrow.fs.S3FileSystem:
 
 def lance_options() -> dict[str, str]:
     """Storage options of `lance` and `lancedb`; credentials stay in the environment."""
-    # a busy store is asked again until the retry time is over, one that does not answer is not: it is as long
+    # the retry timeout equals the answer timeout, so a busy store is retried, but not one that does not answer
     options = {"connect_timeout": f"{CONNECT_S}s", "timeout": f"{ANSWER_S}s"}
     options["client_retry_timeout"] = f"{max(1, round(ANSWER_S))}"
     if attempts := os.environ.get("AWS_MAX_ATTEMPTS"):  # Lance's own default is 10

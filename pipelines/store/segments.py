@@ -1,4 +1,4 @@
-"""The Parquet part files of segments (schema.SEGMENTS): written by tasks, read by whoever needs audio."""
+"""Writes and reads the Parquet part files of segments (schema.SEGMENTS)."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import parquet
 from pipelines.store.location import Location
 
-ROWS_PER_WRITE = 16  # of 1.4 MB each
-ROWS_PER_GROUP = 1  # so that a reader can take one segment; older files have 16 a group
+ROWS_PER_WRITE = 16  # a row has 1.4 MB
+ROWS_PER_GROUP = 1  # so that one segment can be read alone; older files have 16 per group
 
 
 class SegmentWriter:
-    """The part files of some tracks, there only once the `with` block has ended well and only if anything was added.
+    """Writes the part files of some tracks. They appear when the `with` block ends without an error.
 
-    Short tracks share the file `shared`. A track of ROWS_PER_WRITE segments and more gets a file of its own beside it,
-    so that nothing stays of one that turns out to be unusable after hours of it have been written.
+    Short tracks share the file `shared`. A track of at least ROWS_PER_WRITE segments gets a file of its own beside it,
+    so that nothing is left of a long track that is rejected at its end.
     """
 
     def __init__(self, shared: Location) -> None:
         self._shared = _PartFile(shared)
-        self._own: list[_PartFile] = []  # of long tracks; the last may be of the current one
+        self._own: list[_PartFile] = []  # of long tracks; the last one may belong to the current track
         self._track_id: str | None = None
         self._rows: list[dict[str, Any]] = []  # of the current track
 
@@ -49,7 +49,7 @@ class SegmentWriter:
         return bool(self._own) and self._own[-1].track_id == self._track_id
 
     def add(self, track_id: str, segment: Segment) -> None:
-        """Add the next segment of a track; tracks come one after the other."""
+        """Add the next segment of a track. All segments of a track must come before those of the next."""
         if track_id != self._track_id:
             self._flush()
             self._track_id = track_id
@@ -71,7 +71,7 @@ class SegmentWriter:
             self._flush()
 
     def forget(self, track_id: str) -> None:
-        """Drop a track of which the last segments came: it is refused, or comes again."""
+        """Drop the current track, because it was rejected or will be added again."""
         if track_id == self._track_id:
             self._rows = []
             if self._is_long:
@@ -86,7 +86,7 @@ class SegmentWriter:
     ) -> None:
         with contextlib.ExitStack() as stack:
             for file in (self._shared, *self._own):
-                stack.callback(file.drop)  # of one that was closed, nothing is left to drop
+                stack.callback(file.drop)  # does nothing to a closed file
             if error is None:
                 self._flush()
                 for file in (self._shared, *self._own):
@@ -94,7 +94,7 @@ class SegmentWriter:
 
 
 class _PartFile:
-    """One part file. `track_id`: of the only track in it."""
+    """One part file. `track_id`: its only track, or None if tracks share the file."""
 
     def __init__(self, place: Location, track_id: str | None = None) -> None:
         self.place, self.track_id = place, track_id
@@ -105,7 +105,7 @@ class _PartFile:
         if not rows:
             return
         if self._writer is None:
-            # audio does not compress, and its smallest and largest values say nothing
+            # audio does not compress, and its minimum and maximum are of no use
             others = [name for name in SEGMENTS.names if name != "pcm"]
             self._writer = pq.ParquetWriter(
                 self._stack.enter_context(self.place.writing()),
@@ -124,7 +124,7 @@ class _PartFile:
         self._writer = None
 
     def drop(self) -> None:
-        """Leave nothing of it."""
+        """Discard the file, unless it was closed."""
         if self._writer is not None:
             with contextlib.suppress(OSError):  # the disk may be full
                 self._writer.close()
@@ -139,11 +139,11 @@ class _Dropped(Exception):
 def read_segments(
     catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]], segments: Collection[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The segments of `tracks`, pairs of (track_id, segment_files as `tracks.lance` names them), streamed.
+    """Stream the segments of `tracks`, pairs of (track_id, segment_files) as in the tracks table.
 
-    `segments`: which of them, by index; None: all. Yields batches of schema.SEGMENTS of at most 16 rows (22 MB); the
-    segments of a track come in order and tracks file by file. Only row groups that may hold a wanted segment are read.
-    Raises FileNotFoundError where a file that a track names is gone.
+    segments: indices of the segments to read of each track; None for all. Yields batches of schema.SEGMENTS of at most
+    16 rows (22 MB). The segments of a track come in order; tracks come file by file. Reads only row groups that may
+    hold a wanted segment. Raises FileNotFoundError if a file is missing.
     """
     wanted: dict[str, set[str]] = {}
     for track_id, files in tracks:
@@ -166,7 +166,7 @@ def read_segments(
 
 
 def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
-    """The smallest and largest value of each column of a row group, where the file says so."""
+    """(minimum, maximum) of each column of a row group that has statistics."""
     columns = (group.column(at) for at in range(group.num_columns))
     return {
         column.path_in_schema: (column.statistics.min, column.statistics.max)
@@ -176,5 +176,5 @@ def _ranges(group: Any) -> dict[str, tuple[Any, Any]]:
 
 
 def _overlaps(span: tuple[Any, Any] | None, values: Collection[Any]) -> bool:
-    """Whether one of `values` may lie in a span; without a span any may."""
+    """Whether any of `values` may be in a range; always True if the range is unknown."""
     return span is None or any(span[0] <= value <= span[1] for value in values)

@@ -1,4 +1,4 @@
-"""What is in a catalogue and what is left to do, found by looking at what is committed. Needs no Ray."""
+"""Reports what a catalogue holds and what is left to do. Needs no Ray."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ FINGERPRINTS = "fingerprints-"
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """Fingerprints of one model: rows, live tracks that have them, live tracks that have none, tracks out of date."""
+    """Counts of the fingerprint table of one model."""
 
     model_id: str
-    fingerprints: int
-    tracks: int
-    to_do: int
-    stale: int
+    fingerprints: int  # rows
+    tracks: int  # live tracks that have fingerprints
+    to_do: int  # live tracks that have none
+    stale: int  # tracks whose fingerprints are of removed or older audio
 
 
 @dataclass(frozen=True)
 class Status:
     """Counts of a catalogue. `last_run`: the newest record of runs/.
 
-    sweeps: each sweep.json, oldest first. unfinished: sweeps under way or killed, with their parts so far.
-    found: detections of the newest sweep from its threshold on, by kind. unswept: live tracks that it did not know.
-    at_work: the lease of a run that holds the catalogue now.
+    sweeps: each sweep.json, oldest first. unfinished: number of parts of each sweep that is running or was killed.
+    found: number of detections of the newest sweep above its threshold, by kind. unswept: live tracks that it did not
+    include. at_work: the lease of the run that holds the catalogue.
     """
 
     tracks: int
@@ -48,7 +48,7 @@ class Status:
 
 
 def status(catalogue: Catalogue) -> Status:
-    """Reads ids and hashes, never audio or vectors."""
+    """The status of a catalogue. Reads ids and hashes, but no audio or vectors."""
     audio_s, segments = 0.0, 0
     for batch in catalogue.tracks(columns=["duration_s", "num_segments"]):
         audio_s += pc.sum(batch.column(0)).as_py() or 0.0
@@ -75,21 +75,21 @@ def status(catalogue: Catalogue) -> Status:
 
 def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus:
     table = catalogue.table(name)
-    found: set[tuple[str, str]] = set()
+    embedded: set[tuple[str, str]] = set()
     rows = 0
     if table is not None:
         rows = table.count_rows()
-        # a track is committed whole, so its first window tells
+        # a track is committed whole, so its first window is enough
         for batch in table.to_batches(columns=["track_id", "content_hash"], filter="window_index = 0"):
-            found.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
-    current = found & set(live.items())
+            embedded.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
+    current = embedded & set(live.items())
     return ModelStatus(
-        name.removeprefix(FINGERPRINTS), rows, len(current), len(live) - len(current), len(found) - len(current)
+        name.removeprefix(FINGERPRINTS), rows, len(current), len(live) - len(current), len(embedded) - len(current)
     )
 
 
 def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
-    """Detections of a sweep by kind, of what it reports."""
+    """Number of detections above a sweep's threshold, by kind."""
     least = detections.threshold(head)
     counts: dict[str, int] = {}
     for part in detections.parts(catalogue, head["sweep_id"]):
@@ -101,7 +101,7 @@ def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
 
 
 def _unswept(catalogue: Catalogue, sweep_id: str, live: dict[str, str]) -> int:
-    """Live tracks that a sweep did not know, or knew with other audio."""
+    """Number of live tracks that a sweep did not include, or included with other audio."""
     try:
         known = detections.read_tracks(catalogue, sweep_id)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""stems -> an encoder. A GNN is trained by contrast on Ray Train; of a linear one only its projection is fitted."""
+"""stems -> an encoder. Networks are trained contrastively on Ray Train; for linear encoders, a projection is fitted."""
 
 from __future__ import annotations
 
@@ -33,26 +33,27 @@ def train_encoder(
     weights: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> Trained:
-    """Train the encoder of `config` (from `weights`, if given, else from scratch) on stems tables.
+    """Train the encoder of `config` on stem tables, starting from `weights` if given.
 
-    The global batch is workers * training.batch_pairs; needs a running Ray. Raises TrainingError.
+    The global batch has workers * training.batch_pairs pairs. Needs a running Ray. Raises TrainingError.
     """
     training = config.training
     if config.model.encoder.starts_from_projection and weights is None:
         raise TrainingError(
-            "encoder.head gains starts from a projection: fit one with --config discriminant, then give its --weights"
+            "encoder.head: gains starts from a projection. Fit one with --config discriminant, then pass its --weights."
         )
     job = Job("encoder", to_dict(config), output_uri, training.steps, training.learning_rate, weights)
     return train(job, stems_uri, config, workers, progress)
 
 
-PAIRS_TO_FIT = 16_384  # 7,680 gave what 16,000 do to 0.002 mAP
+PAIRS_TO_FIT = 16_384  # half as many give the same mAP
 
 
 def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) -> int:
-    """Fit the projection of a `discriminant` config to pairs as training makes them, here, without Ray.
+    """Fit the projection of a `discriminant` config to synthetic training pairs, in this process, without Ray.
 
-    Tracks of training.held_out are not looked at. Writes `best/`; returns how many pairs it was fitted to.
+    Leaves out the tracks of training.held_out. Writes `best/`, and returns the number of pairs used.
+    Raises StorageError if there are no usable tables.
     """
     tables, training = StemTables(stems_uri), config.training
     _, tracks = tables.split(training.held_out)
@@ -73,9 +74,10 @@ def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) ->
 
 
 def fit_linear(stems_uri: str, output_uri: str, config: Config) -> int:
-    """Fit the projection of a `linear` config to the spans of training tables, here, without Ray.
+    """Fit the projection of a `linear` config to the spans of training tables, in this process, without Ray.
 
-    Writes `best/`, what `Fingerprinter.from_pretrained` takes; returns how many windows it was fitted to.
+    Writes `best/`, for `Fingerprinter.from_pretrained`, and returns the number of windows used.
+    Raises StorageError if there are no tables.
     """
     tables = StemTables(stems_uri)
     model = Fingerprinter(config).eval()
@@ -90,9 +92,9 @@ def fit_linear(stems_uri: str, output_uri: str, config: Config) -> int:
             batch = to_batch(rows, samples, generator)
             for features in model.features(batch.sources + batch.rests):
                 starts = window_starts(config.model.front_end, features.shape[1])
-                found = model.front_end.patches(model.front_end.windows(features)[starts])
-                windows += len(found)
-                yield found
+                batch_patches = model.front_end.patches(model.front_end.windows(features)[starts])
+                windows += len(batch_patches)
+                yield batch_patches
 
     model.encoder.projection().copy_(fit_projection(patches(), model.dim))
     save_weights(model, Location(output_uri).join("best"))

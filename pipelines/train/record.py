@@ -1,4 +1,4 @@
-"""What a training run leaves under its output: weights, progress, curves, and the batch that broke it."""
+"""The files that a training run writes to its output: weights, progress, curves, and a batch with a non-finite loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOG_EVERY_S = 10.0
 
 
 def load_weights(uri: str) -> Fingerprinter:
-    """`Fingerprinter.from_pretrained` of a name, a directory or an s3:// prefix."""
+    """`Fingerprinter.from_pretrained` for a name, a directory or an s3:// prefix."""
     if not uri.startswith("s3://"):
         return Fingerprinter.from_pretrained(uri)
     with tempfile.TemporaryDirectory(prefix="asid-") as directory:
@@ -34,7 +34,7 @@ def load_weights(uri: str) -> Fingerprinter:
 
 
 def save_weights(model: Fingerprinter, where: Location) -> None:
-    """`Fingerprinter.save` to a local path or s3://, each file in one atomic step, the config last."""
+    """`Fingerprinter.save` to a local path or s3://. Writes each file atomically, the config last."""
     with tempfile.TemporaryDirectory(prefix="asid-") as directory:
         model.save(Path(directory))
         for name in ("model.safetensors", "config.json"):
@@ -42,11 +42,11 @@ def save_weights(model: Fingerprinter, where: Location) -> None:
 
 
 class Record:
-    """What the first worker tells and keeps; the others' do nothing."""
+    """Logs progress and writes weights. Active in the first worker only; in the others it does nothing."""
 
     def __init__(self, output: Location, rank: int, what: str) -> None:
         self.output, self.rank, self.what = output, rank, what
-        self.started = self.told = time.monotonic()
+        self.started = self.logged = time.monotonic()
         self.steps = 0
         if rank == 0:
             from tensorboardX import SummaryWriter  # comes with ray[train]
@@ -63,14 +63,14 @@ class Record:
             if isinstance(value, float):
                 self._board.add_scalar(f"train/{name}", value, measured.step)
         now = time.monotonic()
-        if self.steps == 1 or now - self.told > LOG_EVERY_S:
+        if self.steps == 1 or now - self.logged > LOG_EVERY_S:
             rate = self.steps / (now - self.started)
-            self.told = now
+            self.logged = now
             write_progress(self.output, read_progress(self.output) | {"now": {"step": measured.step, "steps_s": rate}})
             log.info("step %d: loss %.3f, %s, %.2f steps/s", measured.step, measured.loss, measured.values, rate)
 
     def check(self, loop: Loop, figures: dict[str, float]) -> None:
-        """Keep `latest`, and `best` where it is; then say so in progress.json."""
+        """Save the weights as `latest`, and as `best` if the score improved; then update progress.json."""
         for name, value in figures.items():
             self._board.add_scalar(f"validation/{name}", value, loop.step)
         log.info("step %d of %d: validation %s", loop.step, loop.steps, figures)
@@ -106,12 +106,12 @@ class Record:
 
 
 def read_progress(output: Location) -> dict[str, Any]:
-    """What progress.json says; empty where nothing was trained yet."""
+    """The contents of progress.json; empty if nothing was trained yet."""
     try:
-        found: dict[str, Any] = read_json(output.join("progress.json"))
+        progress: dict[str, Any] = read_json(output.join("progress.json"))
     except FileNotFoundError:
         return {}
-    return found
+    return progress
 
 
 def write_progress(output: Location, progress: dict[str, Any]) -> None:

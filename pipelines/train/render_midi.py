@@ -1,4 +1,4 @@
-"""Band MIDI -> aligned stems with FluidSynth: one synthesis a family of instruments."""
+"""MIDI of a band -> aligned stems, rendered with FluidSynth; each family of instruments is rendered separately."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from asid_core.signal.pcm import to_pcm
 
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf2/default-GM.sf2")
 TIMEOUT_S = 300
-MAX_SECONDS = 600  # some MIDI files loop on for an hour
+MAX_SECONDS = 600  # longer renderings are cut off; some MIDI files loop for an hour
 SEMITONES, TEMPO = 5, (0.8, 1.25)
 
 
 class RenderError(OSError):
-    """FluidSynth or its sounds are missing; the message names the packages."""
+    """FluidSynth or its sound font is missing. The message names the packages to install."""
 
 
 def sound_font() -> str:
-    """Path of the General MIDI sounds. Raises RenderError where they or fluidsynth are not installed."""
+    """Path of a General MIDI sound font. Raises RenderError if there is none or FluidSynth is not installed."""
     fonts = [os.environ["ASID_SOUND_FONT"]] if "ASID_SOUND_FONT" in os.environ else list(SOUND_FONTS)
-    found = next((font for font in fonts if os.path.isfile(font)), None)
-    if shutil.which("fluidsynth") is None or found is None:
+    path = next((font for font in fonts if os.path.isfile(font)), None)
+    if shutil.which("fluidsynth") is None or path is None:
         raise RenderError(
-            "rendering MIDI needs FluidSynth and its sounds: apt-get install fluidsynth fluid-soundfont-gm "
+            "rendering MIDI needs FluidSynth and a sound font: apt-get install fluidsynth fluid-soundfont-gm "
             "(or set ASID_SOUND_FONT to a .sf2 file)"
         )
-    return found
+    return path
 
 
 def render(data: bytes, seed: str) -> dict[str, np.ndarray]:
-    """Stems by family (midi.FAMILIES), aligned int16 [n] at 16 kHz.
+    """Render a MIDI file to stems: family (midi.FAMILIES) -> aligned int16 [n] at 16 kHz.
 
-    The first rendering of a file (an empty `seed`) is as it was written; any other is transposed, at another tempo and
-    with other programs of the same families, all drawn from `seed`. Raises DecodeError, RenderError.
+    With an empty `seed`, the file is rendered as written. Any other seed draws a transposition, a tempo, and other
+    programs of the same families. Raises DecodeError for a bad file, RenderError if FluidSynth is missing.
     """
     font = sound_font()
     try:

@@ -1,4 +1,4 @@
-"""stems and a trained encoder -> its reranker, the encoder frozen, negatives the hardest of the batch."""
+"""stems and a trained encoder -> a reranker. The encoder stays frozen; negatives are the hardest of each batch."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def train_reranker(
     workers: int = 1,
     progress: ProgressCallback | None = None,
 ) -> Trained:
-    """Train the reranker of `config` on top of the encoder of `weights`; needs a running Ray. Raises TrainingError."""
+    """Train the reranker of `config` on the encoder of `weights`. Needs a running Ray. Raises TrainingError."""
     if not config.model.reranker.exists:
-        raise TrainingError("the config has no reranker: set model.reranker.heads=4, or kind=aligned")
+        raise TrainingError("the config has no reranker. Pass --set model.reranker.heads=4 or --set model.reranker.kind=aligned.")
     training = config.training
     job = Job(
         "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights

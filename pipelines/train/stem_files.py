@@ -1,7 +1,7 @@
-"""The training tables of stems: spans of aligned stems in Parquet, and the one file that says which parts count.
+"""The training tables: spans of aligned stems in Parquet parts, and `stems.json`, which lists the valid parts.
 
-`stems.json` is written last, in one atomic step: a part that it does not name is garbage. A span is 15.36 s; the last
-of a track ends with it, and a shorter track (a loop) is repeated to fill one.
+`stems.json` is written last, in one atomic step; parts that it does not name are ignored. A span is 15.36 s long. The
+last span of a track ends with the track, and a shorter track (a loop) is repeated to fill one.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from pipelines.store.location import Location, StorageError
 
 SPAN_SAMPLES = round(15.36 * SAMPLE_RATE_HZ)
 SILENT_DB = -60.0
-QUIET_DB = -25.0  # below the whole mix of the span: not heard as a sample
-ROWS_PER_GROUP = 4  # of 0.5 MB a stem
-VALIDATION_SHARE = 10
-# of a task that reads spans: it mostly waits. A whole one may be free nowhere once training has its workers and a node
-# is lost: with 3/4 of each node's only CPU taken, training hung for ever
+QUIET_DB = -25.0  # relative to the mix of a span; quieter stems are not usable as samples
+ROWS_PER_GROUP = 4  # a row has 0.5 MB per stem
+VALIDATION_SHARE = 10  # one track in ten is held out
+# CPUs reserved by a task that reads spans. It mostly waits, and a whole CPU may never become free beside the training
+# workers once a node is lost.
 READING_CPUS = 0.25
 
 
 def spans(track_id: str, audio: Mapping[str, np.ndarray]) -> Iterator[dict[str, Any]]:
-    """Rows (schema.stems) of aligned int16 stems [n]; shorter ones are taken as silent at their end.
+    """Cut aligned stems (int16 [n] at 16 kHz, by name) into rows of schema.stems. Shorter stems are zero-padded.
 
-    A span in which nothing sounds is left out; a silent stem in it is null, marked by its level.
+    Leaves out silent spans. A silent stem of a span is null; its level is stored.
     """
     length = max(map(len, audio.values()))
     full = {name: np.pad(pcm, (0, length - len(pcm))) for name, pcm in audio.items()}
@@ -64,7 +64,7 @@ def spans(track_id: str, audio: Mapping[str, np.ndarray]) -> Iterator[dict[str, 
 
 
 def level_db(pcm: np.ndarray) -> float:
-    """RMS of int16-scaled samples in dBFS, -120 for silence."""
+    """RMS level in dBFS of samples [n] in the range of int16; at least -120."""
     power = float(np.square(pcm, dtype=np.float64).mean()) / 32_768**2
     return max(10 * math.log10(power), -120.0) if power else -120.0
 
@@ -72,7 +72,10 @@ def level_db(pcm: np.ndarray) -> float:
 def write_part(
     part: Location, names: Iterable[str], tracks: Iterable[tuple[str, Mapping[str, np.ndarray]]]
 ) -> list[int]:
-    """Write the spans of `tracks`; returns how many each has. No file where there are none."""
+    """Write the spans of `tracks`, pairs of (track_id, stems), and return the number of spans of each.
+
+    names: all stem names of the table. Writes no file if there are no spans.
+    """
     table_schema = schema.stems(sorted(names))
     counts, rows = [], []
     for track_id, audio in tracks:
@@ -91,7 +94,7 @@ def write_part(
 
 
 class StemTables:
-    """The committed training tables under a URI. Raises StorageError where there are none, unless `create`."""
+    """The committed training tables under a URI. Raises StorageError if there are none and `create` is False."""
 
     def __init__(self, uri: str, create: bool = False) -> None:
         self.location = Location(uri)
@@ -99,27 +102,28 @@ class StemTables:
             self.index: dict[str, Any] = read_json(self.location.join("stems.json"))
         except FileNotFoundError:
             if not create:
-                raise StorageError(f"no training tables at {self.location}: make them with asid stems") from None
+                raise StorageError(f"no training tables at {self.location}. Make them with asid stems.") from None
             self.index = {"format": 1, "names": [], "tracks": {}, "rejects": {}}
 
     @property
     def tracks(self) -> dict[str, dict[str, Any]]:
-        """{track_id: {version, spans, part}}"""
+        """track_id -> {version, spans, part}, where `spans` is a count and `part` a file name."""
         tracks: dict[str, dict[str, Any]] = self.index["tracks"]
         return tracks
 
     def commit(self) -> None:
-        """Make what `index` names visible."""
+        """Write `index`, which makes the parts that it names visible."""
         self.location.join("stems.json").write_bytes(json.dumps(self.index, indent=1).encode())
 
     def count(self, tracks: Iterable[str]) -> int:
-        """Spans of `tracks`."""
+        """Number of spans of `tracks`."""
         return sum(self.tracks[track_id]["spans"] for track_id in tracks)
 
     def split(self, held_out: Iterable[str]) -> tuple[list[str], list[str]]:
-        """(validation, training): tracks whose id begins with one of `held_out`; none given: every tenth.
+        """Split the track ids into (validation, training).
 
-        Raises StorageError where one of the two would be empty.
+        held_out: prefixes of the ids of validation tracks; if empty, a fixed tenth of the tracks is used.
+        Raises StorageError if either part would be empty.
         """
         names, beginnings = [t for t, about in self.tracks.items() if about["spans"]], tuple(held_out)
         if beginnings:
@@ -129,17 +133,17 @@ class StemTables:
         rest = sorted(set(names) - set(held))
         if not held or not rest:
             raise StorageError(
-                f"{self.location} has {len(names)} tracks, {len(held)} of them held out by training.held_out "
-                f"{list(beginnings)}: both to validate and to train on some are needed"
+                f"{self.location} has {len(names)} tracks, of which training.held_out {list(beginnings)} holds out "
+                f"{len(held)}; validation and training each need at least one"
             )
         return held, rest
 
     def parts(self, tracks: Iterable[str]) -> list[Location]:
-        """The files in which `tracks` are."""
+        """The part files that hold `tracks`."""
         return [self.location.join(name) for name in sorted({self.tracks[t]["part"] for t in tracks})]
 
     def read(self, tracks: list[str], rows: int) -> pa.Table:
-        """About `rows` spans spread over `tracks`, the same every time."""
+        """About `rows` spans spread evenly over `tracks`; deterministic."""
         each = -(-rows // len(tracks))
         taken: dict[str, int] = {}
         kept = []
@@ -149,21 +153,21 @@ class StemTables:
                 seen = taken[track_id] = taken.get(track_id, -1) + 1
                 if seen % every == 0 and seen // every < each:
                     kept.append(batch.slice(i, 1))
-        # neighbours in the table are of one track; validation wants batches of many
+        # shuffled, because neighbouring rows are of one track, and validation needs batches of many tracks
         table = pa.concat_tables(kept)
         return table.take(pa.array(np.random.default_rng(0).permutation(table.num_rows)[:rows]))
 
     def batches(self, tracks: Iterable[str]) -> Iterator[pa.Table]:
-        """The spans of `tracks`, a few rows at a time, read here."""
+        """Read the spans of `tracks` in this process, a few rows at a time."""
         wanted = pa.array(sorted(tracks), pa.string())
         for part in self.parts(wanted.to_pylist()):
             yield from _of_tracks(part, wanted)
 
     def dataset(self, tracks: list[str]) -> Any:
-        """The spans of `tracks` as a Ray dataset, files in another order every epoch."""
+        """The spans of `tracks` as a Ray dataset, with the files in a new order each epoch."""
         import ray.data
 
-        # not read_parquet: it lists files in a task of a whole CPU, and takes no other
+        # read_parquet would list files in a task that always reserves a whole CPU
         parts = [pa.table({"uri": [part.uri]}) for part in self.parts(tracks)]
         return (
             ray.data.from_arrow(parts)
@@ -179,14 +183,14 @@ class StemTables:
 
 
 def _read(parts: pa.Table, tracks: list[str]) -> Iterator[pa.Table]:
-    """The spans of `tracks` in some files (column uri)."""
+    """The spans of `tracks` in the files named in column uri."""
     wanted = pa.array(tracks, pa.string())
     for uri in parts["uri"].to_pylist():
         yield from _of_tracks(Location(uri), wanted)
 
 
 def _of_tracks(part: Location, wanted: pa.Array) -> Iterator[pa.Table]:
-    """The rows of some tracks in a part, a row group at a time."""
+    """The rows of the wanted tracks in a part, one row group at a time."""
     with parquet(part) as file:
         for group in range(file.num_row_groups):
             table = file.read_row_group(group)

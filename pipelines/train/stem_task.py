@@ -1,4 +1,4 @@
-"""What one Ray task of `stems` does: some recordings in, one part file and one outcome a recording out."""
+"""The Ray task of `stems`: reads some recordings, writes one part file, returns one outcome per recording."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from pipelines.store.location import Location, StorageError
 from pipelines.train.render_midi import render
 from pipelines.train.stem_files import write_part
 
-LEAST_SHARE = 0.8  # of the longest stem; a player who stops early often makes a shorter file
-MAX_TRACK_S = 3600.0  # a task holds a recording's stems whole: 115 MB an hour and stem
+MIN_LENGTH_SHARE = 0.8  # of the longest stem; the file of an instrument that stops early is often shorter
+MAX_TRACK_S = 3600.0  # a task holds whole stems in memory, 115 MB per hour and stem
 
-# `uris` and `names` are of one length: the files of a track's stems. seed: which rendering of a MIDI file
+# `uris` and `names` have the same length: the files of a track's stems. seed: selects a rendering of a MIDI file.
 SOURCES = pa.schema(
     [
         pa.field("track_id", pa.string()),
@@ -60,7 +60,7 @@ def _separator() -> tuple[torch.nn.Module, int]:
 
 
 def stem_batch(batch: pa.Table, output_uri: str, run_id: str, names: list[str], config: SegmentConfig) -> pa.Table:
-    """Read, separate or render the tracks of `batch` (SOURCES) into one part; returns OUTCOMES."""
+    """Read, separate or render the tracks in `batch` (rows of SOURCES) into one part; returns rows of OUTCOMES."""
     part = f"parts/{run_id}/part-{uuid.uuid4().hex}.parquet"
     outcomes: list[dict[str, Any]] = []
 
@@ -81,12 +81,12 @@ def stem_batch(batch: pa.Table, output_uri: str, run_id: str, names: list[str], 
         if "part" in outcome:
             outcome["spans"] = next(counts)
             if not outcome["spans"]:
-                outcome |= {"part": None, "error_type": "silent", "error": "silent from beginning to end"}
+                outcome |= {"part": None, "error_type": "silent", "error": "the recording is silent"}
     return pa.Table.from_pylist(outcomes, schema=OUTCOMES)
 
 
 def _audio(source: dict[str, Any], config: SegmentConfig) -> dict[str, np.ndarray]:
-    """The stems of one track by name, int16 [n] at 16 kHz. Raises DecodeError."""
+    """The stems of one track: name -> int16 [n] at 16 kHz. Raises DecodeError."""
     try:
         if source["kind"] == "midi":
             return render(Location(source["uris"][0]).read_bytes(), source["seed"])
@@ -99,21 +99,21 @@ def _audio(source: dict[str, Any], config: SegmentConfig) -> dict[str, np.ndarra
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
         raise unreadable(error) from None
     lengths = {name: len(pcm) for name, pcm in read.items()}
-    if min(lengths.values()) < LEAST_SHARE * max(lengths.values()):
+    if min(lengths.values()) < MIN_LENGTH_SHARE * max(lengths.values()):
         seconds = ", ".join(f"{name} {n / SAMPLE_RATE_HZ:.1f} s" for name, n in lengths.items())
-        raise DecodeError("not_aligned", f"the stems are of different lengths, so they do not go together: {seconds}")
+        raise DecodeError("not_aligned", f"the stems differ in length, so they cannot be aligned: {seconds}")
     return read
 
 
 def _read(uri: str, config: SegmentConfig, rate_hz: int = SAMPLE_RATE_HZ) -> np.ndarray:
-    """int16 [n] at `rate_hz`."""
+    """Decode a recording to int16 [n] at `rate_hz`. Raises DecodeError."""
     pieces, count = [], 0
     with Location(uri).local_copy() as path, _decoder(config.decode_timeout_s).open(path) as (info, blocks):
         for block in resample_blocks(blocks, info.rate_hz, rate_hz):
             pieces.append(to_pcm(block))
             count += len(block)
             if count > MAX_TRACK_S * rate_hz:
-                raise DecodeError("too_long", f"longer than {MAX_TRACK_S / 60:g} min: cut it into tracks first")
+                raise DecodeError("too_long", f"longer than {MAX_TRACK_S / 60:g} min; split it into tracks")
     if count < config.min_track_s * rate_hz:
         raise DecodeError("too_short", f"only {count / rate_hz:.2f} s; at least {config.min_track_s:g} s are needed")
     return np.concatenate(pieces)
@@ -122,7 +122,7 @@ def _read(uri: str, config: SegmentConfig, rate_hz: int = SAMPLE_RATE_HZ) -> np.
 def _separated(uri: str, config: SegmentConfig) -> dict[str, np.ndarray]:
     model, rate_hz = _separator()
     mix = torch.from_numpy(_read(uri, config, rate_hz).astype(np.float32) / 32_768)
-    found = separate(model, mix, rate_hz)
+    separated = separate(model, mix, rate_hz)
     return {
-        name: to_pcm(np.concatenate(list(resample_blocks([stem.numpy()], rate_hz)))) for name, stem in found.items()
+        name: to_pcm(np.concatenate(list(resample_blocks([stem.numpy()], rate_hz)))) for name, stem in separated.items()
     }

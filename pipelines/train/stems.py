@@ -1,4 +1,4 @@
-"""Recordings -> training tables of stems: folders of stems, mixes whole or separated, MIDI rendered."""
+"""Recordings -> training tables, from folders of stems, from mixes (whole or separated), or from rendered MIDI."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 Kind = Literal["stems", "mix", "separate", "hpss", "midi"]
 SEPARATED = ("drums", "bass", "other", "vocals")
 NAMES = {"midi": FAMILIES, "separate": SEPARATED, "hpss": ("drums", "melody")}
-MIXES = ("mix", "mixture")  # lies beside the stems it is the sum of (MUSDB)
+MIXES = ("mix", "mixture")  # file names of a mix beside its stems, as in MUSDB
 TRACKS_PER_TASK = 4
-RENDERINGS = 2  # of a MIDI file: as it is written, and varied
+RENDERINGS = 2  # of each MIDI file: as written, and varied
 
 
 @dataclass(frozen=True)
 class StemSummary:
-    """Counts of one run; every track is in exactly one of the first three."""
+    """Counts of one run of `stems`. Every track is in exactly one of the first three."""
 
     tracks: int = 0
     already: int = 0
@@ -51,10 +51,10 @@ class StemSummary:
 def stems(
     source_uri: str, kind: Kind, output_uri: str, config: Config, progress: ProgressCallback | None = None
 ) -> StemSummary:
-    """Bring the tables at `output_uri` up to date with the music at `source_uri`; needs a running Ray.
+    """Bring the tables at `output_uri` up to date with the music at `source_uri`. Needs a running Ray.
 
-    Committed every minute, so a killed run is simply started again. Raises StorageError for sources
-    that are not there, tables made of other stems, and (before any work) where FluidSynth or the separator are missing.
+    Commits every minute, so a killed run is simply started again. Raises StorageError if the source is missing or the
+    tables hold other stems; RenderError or another OSError, before any work, if FluidSynth or the separator is missing.
     """
     if kind == "midi":
         sound_font()
@@ -65,7 +65,7 @@ def stems(
     names = sorted(NAMES.get(kind) or {n for source in sources for n in source["names"]})
     if tables.index["names"] and names and not set(names) <= set(tables.index["names"]):
         raise StorageError(
-            f"{tables.location} has the stems {tables.index['names']}, these are {names}: use another --output"
+            f"{tables.location} has stems {tables.index['names']}, but these are {names}. Use another --output."
         )
     tables.index["names"] = tables.index["names"] or names
     run = _Run(sources, tables, config)
@@ -74,7 +74,7 @@ def stems(
 
 
 class _Run(Stage[dict[str, Any], dict[str, Any]]):
-    """State of one run in the driver. Commits are by the minute: each writes the index of all tracks."""
+    """State of one run in the driver. Commits are rare, because each writes the index of all tracks."""
 
     name = "stems"
 
@@ -82,10 +82,10 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self.commit_items = config.segment.commit_tracks
         self._sources, self._tables, self._config = sources, tables, config
         rejects = tables.index["rejects"]
-        self._todo = [s for s in sources if not _is(s, tables.tracks) and not _is(s, rejects)]
-        refused = sum(_is(s, rejects) and not _is(s, tables.tracks) for s in sources)
-        already = len(sources) - len(self._todo) - refused
-        self._counts = {"tracks": 0, "already": already, "rejects": refused, "spans": 0}
+        self._todo = [s for s in sources if not _is_in(tables.tracks, s) and not _is_in(rejects, s)]
+        rejected = sum(_is_in(rejects, s) and not _is_in(tables.tracks, s) for s in sources)
+        already = len(sources) - len(self._todo) - rejected
+        self._counts = {"tracks": 0, "already": already, "rejects": rejected, "spans": 0}
         self._audio_s = 0.0
         self._waiting = 0
 
@@ -93,8 +93,8 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         return self._todo
 
     def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """Rows of OUTCOMES, as tasks end."""
-        # neighbours in a listing are of one composer; a part of many mixes better in training
+        """Rows of OUTCOMES, in the order in which tasks end."""
+        # neighbours in a listing are often of one artist; training mixes better if a part holds many artists
         count = -(-len(items) // TRACKS_PER_TASK)
         blocks = [pa.Table.from_pylist(items[i::count], schema=SOURCES) for i in range(count)]
         options = {"output_uri": self._tables.location.uri, "names": self._tables.index["names"]}
@@ -109,7 +109,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         if outcome["error"]:
             reason = {key: outcome[key] for key in ("error_type", "error")}
             self._tables.index["rejects"][track_id] = {"version": version, **reason}
-            log.info("refused %s: %s", track_id, outcome["error"])
+            log.info("rejected %s: %s", track_id, outcome["error"])
             self._counts["rejects"] += 1
             return
         spans = outcome["spans"]
@@ -133,14 +133,14 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         return StemSummary(**self._counts, audio_s=self._audio_s)
 
 
-def _is(source: dict[str, Any], known: dict[str, dict[str, Any]]) -> bool:
+def _is_in(known: dict[str, dict[str, Any]], source: dict[str, Any]) -> bool:
     """Whether `known` has this track in this version."""
     version: bool = known.get(source["track_id"], {}).get("version") == source["version"]
     return version
 
 
 def _sources(uri: str, kind: Kind, tables: StemTables) -> Iterator[dict[str, Any]]:
-    """Rows of SOURCES. What the listing itself refuses is a reject at once."""
+    """Rows of SOURCES. Files that the listing refuses are recorded as rejects."""
     if kind in ("mix", "separate", "hpss"):
         for item in Corpus(uri):
             if isinstance(item, Refusal):

@@ -1,6 +1,6 @@
-"""What each worker of a training runs: its shard of the spans, the loop, validation and checkpoints.
+"""The training worker: reads its shard of the spans, runs the loop, validates and writes checkpoints.
 
-The same for encoder and reranker; a worker that starts again goes on from the last checkpoint.
+The same for encoder and reranker. A restarted worker resumes from the last checkpoint.
 """
 
 from __future__ import annotations
@@ -36,29 +36,29 @@ from pipelines.train.stem_files import SPAN_SAMPLES
 log = logging.getLogger(__name__)
 
 VALIDATION_BATCH, VALIDATION_PAIRS = 64, 512
-SPANS_PER_STEP = 32  # read and prepared before each step, until all are: 3 s of a core
-STEPS_PER_READ = 8  # once memory is full: spans are replaced slowly, so that a step does not wait for reading
+SPANS_PER_STEP = 32  # spans read and prepared before each step until the cache is filled; 3 s of a core
+STEPS_PER_READ = 8  # steps per read once the cache is full, so that steps do not wait for reading
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is given; plain values, so that it travels."""
+    """The arguments of a worker, as plain values, so that they can be pickled."""
 
     what: str  # encoder or reranker
     config: dict[str, Any]
     output: str
     steps: int
     learning_rate: float
-    start: str | None  # weights to start from: a directory or URI as `--weights` takes it
+    start: str | None  # weights to start from, as for `--weights`
     validation: pa.Table | None = None  # schema.stems; the driver fills it in
 
 
 class Feed:
-    """Batches of `rows` rows, for ever: random cuts of the spans of this worker's shard, read once into cache.
+    """Endless batches of `rows` rows: random excerpts of the spans in this worker's shard, which are cached.
 
-    With `again`, what does not fit there is read again and again, and takes the place of the oldest; workers of which
-    one has done so and another not would wait for each other for ever. The first batches are of the spans that there
-    are by then: a step need not wait for all of them.
+    `again`: if the shard does not fit in the cache, keep reading it, replacing the oldest spans. Only for a single
+    worker: several would wait for each other forever if only some had to read again. The first batches use the spans
+    that have been read so far, so that the first step need not wait for all of them.
     """
 
     def __init__(self, shard: Any, rows: int, cache: SpanCache, seed: int, again: bool) -> None:
@@ -80,13 +80,13 @@ class Feed:
                     for _ in range(STEPS_PER_READ if cache.full else 1):
                         yield cache.draw(self.rows, self.generator)
             if not len(cache):
-                raise RuntimeError("a worker got no spans at all: use fewer workers or more music")
+                raise RuntimeError("a worker got no spans; use fewer workers or more music")
         while True:
             yield cache.draw(self.rows, self.generator)
 
 
 def work(values: dict[str, Any]) -> None:
-    """What each Ray Train worker runs."""
+    """The function that each Ray Train worker runs. values: `job` (a Job) and `started` (a Unix time)."""
     import ray.train
     import ray.train.torch
 
@@ -108,7 +108,7 @@ def work(values: dict[str, Any]) -> None:
     if loop.step == 0:
         log.info("first step after %.0f s", time.time() - values["started"])
         if job.what == "encoder" and job.start is not None:
-            _check(loop, held_out, record)  # the line to beat
+            _check(loop, held_out, record)  # figures of the starting weights, for comparison
     try:
         while loop.step < job.steps:
             until = min(job.steps, (loop.step // config.training.check_every + 1) * config.training.check_every)
@@ -118,12 +118,12 @@ def work(values: dict[str, Any]) -> None:
                 loop = stages.opened(loop, held_out.references)
             _check(loop, held_out, record)
     except NotANumber as error:
-        record.not_a_number(error)  # every worker is here: the run ends, and the driver says why
+        record.not_a_number(error)  # all workers raise it together: the run ends, and the driver reports why
     record.close()
 
 
 class _Stages:
-    """The encoder may train without its graph blocks first (training.graph_blocks_start); then they are opened."""
+    """Trains the encoder without its graph blocks at first, if the config says so (training.graph_blocks_start)."""
 
     def __init__(self, job: Job, config: Config, device: torch.device) -> None:
         self.job, self.config, self.device = job, config, device
@@ -132,7 +132,7 @@ class _Stages:
         self.opening = round(config.training.graph_blocks_start * job.steps) if wanted and fresh else 0
 
     def loop(self, state: dict[str, Any] | None) -> Loop:
-        """The loop where it was left, or at its start."""
+        """The training loop, restored from `state`, or at its start if `state` is None."""
         torch.manual_seed(self.config.training.seed)  # the same first weights on every worker
         closed = (not state["graph_blocks"]) if state else self.opening > 0
         if self.job.start is not None:
@@ -149,15 +149,15 @@ class _Stages:
         return loop
 
     def end(self, loop: Loop) -> int:
-        """The step at which this loop's model is done with."""
+        """The step at which training of this loop's model ends."""
         return self.opening if self.is_closed(loop) else self.job.steps
 
     def is_closed(self, loop: Loop) -> bool:
-        """Whether this loop's model is yet to get its graph blocks."""
+        """Whether this loop's model will get its graph blocks later."""
         return self.opening > 0 and not loop.task.model.config.model.encoder.has_graph_blocks
 
     def opened(self, loop: Loop, patches: torch.Tensor) -> Loop:
-        """The same model with graph blocks, its optimiser fresh."""
+        """A loop for the same model with graph blocks and a fresh optimiser."""
         after = self._around(open_blocks(loop.task.model.eval(), patches))
         after.step = loop.step
         return after
@@ -170,7 +170,7 @@ class _Stages:
 
 
 def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
-    """The encoder of `model` with a fresh reranker as `config` wants it."""
+    """The encoder of `model` with a fresh reranker of the kind that `config` describes."""
     wanted = replace(model.config, model=replace(model.config.model, reranker=config.model.reranker))
     fresh = Fingerprinter(wanted)
     fresh.encoder.load_state_dict(model.encoder.state_dict())
@@ -180,9 +180,9 @@ def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
 
 
 def _held_out(job: Job, loop: Loop) -> Pairs:
-    """Validation pairs, made once: the same rows, cuts and transforms in every run of this job.
+    """Validation pairs, the same in every run of this job.
 
-    Where there are few spans, several cuts of each: with 80 pairs a hit was worth more than what a run brings.
+    If there are few spans, takes several excerpts of each, because figures from few pairs are too coarse.
     """
     assert job.validation is not None
     generator = np.random.default_rng(0)
@@ -204,7 +204,7 @@ def _last_checkpoint() -> dict[str, Any] | None:
 
 
 def _check(loop: Loop, held_out: Pairs, record: Record) -> None:
-    """Validate, keep the weights, report to Ray; every worker takes part, the first does the work."""
+    """Validate, save the weights and report to Ray. Every worker must call this; the first does the work."""
     import ray.train
 
     if record.rank:

@@ -1,4 +1,4 @@
-"""The commands that the pages for people show."""
+"""Reads the commands out of README and docs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SPAN = re.compile(r"`((?:asid|make|docker|kubectl|ray) [^`]+)`", re.S)
 
 
 def blocks(page: Path) -> Iterator[list[list[str]]]:
-    """The words of each command of each block without a language; continued lines are one, comments are left out."""
+    """The words of each command in each shell block. Continued lines are joined, comments dropped."""
     for text in BLOCK.findall(page.read_text("utf-8")):
         lines = text.replace("\\\n", " ").splitlines()
         yield [words for words in (shlex.split(line, comments=True) for line in lines) if words]
 
 
 def spans(page: Path) -> list[list[str]]:
-    """The words of each command that stands in the text."""
+    """The words of each inline command."""
     return [shlex.split(" ".join(text.split())) for text in SPAN.findall(page.read_text("utf-8"))]

@@ -1,4 +1,4 @@
-"""What README and docs tell to type: the tour is taken on made audio, everything else is parsed by its own parser."""
+"""Commands in README and docs: those of the README tour run on synthetic audio, all others must parse."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TOUR = [words for words in itertools.chain(*blocks(ROOT / "README.md")) if words
 
 
 def asid_part(words: list[str]) -> list[str] | None:
-    """The arguments of asid in a command, also behind `ray job submit ... --` and the like."""
+    """The arguments of `asid` in a command, also after a prefix such as `ray job submit ... --`."""
     return words[words.index("asid") + 1 :] if "asid" in words else None
 
 
 @pytest.mark.parametrize(
     ("page", "words"), COMMANDS, ids=[f"{page.stem}-{i}-{words[0]}" for i, (page, words) in enumerate(COMMANDS)]
 )
-def test_a_command_is_one_that_there_is(page: Path, words: list[str]) -> None:
+def test_every_command_exists(page: Path, words: list[str]) -> None:
     arguments = asid_part(words)
     if arguments and arguments[0] not in ("VERB", "--help"):
         known = command.build_parser(cli.verb_named(arguments[0]))._option_string_actions
@@ -43,7 +43,7 @@ def test_a_command_is_one_that_there_is(page: Path, words: list[str]) -> None:
 
 
 def test_commands_in_blocks_are_complete() -> None:
-    """What can be pasted must parse as a whole, not only name options that there are."""
+    """A command that can be pasted must parse as a whole."""
     for page in PAGES:
         for words in itertools.chain(*blocks(page)):
             if words[0] == "asid":
@@ -52,9 +52,9 @@ def test_commands_in_blocks_are_complete() -> None:
 
 @pytest.fixture()
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A home with a folder of music in which one track samples another, and a new one that samples a third.
+    """A home directory with music in which one track samples another, and a new file that samples a third.
 
-    How strong a hit is, is told by what else there is: among fewer tracks nothing stands out.
+    The other tracks are needed because hits are scored against the rest of the catalogue.
     """
     old, older = melody(16.0, 1), melody(16.0, 2)
     user, new = melody(14.0, 3), melody(12.0, 4)
@@ -70,7 +70,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
-def test_the_tour_is_taken(home: Path, ray_session: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_tour_of_the_readme_runs(home: Path, ray_session: Any, capsys: pytest.CaptureFixture[str]) -> None:
     said: dict[str, str] = {}
     for words in TOUR:
         arguments = [str(Path(word).expanduser()) if word.startswith("~") else word for word in words[1:]]
@@ -88,7 +88,7 @@ def test_the_tour_is_taken(home: Path, ray_session: Any, capsys: pytest.CaptureF
     assert json.loads((home / "samples/exports/detections.jsonl").read_text().splitlines()[0])["kind"] == "sample"
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_have_targets() -> None:
     for page in [*PAGES, ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"

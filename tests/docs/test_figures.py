@@ -1,4 +1,4 @@
-"""A figure of quality that a page states is one that a command wrote to benchmarks/RESULTS.md."""
+"""Every quality figure on a page was written to benchmarks/RESULTS.md by a command."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_stated_figures_are_in_results(page: Path) -> None:
     assert not unknown, f"{page.name} states {unknown}: run `make -C benchmarks quality` and bring the page up to date"
 
 
-def test_readme_states_some() -> None:
+def test_readme_states_figures() -> None:
     assert len(FIGURE.findall((ROOT / "README.md").read_text())) >= 3
 
 
@@ -29,6 +29,6 @@ def test_sections_name_the_command_that_wrote_them() -> None:
     assert all(re.search(r"^`[^`]+`, \d{4}-\d\d-\d\d$", section, re.M) for section in sections)
 
 
-def test_figures_it_shows_are_there() -> None:
+def test_images_in_results_exist() -> None:
     for link in re.findall(r"!\[[^\]]*\]\(([^)]+)\)", RESULTS.read_text()):
         assert (RESULTS.parent / link).is_file(), link

@@ -1,4 +1,4 @@
-"""Every example of docs/tables.md runs on a catalogue as it is."""
+"""Every example in docs/tables.md runs unchanged on a catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BLOCKS = [(kind, code) for kind, code in re.findall(r"```(sql|python)\n(.*?)```"
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("docs")
     catalogue = fake_sweep.make(str(made / "music.asid"))
     reject = {"track_id": "x", "uri": "x", "stage": "segment", "error_type": "DecodeError", "error": "no audio"}
@@ -25,9 +25,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(("kind", "code"), BLOCKS, ids=[f"{kind}-{i}" for i, (kind, _) in enumerate(BLOCKS)])
 def test_an_example_runs(
-    kind: str, code: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: str, code: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(place)
+    monkeypatch.chdir(folder)
     if "duckdb" in code or kind == "sql":
         duckdb = pytest.importorskip("duckdb")
     if kind == "python":

@@ -74,13 +74,13 @@ def test_a_flaky_store_that_is_gone_for_a_while_costs_only_time(
     far = (f"{s3_bucket}/music", f"{s3_bucket}/c")
     failed = run(*far, more, strike=outage, when=lambda event: event["stage"] == "embed", env=few)
     assert failed.code == 1, failed.text[-3000:]
-    assert "the same command goes on" in failed.summary, failed.text[-3000:]
+    assert "run the same command again to resume" in failed.summary, failed.text[-3000:]
     faulty.plan = flaky
     for _ in range(6):  # Lance does not ask again for a listing that breaks off: then it is the user who does
         again = run(*far, more)
         if again.code == 0:
             break
-        assert "the same command goes on" in again.summary, again.text[-3000:]
+        assert "run the same command again to resume" in again.summary, again.text[-3000:]
     assert again.code == 0, again.text[-3000:]
     assert faulty.spoilt > 50
     faulty.plan = lambda *_: "none"
@@ -113,7 +113,7 @@ def test_a_full_disk_fails_in_words_and_the_next_start_completes(tmp_path: Path)
     try:
         failed = run(str(tmp_path / "music"), str(disk / "c"), more)
         assert failed.code == 1 and "No space left" in failed.summary, failed.text[-3000:]
-        assert "the same command goes on" in failed.summary
+        assert "run the same command again to resume" in failed.summary
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         again = run(str(tmp_path / "music"), str(disk / "c"), more)
         assert again.code == 0, again.text[-3000:]

@@ -40,12 +40,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "b"
 
 
-def test_make_writes_a_benchmark_and_never_over_one(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_make_writes_a_benchmark_and_never_overwrites_one(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = read_truth(made / "truth.json")
     assert (len(truth.queries), len(truth.references), len(truth.relations)) == (5, 3, 4)
     argv = ["bench", "make", "--corpus", str(made.parent / "music"), "--output", str(made)]
     assert cli.main(argv) == FAILED
-    assert "holds a benchmark already" in capsys.readouterr().err
+    assert "already holds a benchmark" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,13 @@ def test_make_writes_a_benchmark_and_never_over_one(made: Path, capsys: pytest.C
     [
         (["make", "--output", "x"], USAGE, "make needs --corpus"),
         (["run"], USAGE, "run needs --bench"),
-        (["run", "--bench", "nowhere"], FAILED, "make one with `asid bench make`"),
-        (["fit", "--bench", "nowhere"], FAILED, "make one with `asid bench make`"),
-        (["make", "--corpus", "s3://music", "--output", "x"], FAILED, "copy the music first"),
+        (["run", "--bench", "nowhere"], FAILED, "Make one with `asid bench make`"),
+        (["fit", "--bench", "nowhere"], FAILED, "Make one with `asid bench make`"),
+        (["make", "--corpus", "s3://music", "--output", "x"], FAILED, "Download the music first"),
         (["make", "--corpus", "nowhere", "--output", "x"], FAILED, "too little music"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_a_line(
+def test_errors_are_one_line_without_traceback(
     argv: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["bench", *argv]) == code
@@ -74,18 +74,18 @@ def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, caps
     assert cli.main(["bench", "run", "--bench", str(made), *weights, "--output", str(figures)]) == DONE
     printed = capsys.readouterr().out
     assert "| tier | n | mAP" in printed and "| stage | mAP |" in printed
-    found = json.loads(figures.read_text())
-    assert set(found["reports"]) == {"coarse", "verify", "all"}  # the model has no reranker
-    assert all(r["num_references"] == 3 and r["num_queries"] == 5 for r in found["reports"].values())
-    assert found["reports"]["all"]["per_query"]["map"]["q0001"] == 1.0  # the untouched one
-    assert found["model"] == "small" and "torch" in found["versions"]
+    results = json.loads(figures.read_text())
+    assert set(results["reports"]) == {"coarse", "verify", "all"}  # the model has no reranker
+    assert all(r["num_references"] == 3 and r["num_queries"] == 5 for r in results["reports"].values())
+    assert results["reports"]["all"]["per_query"]["map"]["q0001"] == 1.0  # the query that holds an unchanged sample
+    assert results["model"] == "small" and "torch" in results["versions"]
 
     argv = ["bench", "run", "--bench", str(made), *weights, "--against", str(figures)]
-    assert cli.main(argv) == DONE  # with itself
+    assert cli.main(argv) == DONE  # compared with itself
     assert "| mAP | +0.000 [+0.000, +0.000], p 1.000 |" in capsys.readouterr().out
     (tmp_path / "other.json").write_text('{"reports": {}}')
     assert cli.main([*argv[:-1], str(tmp_path / "other.json")]) == FAILED
-    assert "give what `asid bench run --output` wrote" in capsys.readouterr().err
+    assert "pass a file that `asid bench run --output` wrote" in capsys.readouterr().err
 
     assert cli.main(["bench", "fit", "--bench", str(made), *weights]) == DONE
     printed = capsys.readouterr().out
@@ -93,25 +93,25 @@ def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, caps
     assert set(values) == {f.name for f in fields(ScoreConfig)} and values["verify"] > 0
     assert values["threshold"] == LINEAR.score.threshold
 
-    _evaluate(made, weights, found["reports"]["all"], tmp_path, capsys)
+    _evaluate(made, weights, results["reports"]["all"], tmp_path, capsys)
 
 
 def _evaluate(
-    made: Path, weights: list[str], wanted: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
+    made: Path, weights: list[str], expected: dict[str, Any], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The benchmark's annotations are in the layout of Sample100-ext: the same sweep, the same figures."""
+    """The benchmark also has annotations in the layout of Sample100-ext; `asid evaluate` gives the same figures."""
     output = folder / "annotated.json"
     argv = ["evaluate", "--catalogue", str(made / "catalogue-small"), *weights, "--output", str(output)]
     argv += ["--queries", "queries/*", "--references", "references/*", "--annotations"]
     assert cli.main([*argv, str(made)]) == DONE
     annotated = json.loads(output.read_text())
     strict = annotated["reports"]["strict"]
-    assert set(strict["figures"]) == set(wanted["figures"]) and strict["num_queries"] == wanted["num_queries"] == 5
-    for name, figure in wanted["figures"].items():
+    assert set(strict["figures"]) == set(expected["figures"]) and strict["num_queries"] == expected["num_queries"] == 5
+    for name, figure in expected["figures"].items():
         assert strict["figures"][name]["value"] == pytest.approx(figure["value"], abs=1e-3), name
-    assert strict["per_query"] == wanted["per_query"]
+    assert strict["per_query"] == expected["per_query"]
     for group in ("tier", "background_db"):
-        assert strict["groups"][group] == wanted["groups"][group]
+        assert strict["groups"][group] == expected["groups"][group]
     assert {r["length_s"] for r in annotated["occurrences"]} <= {5.0, 7.0} and annotated["occurrences"]
     assert "; 0 of 8 annotated tracks missing" in capsys.readouterr().out
 
@@ -121,7 +121,7 @@ def _evaluate(
     assert "not in the catalogue, counted as not found: ghost\n" in capsys.readouterr().out
     with_ghost = json.loads(output.read_text())["reports"]["strict"]["per_query"]["map"]
     assert with_ghost["ghost"] == 0
-    assert np.mean(list(with_ghost.values())) < wanted["figures"]["map"]["value"]
+    assert np.mean(list(with_ghost.values())) < expected["figures"]["map"]["value"]
 
     _annotate(folder / "none", [row | {"query_track_id": "ghost"} for row in rows])
     assert cli.main([*argv, str(folder / "none")]) == FAILED

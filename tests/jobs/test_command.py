@@ -1,4 +1,4 @@
-"""The frame of every verb: options, configuration, exit codes, errors in one line, progress."""
+"""What all verbs share: options, configuration, exit codes, errors in one line, progress."""
 
 import argparse
 import io
@@ -48,7 +48,7 @@ def test_every_verb_has_help_with_an_example_and_prints_its_config(
 
 
 @pytest.mark.parametrize("argv", [[], ["nonsense"], ["rejects"], ["rejects", "--catalogue", "x", "--nonsense"]])
-def test_wrong_usage_is_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_exits_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(argv) == USAGE
     captured = capsys.readouterr()
     assert captured.out == "" and "asid" in captured.err
@@ -60,7 +60,7 @@ def test_print_config_shows_overrides_and_needs_no_other_argument(capsys: pytest
     assert values["search"]["hits_per_window"] == 7 and values["model"]["name"] == "discriminant"
 
 
-def test_a_config_error_is_usage_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_config_error_exits_with_2_and_prints_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(_verb(), ["--catalogue", "x", "--set", "search.nonsense=7"]) == USAGE
     error = capsys.readouterr().err
     assert error.startswith("asid test: unknown key search.nonsense") and error.count("\n") == 1
@@ -105,7 +105,9 @@ def test_max_rejects_is_a_share(text: str, fits: bool, capsys: pytest.CaptureFix
     assert command.main(_verb(), ["--catalogue", "x", "--max-rejects", text]) == (DONE if fits else USAGE)
 
 
-def test_weights_without_config_bring_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_are_used_with_the_config_stored_beside_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = to_dict(command.configs.load("gnn-paper", ["model.name=mine"]))
     (tmp_path / "config.json").write_text(json.dumps(values))
     (tmp_path / "model.safetensors").write_bytes(b"")
@@ -120,14 +122,14 @@ def test_weights_without_config_bring_their_own(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.parametrize("more", [[], ["--print-config"]])
-def test_weights_that_are_not_there_say_what_to_give(
+def test_the_error_for_missing_weights_names_the_missing_file(
     more: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert command.main(_verb(), ["--catalogue", "x", "--weights", str(tmp_path / "none"), *more]) == FAILED
     assert "config.json" in capsys.readouterr().err
 
 
-def test_weights_come_from_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_are_downloaded_from_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]) -> None:
     from pipelines.store.location import Location
 
     values = to_dict(command.configs.load("gnn-paper", ["model.name=far"]))
@@ -145,7 +147,7 @@ def test_weights_come_from_s3(s3_bucket: str, capsys: pytest.CaptureFixture[str]
     assert seen and not seen[0].exists()
 
 
-def test_quiet_hears_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_shows_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     def work(session: Session) -> Outcome:
         log = logging.getLogger("pipelines.test")
         log.info("chatter")
@@ -166,7 +168,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_elsewhere_is_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_without_a_terminal_is_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("jobs.progress.time.monotonic", lambda: now[0])
     stream = io.StringIO()
@@ -176,8 +178,8 @@ def test_progress_elsewhere_is_a_line_every_ten_seconds(monkeypatch: pytest.Monk
         now[0] += 1.0
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5  # at 0, 10, 20, 30 s, and the last
-    assert lines[1] == "embed  10/40 tracks  0.25 h audio  90 h an hour  0:30 left"
-    assert lines[-1] == "embed  40/40 tracks  1.00 h audio  90 h an hour"
+    assert lines[1] == "embed  10/40 tracks  0.25 h audio  90 h/h  0:30 left"
+    assert lines[-1] == "embed  40/40 tracks  1.00 h audio  90 h/h"
 
 
 def test_progress_of_a_resumed_stage_counts_only_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +193,7 @@ def test_progress_of_a_resumed_stage_counts_only_this_run(monkeypatch: pytest.Mo
     assert stream.getvalue().splitlines()[-1] == "embed  910/1000 tracks  3:00 left"
 
 
-def test_progress_on_a_terminal_redraws_one_line_a_stage() -> None:
+def test_progress_on_a_terminal_redraws_one_line_per_stage() -> None:
     stream = Terminal()
     progress = Progress(stream)
     progress({"stage": "segment", "done": 0, "total": 2})

@@ -1,4 +1,4 @@
-"""What Tab gives, asked of a real bash."""
+"""Tab completion, tested in a real bash."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         (["run", "--c"], {"--corpus", "--catalogue", "--config"}),
         (["status", "--format", ""], {"table", "json"}),
         (["report", "--output", "/et"], {"/etc"}),
-        (["plan", "--tracks", ""], {""}),  # a number is nobody's to guess
+        (["plan", "--tracks", ""], {""}),  # a number has no completions
     ],
 )
 def test_bash_completes(typed: list[str], offered: set[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,7 +39,7 @@ def test_bash_completes(typed: list[str], offered: set[str], capsys: pytest.Capt
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
-def test_every_shell_is_given_every_verb_and_nothing_else_is_said(
+def test_every_shell_gets_a_script_with_every_verb_and_no_other_output(
     shell: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["completion", shell]) == 0

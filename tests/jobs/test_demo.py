@@ -1,4 +1,4 @@
-"""What `asid demo` and `asid sweep` print; the whole demo is run by `make demo`."""
+"""What `asid demo` and `asid sweep` print. `make demo` runs the whole demo."""
 
 import pytest
 
@@ -10,9 +10,9 @@ from jobs import cli, demo, tables
 RELATION = Relation("a", "b", (Occurrence(12.94, 19.94, 75.0, 82.0), Occurrence(19.94, 26.94, 75.0, 82.0)), 1.0, -2.0)
 
 
-def test_a_line_for_a_sample_that_was_found_and_one_that_was_missed() -> None:
-    found = Planted(RELATION, 1, Row(0.934, (13.0, 20.0), (75.0, 82.1), 1.004, None), 0.1)
-    rows = [demo.line(found), demo.line(Planted(RELATION, None, None, None))]
+def test_found_and_missed_samples_each_have_a_line() -> None:
+    planted = Planted(RELATION, 1, Row(0.934, (13.0, 20.0), (75.0, 82.1), 1.004, None), 0.1)
+    rows = [demo.line(planted), demo.line(Planted(RELATION, None, None, None))]
     lines = tables.aligned(rows, demo.COLUMNS).splitlines()
     assert lines[1].split() == [
         "a",
@@ -36,10 +36,10 @@ def test_a_line_for_a_sample_that_was_found_and_one_that_was_missed() -> None:
 
 
 def test_false_alarms_are_named() -> None:
-    assert demo.verdict([]) == "nothing reported between tracks that share nothing"
+    assert demo.verdict([]) == "no false alarms"
     assert demo.verdict([FalseAlarm("a", "c", 0.812)]) == "false alarms: a < c (0.81)"
 
 
-def test_an_export_of_another_kind_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_export_format_is_refused_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["sweep", "--catalogue", "nowhere", "--export", "x.xlsx"]) == 2
     assert ".csv, .json or .parquet" in capsys.readouterr().err

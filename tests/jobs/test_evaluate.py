@@ -1,4 +1,4 @@
-"""`asid evaluate` on a set laid out like Sample100-ext: made music, annotated places, a noise track, a missing file."""
+"""`asid evaluate` on synthetic music laid out like Sample100-ext, with a distractor and a missing file."""
 
 import argparse
 import json
@@ -16,8 +16,8 @@ from tests.asid_core.evaluation.test_sample100 import span, write_set
 from tests.pipelines.catalogues import LINEAR, make_catalogue, melody, save_model
 
 RATE = 16_000
-# T001 plays 8 s of T002 twice, and what lies between absences is T002 once more; T003 plays 6 s of T004;
-# T003 is no reference, T006 is noise, T007 is missing
+# T001 plays 8 s of T002 twice; its annotation lists absences instead, with T002 between them. T003 plays 6 s of T004.
+# T003 is no reference, T006 is a distractor, T007 is missing.
 PLACES = {"T001": ((2.0, "T002", 4.0, 8.0), (20.0, "T002", 4.0, 8.0)), "T003": ((5.0, "T004", 1.0, 6.0),)}
 
 
@@ -56,7 +56,7 @@ def write_annotations(folder: Path) -> None:
 
 
 @pytest.mark.ray
-def test_whole_tracks_and_cuts_of_annotated_places(
+def test_whole_tracks_and_clips_of_annotated_places(
     ray_session: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_annotations(tmp_path / "annotated")
@@ -67,28 +67,28 @@ def test_whole_tracks_and_cuts_of_annotated_places(
     assert cli.main([*argv, "--weights", weights, "--output", str(output)]) == DONE
     printed = capsys.readouterr().out
     assert "not in the catalogue, counted as not found: T007\n" in printed
-    found = json.loads(output.read_text())
-    assert (found["missing"], found["annotated"]) == (["T007"], 5)
-    assert found["reports"]["strict"]["per_query"]["map"] == {"T001": 1.0, "T003": 1.0, "T007": 0.0}
+    results = json.loads(output.read_text())
+    assert (results["missing"], results["annotated"]) == (["T007"], 5)
+    assert results["reports"]["strict"]["per_query"]["map"] == {"T001": 1.0, "T003": 1.0, "T007": 0.0}
 
-    cuts = {(r["protocol"], r["length_s"]): r for r in found["occurrences"]}
-    # ours: two of T001 and one of T003 to 5 s, then only T001's; the missing track's counts at every length
-    assert {key[1]: r["cuts"] for key, r in cuts.items() if key[0] == "strict"} == {5: 4, 7: 3, 10: 1, 15: 1, 20: 1}
-    assert cuts["strict", 5]["figures"]["hit_at_1"]["value"] == pytest.approx(3 / 4)
-    assert cuts["strict", 7]["figures"]["hit_at_1"]["value"] == pytest.approx(2 / 3)
-    assert cuts["strict", 20]["figures"]["hit_at_10"]["value"] == 0
-    by_type = {kind: f["hit_at_1"]["value"] for kind, f in cuts["strict", 5]["groups"]["type"].items()}
+    figures = {(r["protocol"], r["length_s"]): r for r in results["occurrences"]}
+    # strict: at 5 s two clips of T001 and one of T003, then only T001's; the missing track counts at every length
+    assert {key[1]: r["cuts"] for key, r in figures.items() if key[0] == "strict"} == {5: 4, 7: 3, 10: 1, 15: 1, 20: 1}
+    assert figures["strict", 5]["figures"]["hit_at_1"]["value"] == pytest.approx(3 / 4)
+    assert figures["strict", 7]["figures"]["hit_at_1"]["value"] == pytest.approx(2 / 3)
+    assert figures["strict", 20]["figures"]["hit_at_10"]["value"] == 0
+    by_type = {kind: f["hit_at_1"]["value"] for kind, f in figures["strict", 5]["groups"]["type"].items()}
     assert by_type == {"beat": 1.0, "riff": 0.5}
-    by_count = {kind: f["hit_at_1"]["value"] for kind, f in cuts["strict", 5]["groups"]["occurrences"].items()}
+    by_count = {kind: f["hit_at_1"]["value"] for kind, f in figures["strict", 5]["groups"]["occurrences"].items()}
     assert by_count == {"1-9": 1.0, "50 and more": 0.0}
-    # theirs: a place listed twice counts twice, a span under 1 s not at all
-    assert {key[1]: r["cuts"] for key, r in cuts.items() if key[0] == "paper"} == {5: 3, 7: 3}
-    assert cuts["paper", 7]["figures"]["hit_at_1"]["value"] == 1.0
+    # paper: a place that is listed twice counts twice, a span under 1 s does not count
+    assert {key[1]: r["cuts"] for key, r in figures.items() if key[0] == "paper"} == {5: 3, 7: 3}
+    assert figures["paper", 7]["figures"]["hit_at_1"]["value"] == 1.0
     assert "| strict | 5 | 4 | 3 | 0.750 [0.000, 1.000]" in printed and "| interpolation, HR@1 | 5 s | 7 s" in printed
 
 
 @pytest.mark.parametrize(("missing", "allowed", "code"), [(5, False, DONE), (6, False, FAILED), (6, True, DONE)])
-def test_figures_of_a_catalogue_without_most_of_the_audio_are_a_failure(
+def test_evaluation_fails_if_most_of_the_annotated_tracks_are_missing(
     missing: int, allowed: bool, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = Session(argparse.Namespace(allow_missing=allowed), Config(), lambda event: None)

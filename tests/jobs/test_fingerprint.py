@@ -36,15 +36,15 @@ def test_arrays_of_several_files(
     weights = _saved(tmp_path, "linear", ["model.encoder.dim=8"])
     files = [str(audio("a.wav", 9.0)), str(audio("b.flac", 6.0, seed=3))]
     assert cli.main(["fingerprint", *files, "--output", str(tmp_path / "o" / "f.npz"), "--weights", weights]) == 0
-    found = np.load(tmp_path / "o" / "f.npz")
-    assert set(found.files) == {"file", "start_s", "embedding"}
-    assert found["embedding"].shape == (len(found["start_s"]), 8) and found["start_s"].dtype == np.float64
+    arrays = np.load(tmp_path / "o" / "f.npz")
+    assert set(arrays.files) == {"file", "start_s", "embedding"}
+    assert arrays["embedding"].shape == (len(arrays["start_s"]), 8) and arrays["start_s"].dtype == np.float64
     model = Fingerprinter.from_pretrained(weights)
     for file in files:
         expected = model.fingerprint(torch.from_numpy(np.concatenate(list(decode(file)))))
-        mine = found["file"] == file
-        np.testing.assert_allclose(found["start_s"][mine], expected.start_s.numpy())
-        np.testing.assert_allclose(found["embedding"][mine], expected.vectors.numpy(), atol=1e-6)
+        mine = arrays["file"] == file
+        np.testing.assert_allclose(arrays["start_s"][mine], expected.start_s.numpy())
+        np.testing.assert_allclose(arrays["embedding"][mine], expected.vectors.numpy(), atol=1e-6)
     assert "2 files" in capsys.readouterr().out.splitlines()[-1]
 
 
@@ -53,17 +53,17 @@ def test_nodes_of_a_gnn(tmp_path: Path, audio: Callable[..., Path]) -> None:
     out = tmp_path / "f.npz"
     argv = [str(audio("a.wav", 5.0)), "--output", str(out), "--weights", weights, "--nodes"]
     assert cli.main(["fingerprint", *argv]) == 0
-    found = np.load(out)
-    assert found["nodes"].shape[:2] == (len(found["embedding"]), 32) and found["nodes"].ndim == 3
+    arrays = np.load(out)
+    assert arrays["nodes"].shape[:2] == (len(arrays["embedding"]), 32) and arrays["nodes"].ndim == 3
 
 
-def test_linear_has_no_nodes_and_says_so(
+def test_asking_a_linear_model_for_nodes_is_an_error(
     tmp_path: Path, audio: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     weights = _saved(tmp_path, "linear", ["model.encoder.dim=8"])
     out = tmp_path / "f.npz"
     assert cli.main(["fingerprint", str(audio("a.wav")), "--output", str(out), "--weights", weights, "--nodes"]) == 1
-    assert "leave out --nodes" in capsys.readouterr().err and not out.exists()
+    assert "Drop --nodes" in capsys.readouterr().err and not out.exists()
 
 
 def test_one_bad_file_fails_the_run_but_not_the_others(
@@ -82,7 +82,7 @@ def test_one_bad_file_fails_the_run_but_not_the_others(
 
 
 def test_the_tiny_published_checkpoint_is_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.asid_core.golden import TINY_CONFIG  # the shape the golden files were made with
+    from tests.asid_core.golden import TINY_CONFIG  # the config of the golden files
 
     (tmp_path / "tiny.json").write_text(json.dumps(to_dict(TINY_CONFIG)))
     argv = [str(GOLDEN / "published_format_tiny.pth"), "--output", str(tmp_path / "w")]
@@ -92,7 +92,7 @@ def test_the_tiny_published_checkpoint_is_imported(tmp_path: Path, capsys: pytes
     assert model.reranker is not None and model.model_id in capsys.readouterr().out
 
 
-def test_a_checkpoint_that_does_not_fit_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_checkpoint_that_does_not_fit_gives_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     other = tmp_path / "x.pth"
     torch.save({"layer.weight": torch.zeros(3)}, other)
     assert cli.main(["import-weights", str(other), "--output", str(tmp_path / "w")]) == 1

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what is committed is kept and told, and the command that is named goes on from there."""
+"""Ctrl-C and SIGTERM: committed work is kept and listed, and the printed command resumes the run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import tone, write_audio
 from tests.pipelines import fake_sweep
 
 
-def test_it_says_what_is_kept_and_how_to_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_what_is_kept_and_how_to_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def work(session: Session) -> Outcome:
         raise KeyboardInterrupt
 
@@ -26,15 +26,15 @@ def test_it_says_what_is_kept_and_how_to_go_on(tmp_path: Path, capsys: pytest.Ca
     assert command.main(verb, ["--catalogue", uri]) == INTERRUPTED == 130
     assert capsys.readouterr().err.splitlines() == [
         "asid test: stopped.",
-        f"Committed and kept in {uri}: nothing yet.",
-        f"To go on: asid test --catalogue '{uri}'",
+        f"Committed to {uri}: nothing yet.",
+        f"To resume: asid test --catalogue '{uri}'",
     ]
     fake_sweep.make(uri)
     assert interruption.committed(uri) == "10 tracks (0.03 h audio), 1 finished sweep"
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """A session of its own: what it and its Ray get is what a terminal sends to all of them."""
+    """Start Python in its own session, so that a signal to its process group reaches Ray too, as from a terminal."""
     return subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.DEVNULL,
@@ -59,7 +59,7 @@ def wait_for(run: subprocess.Popen[str], line: str) -> None:
 
 @pytest.mark.timeout(600)  # two runs with a Ray each: half a minute, minutes where many share a core
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
-def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_run_stops_with_its_ray_and_can_be_resumed(tmp_path: Path, number: signal.Signals) -> None:
     for seed in range(6):
         write_audio(tmp_path / "in" / f"{seed}.wav", tone(12.0, seed=seed), 16_000)
     arguments = ["run", "--corpus", str(tmp_path / "in"), "--catalogue", str(tmp_path / "cat")]
@@ -70,12 +70,12 @@ def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path, number: signal.Sig
     if number == signal.SIGINT:
         os.killpg(run.pid, number)
     else:
-        run.send_signal(number)  # as Kubernetes does: the first process alone
+        run.send_signal(number)  # like Kubernetes, which signals only the first process
     said = run.stderr.read()
     assert run.wait(timeout=120) == 128 + number, said
     assert "Traceback" not in said
-    kept, go_on = said.splitlines()[-2:]
-    assert "6 tracks (0.02 h audio)" in kept and shlex.split(go_on.removeprefix("To go on: ")) == ["asid", *arguments]
+    kept, resume = said.splitlines()[-2:]
+    assert "6 tracks (0.02 h audio)" in kept and shlex.split(resume.removeprefix("To resume: ")) == ["asid", *arguments]
     with pytest.raises(ProcessLookupError):
         os.killpg(run.pid, 0)  # Ray is gone as well
     assert not (tmp_path / "cat" / "lease.json").exists()  # the next run need not wait
@@ -85,8 +85,8 @@ def test_a_run_stops_with_its_ray_and_goes_on(tmp_path: Path, number: signal.Sig
     assert again.returncode == DONE and "no new tracks, 6 unchanged" in again.stdout.splitlines()[-1], again.stderr
 
 
-# A lock that is taken twice, in C: no signal gets Python out of it, as out of a library that waits for a store.
-# A signal that comes just before the lock is raised; the process then goes back to the lock.
+# Locks a C mutex twice: Python cannot handle signals meanwhile, as in a library call that waits for a store.
+# A signal just before the lock is raised; the process then locks all the same.
 STUCK = """
 import ctypes, sys
 from jobs import interruption
@@ -105,18 +105,18 @@ with interruption.stoppable():
 
 
 @pytest.mark.parametrize("numbers", [[signal.SIGTERM], [signal.SIGINT, signal.SIGINT], [signal.SIGINT, signal.SIGTERM]])
-def test_a_process_that_hears_nothing_ends_all_the_same(numbers: list[signal.Signals]) -> None:
+def test_a_process_that_cannot_handle_signals_ends_anyway(numbers: list[signal.Signals]) -> None:
     run = start("-c", STUCK)
     wait_for(run, "stuck")
     for at, number in enumerate(numbers):
         assert run.poll() is None
         run.send_signal(number)
-        wait_for(run, "asid: ended" if at else "asid: stopping")
+        wait_for(run, "asid: stopped at once" if at else "asid: stopping")
     assert run.wait(timeout=60) == 128 + numbers[-1]
     run.communicate()
 
 
-def test_one_signal_is_raised_once_and_handlers_are_put_back() -> None:
+def test_a_signal_is_raised_once_and_handlers_are_restored() -> None:
     before = [signal.getsignal(number) for number in interruption.SIGNALS]
     with pytest.raises(interruption.Stopped) as caught, interruption.stoppable():
         signal.raise_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Noise of C libraries is dropped, whatever else they say is shown, and Python's own lines are in order."""
+"""Known noise of C libraries is dropped, their other output is shown, and Python's own lines stay in order."""
 
 import subprocess
 import sys
@@ -29,6 +29,6 @@ def test_noise_is_dropped_and_nothing_else() -> None:
     assert sorted(lines[:-1]) == ["False", "[E] other of 7", "ours"]
 
 
-def test_last_words_of_a_crash_are_shown() -> None:
+def test_output_just_before_a_crash_is_shown() -> None:
     code, lines = said("crash")
     assert code < 0 and "last words" in lines

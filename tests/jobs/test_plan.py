@@ -29,7 +29,7 @@ def planned(tracks: int) -> Plan:
 
 
 @pytest.mark.parametrize("tracks", [10**power for power in range(3, 9)])
-def test_what_is_linear_is_linear_and_a_full_exact_sweep_is_not(tracks: int) -> None:
+def test_costs_grow_linearly_except_for_a_full_exact_sweep(tracks: int) -> None:
     one, ten = planned(tracks), planned(10 * tracks)
     for name in ("audio_h", "tracks_bytes", "segments_bytes", "fingerprints_bytes", "segment_core_h", "embed_gpu_h"):
         assert getattr(ten, name) == pytest.approx(10 * getattr(one, name)), name
@@ -38,15 +38,17 @@ def test_what_is_linear_is_linear_and_a_full_exact_sweep_is_not(tracks: int) -> 
 
 
 def test_the_numbers_of_a_thousand_tracks() -> None:
-    found = planned(1000)
-    assert found.audio_h == pytest.approx(1000 * 4 / 60)
-    assert found.rows == 1000 * 240 * 6.25 and found.fingerprints_bytes == found.rows * 256 * 4
-    # 240 s are 8 cores of 30.72 s: 7 cuts of 12 s more
-    assert found.segments_bytes == 1000 * (240 + 7 * 12) * 32_000
-    assert found.query_vectors == 1000 * 240 * 81
-    assert found.sweep_exact_core_h == pytest.approx(found.query_vectors * found.rows * 128 / 2 / 3 / 1e10 / 3600)
-    assert found.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
-    assert found.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)
+    estimate = planned(1000)
+    assert estimate.audio_h == pytest.approx(1000 * 4 / 60)
+    assert estimate.rows == 1000 * 240 * 6.25 and estimate.fingerprints_bytes == estimate.rows * 256 * 4
+    # 240 s are 8 cores of 30.72 s, with 7 borders that add 12 s each
+    assert estimate.segments_bytes == 1000 * (240 + 7 * 12) * 32_000
+    assert estimate.query_vectors == 1000 * 240 * 81
+    assert estimate.sweep_exact_core_h == pytest.approx(
+        estimate.query_vectors * estimate.rows * 128 / 2 / 3 / 1e10 / 3600
+    )
+    assert estimate.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
+    assert estimate.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +56,16 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     [(1_000, "exact", 0), (13_000, "exact", 0), (14_000, "IVF_PQ", 24), (10**5, "IVF_PQ", 24), (10**8, "IVF_PQ", 24)],
 )
 def test_the_search_is_the_one_that_index_builds(tracks: int, search: str, index_bytes_per_row: int) -> None:
-    found = planned(tracks)
-    assert (found.search, found.index_bytes) == (search, found.rows * index_bytes_per_row)
+    estimate = planned(tracks)
+    assert (estimate.search, estimate.index_bytes) == (search, estimate.rows * index_bytes_per_row)
 
 
-def test_where_the_exact_search_is_to_end_earlier_whole_vectors_are_indexed() -> None:
-    found = plan(4000, 4.0, dataclasses.replace(SHAPE, exact_below_rows=5_000_000), RATES)
-    assert (found.search, found.index_bytes) == ("IVF_FLAT", found.rows * 1032)
+def test_a_lower_limit_for_exact_search_gives_an_index_of_whole_vectors() -> None:
+    estimate = plan(4000, 4.0, dataclasses.replace(SHAPE, exact_below_rows=5_000_000), RATES)
+    assert (estimate.search, estimate.index_bytes) == ("IVF_FLAT", estimate.rows * 1032)
 
 
-def test_what_was_not_measured_is_said_to_be_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_rates_are_shown_as_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
     nothing = plan(1000, 4.0, SHAPE, dict.fromkeys(RATES))
     values = dataclasses.asdict(nothing)
     assert all(value is None for name, value in values.items() if name.endswith("_h") and name != "audio_h")

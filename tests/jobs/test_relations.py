@@ -1,4 +1,4 @@
-"""What the verbs print of the relations they found."""
+"""How the verbs print relations."""
 
 from __future__ import annotations
 
@@ -63,23 +63,25 @@ def test_the_closing_table_has_a_line_for_each_pair_and_fits_80_columns(
     assert first.split() == ["0.94", "B", "-", "New", "old.wav", "2", "0:07.0", "by", "year"]
     assert second.endswith("unknown") and third.endswith("duplicate")
     assert max(map(tables.num_cells, (head, first, second, third))) <= 80
-    assert "An arti" in second and "it).flac" in second and "…" in second  # both ends of a name stay
+    assert "An arti" in second and "it).flac" in second and "…" in second  # both ends of a name are kept
     assert counts == "2 pairs with samples, 1 near-duplicate, 4 places"
 
 
-def test_programs_get_all_of_it(catalogue: Catalogue, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_and_csv_hold_all_relations_and_places(
+    catalogue: Catalogue, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     export = tmp_path / "new" / "all.csv"
     sweep.show(session("json", str(export)), catalogue, ROWS)
-    found = json.loads(capsys.readouterr().out)
-    assert [(r["query_id"], len(r["places"])) for r in found] == [("new.wav", 2), (LONG, 1), ("new.wav", 1)]
-    assert found[0]["places"][0]["query_start_s"] == 6.0 and found[0]["decided_by"] == "years"
+    rows = json.loads(capsys.readouterr().out)
+    assert [(r["query_id"], len(r["places"])) for r in rows] == [("new.wav", 2), (LONG, 1), ("new.wav", 1)]
+    assert rows[0]["places"][0]["query_start_s"] == 6.0 and rows[0]["decided_by"] == "years"
     assert len(pandas.read_csv(export)) == 5
     sweep.show(session("csv"), catalogue, ROWS)
     (tmp_path / "relations.csv").write_text(capsys.readouterr().out)
     assert pandas.read_csv(tmp_path / "relations.csv").places.tolist() == [2, 1, 1]
 
 
-def test_many_relations_are_cut_and_a_common_source_is_named(
+def test_a_long_table_is_cut_off_and_a_common_source_is_named(
     catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
 ) -> None:
     same = {"query_start_s": 6.0, "query_end_s": 10.0}
@@ -88,7 +90,7 @@ def test_many_relations_are_cut_and_a_common_source_is_named(
     sweep.show(session("table"), catalogue, rows_of(*shared, *many))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + relations.SHOWN + 2 and lines[-2] == "... and 8 more (--format csv prints all)"
-    assert lines[-1] == "3 tracks share one thing: a common source, perhaps not in the catalogue"
+    assert lines[-1] == "3 tracks share the same material: a common source, which may not be in the catalogue"
 
 
 def test_nothing_found_prints_nothing(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,7 +98,7 @@ def test_nothing_found_prints_nothing(catalogue: Catalogue, capsys: pytest.Captu
     assert capsys.readouterr().out == ""
 
 
-def test_a_query_lists_what_plays_when(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
+def test_query_lists_what_a_file_plays_when(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
     late = detection("mix.mp3", "old.wav", 0.9, query_start_s=3700.0, query_end_s=3704.0)
     rows = rows_of(late, detection("mix.mp3", "new.wav", 0.8), detection("mix.mp3", "old.wav", 0.7))
     query.show(findings_of(catalogue, rows), rows.to_pylist(), "table")
@@ -119,7 +121,7 @@ def test_texts_are_shortened_in_the_middle(text: str, width: int, shown: str) ->
 
 
 @pytest.mark.parametrize("verb", [["report", "--help"], ["rejects", "--format", "csv", "--catalogue"]])
-def test_a_reader_that_ends_early_is_no_error(verb: list[str], tmp_path: Path) -> None:
+def test_a_reader_that_exits_early_is_not_an_error(verb: list[str], tmp_path: Path) -> None:
     if verb[-1] == "--catalogue":
         made = Catalogue(str(tmp_path / "cat"), create=True)
         long = {"stage": "segment", "error_type": "x", "error": "y" * 1000}

@@ -1,4 +1,4 @@
-"""`asid segment`: exit codes and last lines; what it writes is tested with its pipeline."""
+"""`asid segment`: exit codes and summary lines. The tests of the pipeline check what it writes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,18 +21,23 @@ def test_segment_again_and_too_many_rejects(
     argv = ["segment", "--corpus", str(tmp_path / "corpus"), "--catalogue", str(tmp_path / "cat")]
     assert cli.main(argv) == 1
     captured = capsys.readouterr()
-    assert "asid segment: 25.0% of the files are rejects, --max-rejects allows 5.0%; asid rejects" in captured.err
+    assert (
+        "asid segment: 25.0% of the files are rejects; --max-rejects allows 5.0%. To see why, run: asid rejects"
+        in captured.err
+    )
     assert captured.out.splitlines()[-1].startswith("3 tracks segmented, 1 rejects (1 of them new); 0.00 h audio in ")
 
     assert cli.main([*argv, "--max-rejects", "0.25"]) == 0
     assert capsys.readouterr().out.startswith("no new tracks, 3 unchanged, 1 rejects (0 of them new) in ")
-    assert ray_session.is_initialized()  # a Ray that was there before is left alone
+    assert ray_session.is_initialized()  # asid stops only a Ray that it started
 
     assert cli.main([*argv, "--set", "segment.core_s=15.36"]) == 1
     assert "use the same segment.core_s" in capsys.readouterr().err
 
 
-def test_a_corpus_that_is_not_there(ray_session: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_or_empty_corpus_is_an_error(
+    ray_session: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     argv = ["segment", "--corpus", str(tmp_path / "none"), "--catalogue", str(tmp_path / "cat")]
     assert cli.main(argv) == 1
     error = capsys.readouterr().err.splitlines()[-1]
@@ -48,7 +53,7 @@ def test_a_corpus_that_is_not_there(ray_session: Any, tmp_path: Path, capsys: py
     [
         (SegmentSummary("r", tracks=2000), "2,000 tracks segmented"),
         (SegmentSummary("r", already=5, skipped={".txt": 2, "": 1}),
-         "no new tracks, 5 unchanged, 3 other files skipped (2 .txt, 1 without ending)"),
+         "no new tracks, 5 unchanged, 3 other files skipped (2 .txt, 1 without extension)"),
         (SegmentSummary("r", refreshed=1, rejects=1, rejected_before=2),
          "no new tracks, 1 moved or retitled, 3 rejects (1 of them new)"),
     ],

@@ -1,4 +1,4 @@
-"""`asid status` and `asid rejects` on a catalogue made by hand."""
+"""`asid status` and `asid rejects` on a catalogue written by hand."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ def _tracks(*rows: dict[str, Any]) -> pa.Table:
 
 @pytest.fixture()
 def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    """Open for writing."""
+    """A catalogue of two tracks, open for writing."""
     with Catalogue(str(tmp_path / "cat"), create=True).writing("test") as made:
         made.commit_tracks(_tracks(_track("a.wav", "a1"), _track("b.wav", "b2")))
         yield made
@@ -63,9 +63,7 @@ def test_no_catalogue_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert not (tmp_path / "none").exists()
 
 
-def test_status_counts_what_is_there_and_what_is_to_do(
-    catalogue: Catalogue, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_status_counts_what_is_done_and_what_is_to_do(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["status", "--catalogue", str(catalogue.location)]
     assert cli.main(argv) == 0
     out, last = _last(capsys)
@@ -87,7 +85,7 @@ def test_status_counts_what_is_there_and_what_is_to_do(
 def test_status_of_sweeps(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [_fingerprint("a.wav", "a1", 0), _fingerprint("b.wav", "b2", 0)]
     catalogue.upsert("fingerprints-m1", pa.Table.from_pylist(rows, schema=schema.fingerprints(2)), "fingerprint_id")
-    rows = [_fingerprint("a.wav", "a1", 0)]  # a model that was tried and given up asks for nothing
+    rows = [_fingerprint("a.wav", "a1", 0)]  # an abandoned model does not ask for more embedding
     catalogue.upsert("fingerprints-m2", pa.Table.from_pylist(rows, schema=schema.fingerprints(2)), "fingerprint_id")
     pairs = [detection("a.wav", "b.wav", score, kind=kind) for score, kind in SCORES]
     add_sweep(catalogue, pairs, sweep_id="s1", detections=4, config={"score": {"threshold": 0.5}})
@@ -105,7 +103,7 @@ def test_status_of_sweeps(catalogue: Catalogue, capsys: pytest.CaptureFixture[st
     catalogue.delete("fingerprints-m1", "content_hash", ["b2"])
     assert cli.main(argv) == 0
     out, last = _last(capsys)
-    assert "1 tracks not swept yet" in out and "at work       asid test, process" in out and "--new-only" in last
+    assert "1 tracks not swept yet" in out and "running       asid test, process" in out and "--new-only" in last
 
 
 def test_status_as_json(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,8 +138,8 @@ def test_rejects_as_table_csv_and_json(catalogue: Catalogue, capsys: pytest.Capt
 
     assert cli.main([*argv, "--format", "csv"]) == 0
     captured = capsys.readouterr()
-    found = list(csv.DictReader(io.StringIO(captured.out)))
-    assert [r["track_id"] for r in found] == ["x.wav", "y.mp3", "z.mp3"] and found[1]["error"] == REJECT["error"]
+    listed = list(csv.DictReader(io.StringIO(captured.out)))
+    assert [r["track_id"] for r in listed] == ["x.wav", "y.mp3", "z.mp3"] and listed[1]["error"] == REJECT["error"]
     assert captured.err.splitlines()[-1] == "3 rejects: 2 empty, 1 not_audio"
 
     assert cli.main([*argv, "--format", "json"]) == 0

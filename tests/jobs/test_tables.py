@@ -21,13 +21,13 @@ def test_times(seconds: float | None, text: str) -> None:
     assert tables.clock_s(seconds) == text
 
 
-def test_columns_are_aligned_and_numbers_set_right() -> None:
+def test_columns_are_aligned_and_numbers_right_aligned() -> None:
     columns = {"name": ("track", tables.plain), "n": ("n", tables.number(1, signed=True))}
     text = tables.aligned([{"name": "long name", "n": -3.04}, {"name": "x", "n": 12}], columns)
     assert text.splitlines() == ["track          n", "long name   -3.0", "x          +12.0"]
 
 
-def test_a_hostile_name_cannot_steer_the_terminal() -> None:
+def test_escape_codes_in_a_name_do_not_reach_the_terminal() -> None:
     text = tables.aligned([{"name": "a\x1b[2Jb\nc"}], {"name": ("name", tables.plain)})
     assert "\x1b" not in text and len(text.splitlines()) == 2
 
@@ -51,11 +51,11 @@ def test_formats_read_back() -> None:
 @pytest.mark.parametrize(
     ("path", "format"), [("x.CSV", "csv"), ("s3://b/x.json", "json"), ("a.b/x.parquet", "parquet")]
 )
-def test_the_ending_tells_the_format(path: str, format: str) -> None:
+def test_the_extension_decides_the_format(path: str, format: str) -> None:
     assert tables.format_of(path) == format
 
 
 @pytest.mark.parametrize("path", ["x", "x.txt", "a.csv/x"])
-def test_another_ending_says_which_there_are(path: str) -> None:
+def test_the_error_for_an_unknown_extension_lists_the_known_ones(path: str) -> None:
     with pytest.raises(ValueError, match=r"\.csv, \.json or \.parquet"):
         tables.format_of(path)

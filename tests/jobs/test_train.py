@@ -1,3 +1,5 @@
+"""`asid train` and `asid stems`: wrong usage."""
+
 import pytest
 
 from jobs import cli
@@ -5,15 +7,15 @@ from jobs import cli
 
 def test_the_reranker_needs_an_encoder(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "reranker", "--stems", "nowhere", "--output", "out", "-q"]) == 1
-    assert "give its --weights" in capsys.readouterr().err
+    assert "Pass the encoder's --weights" in capsys.readouterr().err
 
 
-def test_the_linear_fit_says_where_tables_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_error_for_missing_tables_names_asid_stems(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "encoder", "--config", "linear", "--stems", "/nowhere", "--output", "out", "-q"]) == 1
     assert "asid stems" in capsys.readouterr().err
 
 
-def test_what_is_trained_is_one_of_two(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_an_encoder_or_a_reranker_can_be_trained(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "everything", "--stems", "x", "--output", "y"]) == 2
     assert "encoder" in capsys.readouterr().err
 
@@ -22,4 +24,4 @@ def test_stems_come_from_one_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["stems", "--output", "out"]) == 2
     assert cli.main(["stems", "--corpus", "a", "--midi", "b", "--output", "out"]) == 2
     assert cli.main(["stems", "--midi", "b", "--separate", "hpss", "--output", "out"]) == 2
-    assert "--separate goes with --corpus" in capsys.readouterr().err
+    assert "--separate needs --corpus" in capsys.readouterr().err

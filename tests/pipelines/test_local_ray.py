@@ -134,7 +134,7 @@ def test_a_temporary_folder_too_long_for_sockets_is_replaced(
     monkeypatch.setattr(tempfile, "tempdir", None)
     assert str(root()) == "/tmp"
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(OSError, match=f"RAY_TMPDIR to a path of at most {ROOT_BYTES} bytes"):
+    with pytest.raises(OSError, match=f"RAY_TMPDIR to at most {ROOT_BYTES} bytes"):
         root()
 
 

@@ -202,11 +202,11 @@ def test_sweeps_that_were_overtaken_or_never_ended_go_after_a_grace_time(tmp_pat
         if settings:
             folder.join(detections.HEAD).write_bytes(json.dumps({"sweep_id": name, "settings": settings}).encode())
     with catalogue.writing("test"):
-        assert maintenance.collect_sweeps(catalogue, 60) == 0
+        assert maintenance.delete_old_sweeps(catalogue, 60) == 0
         for path in (tmp_path / "c/detections").glob("*/*"):
             os.utime(path, (0, 0))
-        assert maintenance.collect_sweeps(catalogue, 60) == 2
-        assert detections.ids(catalogue) == ["2", "3"] and maintenance.collect_sweeps(catalogue, 60) == 0
+        assert maintenance.delete_old_sweeps(catalogue, 60) == 2
+        assert detections.ids(catalogue) == ["2", "3"] and maintenance.delete_old_sweeps(catalogue, 60) == 0
 
 
 def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) -> None:

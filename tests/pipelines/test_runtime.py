@@ -13,7 +13,7 @@ import ray
 import ray.data
 
 from pipelines import runtime
-from pipelines.runtime import DATA_THREADS, met_by_worker
+from pipelines.runtime import DATA_THREADS, worker_error
 from tests.conftest import FOLDER
 
 
@@ -34,13 +34,13 @@ def test_the_error_itself_is_told(ray_session: Any, work: Any, kind: type[Except
     data.context.raise_original_map_exception = True
     with pytest.raises(Exception, match=text.replace("[", ".").replace("]", ".")) as caught:
         data.map_batches(work, batch_format="pyarrow").materialize()
-    found = met_by_worker(caught.value)
+    found = worker_error(caught.value)
     assert type(found) is kind and str(found) == text
 
 
 def test_other_errors_stay_as_they_are() -> None:
     error = KeyError("x")
-    assert met_by_worker(error) is error
+    assert worker_error(error) is error
 
 
 @pytest.mark.ray

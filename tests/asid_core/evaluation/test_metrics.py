@@ -77,11 +77,11 @@ def test_arguments_are_checked() -> None:
         metrics.average_precision(RANKING, set())
     with pytest.raises(ValueError, match="finite"):
         metrics.average_precision({"a": math.nan}, {"a"})
-    with pytest.raises(ValueError, match="noise tracks"):
+    with pytest.raises(ValueError, match="count distractors"):
         metrics.normalised_rank(RANKING, {"a"}, 3)
     with pytest.raises(ValueError, match="2 labels but 1"):
         metrics.auroc([True, False], [0.5])
-    with pytest.raises(ValueError, match="no positive"):
+    with pytest.raises(ValueError, match="without positive labels"):
         metrics.precision_recall_curve([False], [0.1])
     with pytest.raises(ValueError, match="audio"):
         metrics.false_alarms_per_hour(1, 0)

@@ -38,15 +38,15 @@ def of(cuts: list[Clip], found: pa.Table, protocol: str = "strict") -> Rates:
 
 
 def test_own_track_and_other_queries_never_count_against_a_cut() -> None:
-    cuts = annotations().cuts(5.0)
-    assert len(cuts) == TRACKS * PLACES and not annotations().cuts(10.0)
+    cuts = annotations().clips(5.0)
+    assert len(cuts) == TRACKS * PLACES and not annotations().clips(10.0)
     found = of(cuts, answers(cuts, {c.track for c in cuts}))
     assert found.figures["hit_at_1"].value == 1 and (found.cuts, found.tracks) == (48, 8)
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_silent_and_random_systems_get_what_they_must(protocol: str) -> None:
-    cuts = annotations().cuts(5.0)
+    cuts = annotations().clips(5.0)
     silent = of(cuts, table([]), protocol)
     assert all(figure.value == 0 == figure.high for figure in silent.figures.values())
     rng = np.random.default_rng(0)
@@ -58,7 +58,7 @@ def test_silent_and_random_systems_get_what_they_must(protocol: str) -> None:
 
 
 def test_noise_tracks_rank_in_strict_and_not_in_paper() -> None:
-    cuts = annotations().cuts(5.0)
+    cuts = annotations().clips(5.0)
     found = answers(cuts, {c.track for c in cuts}, noise=True)
     strict, paper = of(cuts, found), of(cuts, found, "paper")
     assert strict.figures["hit_at_1"].value == 0 and strict.figures["hit_at_3"].value == 1
@@ -66,7 +66,7 @@ def test_noise_tracks_rank_in_strict_and_not_in_paper() -> None:
 
 
 def test_groups_are_those_of_the_relations() -> None:
-    cuts = annotations().cuts(5.0)
+    cuts = annotations().clips(5.0)
     found = of(cuts, answers(cuts, {"Q1", "Q3", "Q5", "Q7"}))
     by_type = {kind: figures["hit_at_1"] for kind, figures in found.groups["type"].items()}
     assert by_type["beat"].value == 1 and by_type["beat"].n == 24
@@ -76,7 +76,7 @@ def test_groups_are_those_of_the_relations() -> None:
 
 
 def test_the_interval_is_that_of_tracks_not_of_cuts() -> None:
-    cuts = annotations().cuts(5.0)
+    cuts = annotations().clips(5.0)
     found = of(cuts, answers(cuts, {"Q1", "Q2", "Q3", "Q4"}))
     figure = found.figures["hit_at_1"]
     by_cut = mean_figure([1.0] * 30 + [0.0] * 18)

@@ -66,7 +66,7 @@ def test_truth_has_every_relation_and_pairs_spans_by_layer(miniature: Path) -> N
 
 def test_cuts_are_queries_for_their_own_reference(miniature: Path) -> None:
     annotations = read_annotations(miniature)
-    cuts = annotations.cuts(7.0)
+    cuts = annotations.clips(7.0)
     assert [(c.track, c.start_s, c.end_s, c.reference) for c in cuts] == [
         ("T001", 5, 12, "T002"),
         ("T001", 30, 37, "T003"),
@@ -123,4 +123,4 @@ def test_our_places_of_presence_are_near_the_authors() -> None:
     """Ours merges a first occurrence with the stretch it begins, so there are some fewer, never many."""
     a = read_annotations(PUBLISHED)
     for length, theirs in zip(sample100.QUERY_LENGTHS_S, [540, 456, 349, 230, 161], strict=True):
-        assert 0.9 * theirs < len(a.cuts(length)) <= theirs
+        assert 0.9 * theirs < len(a.clips(length)) <= theirs

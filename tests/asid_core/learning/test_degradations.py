@@ -59,7 +59,7 @@ def test_pumping_dips_at_every_beat() -> None:
 def test_a_cut_leaves_enough_of_the_window() -> None:
     after = degradations.cut_inside(torch.ones(200, 1, 100), torch.ones(200, dtype=torch.bool), 10)
     left = after[:, 0, 10:90].mean(1)
-    assert left.min() > degradations.SHORTEST_SHARE - 0.02 and left.max() > 0.95 and left.mean() < 0.8
+    assert left.min() > degradations.MIN_KEPT_SHARE - 0.02 and left.max() > 0.95 and left.mean() < 0.8
 
 
 def test_noise_does_not_sound_where_nothing_does() -> None:

@@ -158,7 +158,7 @@ def test_log_mel_is_not_probed() -> None:
 def test_encode_refuses_windows_that_are_not_whole() -> None:
     model = fingerprinter("linear")
     for first in (-1, 52):
-        with pytest.raises(ValueError, match="must lie whole"):
+        with pytest.raises(ValueError, match="not completely inside"):
             model.encode(torch.rand(156, 151), torch.tensor([0, first]))
     assert model.encode(torch.rand(156, 3), torch.tensor([], dtype=torch.long))[0].shape == (0, 32)
 
@@ -226,8 +226,8 @@ def test_optimised_copies_agree_and_keep_the_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
-        ({"front_end": LogMelConfig()}, "front_end.kind log_frequency"),
-        ({"reranker": RerankerConfig(heads=4)}, "nodes of a gnn"),
+        ({"front_end": LogMelConfig()}, "front_end.kind: log_frequency"),
+        ({"reranker": RerankerConfig(heads=4)}, "needs a gnn encoder"),
         ({"front_end": LogFrequencyConfig(window_frames=10_000)}, "more than 65,536 values"),
     ],
 )

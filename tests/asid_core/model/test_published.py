@@ -81,7 +81,7 @@ def test_a_pipe_or_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.pth")
     (tmp_path / "folder.pth").mkdir()
     for name in ("pipe.pth", "folder.pth"):
-        with pytest.raises(ValueError, match=f"{name} is no regular file"):
+        with pytest.raises(ValueError, match=f"{name} is not a regular file"):
             import_checkpoint(tmp_path / name, None, TINY_CONFIG)
 
 

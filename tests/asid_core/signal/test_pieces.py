@@ -132,7 +132,7 @@ def test_joined_mp3_files_with_tags_anywhere(
 def test_an_mp3_is_only_truncated_by_what_it_claims(tmp_path: Path) -> None:
     claimed, bare = mp3(tmp_path / "1.mp3", 4.0), mp3(tmp_path / "2.mp3", 4.0, xing=False)
     assert read(joined(tmp_path / "bare.mp3", bare[: len(bare) // 2]))[0] == pytest.approx(2.0, abs=0.2)
-    with pytest.raises(DecodeError, match="2.0 s can be read of the 4.0 s|1.9 s can be read of the 4.0 s"):
+    with pytest.raises(DecodeError, match=r"only (2\.0|1\.9) s of 4\.0 s can be read"):
         read(joined(tmp_path / "cut.mp3", claimed[: len(claimed) // 2]))
 
 

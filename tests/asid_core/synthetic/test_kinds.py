@@ -110,7 +110,7 @@ def test_kinds_come_in_turn_and_distractors_are_references_that_nobody_samples(m
     assert alike and not alike & set(truth.references) and all(name.startswith("a_") for name in alike)
 
 
-@pytest.mark.parametrize(("names", "message"), [(["shorts"], "no kind of sampling 'shorts'"), ([], "no kind")])
+@pytest.mark.parametrize(("names", "message"), [(["shorts"], "unknown kind 'shorts'"), ([], "unknown kind")])
 def test_unknown_kinds_are_refused_with_those_there_are(names: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         bench.expanded(names)

@@ -97,7 +97,7 @@ def test_latin_1_names_the_field_and_what_to_do(folder: Path, column: str) -> No
     names = "uri,title" if column == "uri" else f"uri,{column}"
     row = b"caf\xe9.flac,x" if column == "uri" else b"song 1.flac,Caf\xe9"
     assert f"the {column} is not UTF-8" in (error := refused(folder, names.encode() + b"\n" + row + b"\n"))
-    assert "save the manifest as UTF-8" in error
+    assert "Save the manifest as UTF-8" in error
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_a_file_with_anything_odd_is_refused_and_changes_nothing(
 ) -> None:
     good, odd = ONE, ONE | changed if changed else {}
     text = json.dumps({"verdicts": [good, odd]})
-    with pytest.raises(CatalogueError, match="no file of verdicts"):
+    with pytest.raises(CatalogueError, match="not a file of verdicts"):
         verdicts.parse(text.encode(), "x")
     (tmp_path / "v.json").write_text(text)
     assert review(catalogue, str(tmp_path / "v.json")) == 1 and verdicts.read(catalogue) == {}
@@ -134,7 +134,7 @@ def test_a_file_with_anything_odd_is_refused_and_changes_nothing(
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"verdicts": 3}', "[" * 100_000, "\xff"])
 def test_another_file_is_refused(text: str) -> None:
-    with pytest.raises(CatalogueError, match="no file of verdicts"):
+    with pytest.raises(CatalogueError, match="not a file of verdicts"):
         verdicts.parse(text.encode(), "x")
 
 

@@ -127,10 +127,10 @@ def test_a_disk_without_hard_links_is_refused_before_any_work(tmp_path: Path, mo
         raise PermissionError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", link)
-    with pytest.raises(CatalogueError, match="no hard links .*another disk or on s3://"):
+    with pytest.raises(CatalogueError, match="needs hard links.*another disk or on s3://"):
         Catalogue(str(tmp_path / "new"), create=True)
     assert list((tmp_path / "new").iterdir()) == []
-    with pytest.raises(CatalogueError, match="no hard links"), made.writing("run"):
+    with pytest.raises(CatalogueError, match="needs hard links"), made.writing("run"):
         pass
     assert [path.name for path in (tmp_path / "copied").iterdir()] == ["catalogue.json"]
 

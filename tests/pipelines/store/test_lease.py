@@ -52,7 +52,7 @@ def test_a_renewed_lease_lasts_and_one_of_a_dead_run_expires(catalogue: Catalogu
     with Lease(catalogue.location, "run", 60, clock) as heir:
         with pytest.raises(LeaseError, match="lost its lease: asid run"):
             dead.renew()
-        with pytest.raises(LeaseError, match="start it again"):
+        with pytest.raises(LeaseError, match="run it again later"):
             dead.check()
         dead.__exit__(None, None, None)  # leaves the heir's lease alone
         heir.renew()

@@ -73,7 +73,7 @@ COMMITS: dict[str, Callable[[Catalogue], object]] = {
     "renames": maintenance.apply_renames,
     "versions": lambda c: maintenance.clean_versions(c, 0),
     "orphans": lambda c: maintenance.delete_orphans(c, 0),
-    "sweeps": lambda c: maintenance.collect_sweeps(c, -1),
+    "sweeps": lambda c: maintenance.delete_old_sweeps(c, -1),
     "index": lambda c: index(c, Config()),
 }
 
