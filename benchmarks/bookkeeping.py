@@ -1,8 +1,8 @@
-"""A catalogue of 100,000 tracks without any audio: rows made directly, then index, sweep and re-index bookkeeping.
+"""Measures the bookkeeping of index, sweep and reindex on a synthetic catalogue of 100,000 tracks without audio.
 
-Every track has a file of one byte in a corpus, a row, 24 windows of random music-like vectors and 20 detections. What
-is measured is everything but decoding, encoding and matching: time of each step, and the most memory that the driver
-and all of Ray's processes had together (PSS: shared pages count once).
+Every track has a file of one byte in a corpus, a row, 24 windows of random vectors that resemble music, and 20
+detections. Decoding, encoding and matching are left out. Measures the time of each step, and the peak memory of the
+driver and all of Ray's processes together (PSS, which counts shared pages once).
 """
 
 from __future__ import annotations
@@ -31,25 +31,22 @@ from pipelines.reindex import reindex
 from pipelines.runtime import start_ray
 from pipelines.search.approximate import nearest, open_table
 from pipelines.search.index import index
-from pipelines.search.sweep import (  # a sweep's name and shards are its own business, but here we write its parts
-    _plan,
-    sweep,
-)
+from pipelines.search.sweep import _plan, sweep  # _plan is private, but needed to write the parts of a sweep
 from pipelines.store import detections
 from pipelines.store.status import status
 
 WEIGHTS = "linear"
-WINDOWS = 24  # a track; of 4 minutes it has 1500, which is 154 GB
-FOUND = 20  # detections a track: search.verify_tracks
+WINDOWS = 24  # per track; a real track of 4 minutes has 1500, which would be 154 GB in all
+DETECTIONS_PER_TRACK = 20  # as search.verify_tracks
 REMOVED_SHARE = 0.01
 QUERIES = 256
 
 
 class Swept(Made):
-    """With a sweep that has ended, and tracks that go."""
+    """A synthetic catalogue with a finished sweep, from which tracks can be removed."""
 
     def write_sweep(self) -> str:
-        """A sweep that ended: parts as its tasks would have left them."""
+        """Write a finished sweep, with parts as its tasks would have written them."""
         plan = _plan(self.catalogue, self.config, self.model, None, None, False)
         shards = plan.shards(self.config)
         for number, shard in enumerate(shards):
@@ -63,12 +60,12 @@ class Swept(Made):
         return f"{len(shards):,} parts"
 
     def _found(self, shard: list[dict[str, Any]], sweep_id: str) -> Iterator[dict[str, Any]]:
-        """Mostly chance matches, as in a real sweep: every verified pair is kept."""
+        """Rows of detections, mostly chance matches, as in a real sweep, which stores every verified pair."""
         rng = np.random.default_rng(len(shard))
         spans = {"query_start_s": 1.0, "query_end_s": 9.0, "reference_start_s": 2.0, "reference_end_s": 10.0}
         rest = {"coarse_score": 2.0, "verify_score": 0.1, "tempo_ratio": 1.0, "num_windows": 5, "kind": "sample"}
         for row in shard:
-            for rank, at in enumerate(rng.integers(0, len(self.names), FOUND), start=1):
+            for rank, at in enumerate(rng.integers(0, len(self.names), DETECTIONS_PER_TRACK), start=1):
                 ids = {"query_id": row["track_id"], "reference_id": self.names[at], "rank": rank}
                 about = {"score": 0.9 if rank == 1 else 0.01, "sweep_id": sweep_id, "model_id": self.model_id}
                 yield ids | spans | rest | about
@@ -80,7 +77,7 @@ class Swept(Made):
         return f"{len(gone):,} files"
 
     def search(self, but_track: str | None) -> str:
-        """Queries through the index, as a sweep asks: with its own track left out, or of a file from outside."""
+        """Time queries to the index: of a sweep, which leave out their own track, or of a new file (None)."""
         table = open_table(self.catalogue, self.model_id)
         vectors = np.random.default_rng(1).standard_normal((QUERIES, self.model.dim)).astype(np.float32)
         started = time.monotonic()
@@ -89,7 +86,7 @@ class Swept(Made):
 
 
 def walks(dim: int, start: int, tracks: int) -> npt.NDArray[np.float32]:
-    """Walks through the sphere, as windows that overlap are."""
+    """Random walks on the unit sphere [tracks, WINDOWS, dim], which resemble overlapping windows."""
     rng = np.random.default_rng(start)
     steps = 0.2 * rng.standard_normal((tracks, WINDOWS, dim), np.float32).cumsum(1)
     vectors = rng.standard_normal((tracks, 1, dim), np.float32) + steps
@@ -97,8 +94,8 @@ def walks(dim: int, start: int, tracks: int) -> npt.NDArray[np.float32]:
 
 
 def run(folder: Path, tracks: int) -> Meter:
-    """Every step, in order."""
-    config, meter = load(WEIGHTS, ["search.exact_below_rows=1000000"]), Meter()  # the index is to be built here
+    """Run and measure all steps in order."""
+    config, meter = load(WEIGHTS, ["search.exact_below_rows=1000000"]), Meter()  # so that the index is built
     made = Swept(folder, tracks, config, WEIGHTS)
     meter.measure("make tracks and their files", made.write_tracks)
     meter.measure("make fingerprints", lambda: made.write_fingerprints(partial(walks, made.model.dim)))
@@ -114,7 +111,7 @@ def run(folder: Path, tracks: int) -> Meter:
 
     meter.measure("reindex, nothing new", again)
     made.remove()
-    meter.measure(f"reindex, {REMOVED_SHARE:.0%} removed: an incremental sweep takes over the rest", again)
+    meter.measure(f"reindex, {REMOVED_SHARE:.0%} removed, with an incremental sweep", again)
     meter.measure("reindex, nothing new since", again)
     meter.measure("sweep, done before", lambda: sweep(made.catalogue, config, WEIGHTS))
     return meter
@@ -123,7 +120,7 @@ def run(folder: Path, tracks: int) -> Meter:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tracks", type=int, default=100_000)
-    parser.add_argument("--folder", type=Path, help="where to work; emptied at the end (default: temporary)")
+    parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="asid-bookkeeping-", dir=args.folder))
     try:
@@ -132,7 +129,8 @@ def main() -> None:
         shutil.rmtree(folder)
     lines = ["| step | seconds | peak memory, all processes (GB) | |", "|---|---|---|---|"]
     lines += [f"| {name} | {seconds:,.1f} | {peak:.2f} | {said} |" for name, seconds, peak, said in meter.steps]
-    about = f"{args.tracks:,} tracks, {args.tracks * WINDOWS:,} fingerprints, {args.tracks * FOUND:,} detections."
+    about = f"{args.tracks:,} tracks, {args.tracks * WINDOWS:,} fingerprints, "
+    about += f"{args.tracks * DETECTIONS_PER_TRACK:,} detections."
     about += f" Load average of the machine at the end: {os.getloadavg()[0]:.0f}, this benchmark's own share included."
     write_section("Bookkeeping of a large catalogue", "make -C benchmarks bookkeeping", "\n".join([about, "", *lines]))
 

@@ -1,8 +1,8 @@
-"""How many candidates to verify: recall of the coarse search by tier, what verifying more gains, and what it costs.
+"""Measures how many candidates to verify: recall of the coarse search, and the gain and cost of verifying more.
 
-The queries of `make quality` against its references and every other recording of the music as distractors. One sweep
-verifies them all; smaller numbers are read off it, and a second one, of a single reference a query, tells the cost of
-a candidate. The calibration of `score` is read off the same sweep.
+Uses the queries of `make quality` against its references, with every other recording of the music as a distractor. One
+sweep verifies the largest number; results for smaller numbers are derived from it. A second sweep, with one reference
+per query, gives the cost of a candidate. The calibration of `score` comes from the first sweep.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     start_ray(None)
     truth, few = swept(place, 1)
     truth, many = swept(place, max(COUNTS))
-    # `known` is what a system may return, right or wrong: all of the catalogue
+    # all tracks of the catalogue, which a system may return
     known = [f"references/{path.stem}" for path in (place / "references").iterdir()]
     text = f"{curve(many.detections, truth, known)}\n{cost(few, many)}\n\n{calibrated(many.detections, truth)}"
     print(text)
@@ -41,12 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def curve(detections: pa.Table, truth: Truth, known: Sequence[str]) -> str:
+    """A Markdown table of quality against the number of verified references. known: ids of all searched tracks."""
     ranks = coarse_ranks(detections, truth)
     lines = [
         f"{len(truth.queries)} queries, {len(known)} references, of which {len(known) - len(truth.references)} are "
         "distractors; strict. Recall: the true reference is among the first k of the coarse search.",
         "",
-        "| k verified | recall | exact | mild | hard | mAP | AUROC | rows a query |",
+        "| k verified | recall | exact | mild | hard | mAP | AUROC | rows per query |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for k in COUNTS:
@@ -59,14 +60,14 @@ def curve(detections: pa.Table, truth: Truth, known: Sequence[str]) -> str:
 
 
 def cost(few: SweepSummary, many: SweepSummary) -> str:
-    """Seconds a candidate, by the difference of two sweeps that differ in their number only."""
+    """The cost of a candidate, from two sweeps that differ only in the number of candidates."""
     more = many.detections.num_rows - few.detections.num_rows
     seconds = many.seconds - few.seconds
     if not few.shards or not many.shards or seconds <= 0:
-        return "The sweeps had been done before: delete the catalogue to time them again."
+        return "The sweeps were already done; delete the catalogue to time them again."
     return (
-        f"{few.seconds:.0f} s with one reference a query, {many.seconds:.0f} s with {max(COUNTS)}: "
-        f"{seconds:.0f} s for {more:,} more rows, {more / seconds:.0f} candidates a second of the whole machine."
+        f"{few.seconds:.0f} s with one reference per query, {many.seconds:.0f} s with {max(COUNTS)}: "
+        f"{seconds:.0f} s for {more:,} more rows, {more / seconds:.0f} candidates per second on the whole machine."
     )
 
 
@@ -76,7 +77,7 @@ def calibrated(detections: pa.Table, truth: Truth) -> str:
     error, loss = calibration.expected_calibration_error(bins), calibration.log_loss(scores, right)
     return (
         f"{calibration.to_markdown(bins)}\nScore against truth, the best row of each of {len(scores):,} pairs: "
-        f"expected calibration error {error:.4f}, log loss {loss:.4f} nats a pair."
+        f"expected calibration error {error:.4f}, log loss {loss:.4f} nats per pair."
     )
 
 

@@ -1,6 +1,7 @@
-"""Quality of coarse search against dimensions, hop, number of probes and first pass, one at a time from the config's.
+"""Ablation of the coarse search: quality against dimensions, query hop, number of probes and first pass.
 
-Coarse search alone, in this process: features and probed patches of a track are made once for all the settings.
+Varies one setting at a time from the config. Runs the coarse search alone, in this process; features and probed patches
+of a track are computed once for all settings.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BLOCK_ROWS = 32_768
 
 @dataclass(frozen=True)
 class Setting:
-    """What is varied. `probes`: how many; 9 are all pitches at the tempo as it is, 27 every third tempo."""
+    """One setting. probes: 9 means all pitches at the original tempo, 27 means every third tempo."""
 
     dim: int = 256
     hop_s: float = 1.0
@@ -49,14 +50,14 @@ class Setting:
     first_pass: FirstPassConfig = FirstPassConfig(stride=2, probes=3)
 
     def chosen(self, config: Config) -> ProbesConfig:
-        """The probes, of the config's."""
+        """The subset of the config's probes that this setting uses."""
         semitones, tempi = config.probes.semitones, config.probes.tempo_ratios
         ratios = {1: [1.0], 9: [1.0], 27: list(tempi[1::3]), 81: list(tempi)}[self.probes]
         return ProbesConfig(semitones if self.probes > 1 else (0.0,), tuple(ratios))
 
 
 def settings(most: int) -> list[Setting]:
-    """Every value of one of the four, the others as they are; `most` dimensions."""
+    """All settings that vary one value. most: the largest number of dimensions."""
     base = Setting(dim=most)
     varied = [replace(base, dim=dim) for dim in DIMS if dim <= most]
     varied += [replace(base, hop_s=hop) for hop in HOPS_S] + [replace(base, probes=count) for count in PROBES]
@@ -66,7 +67,10 @@ def settings(most: int) -> list[Setting]:
 
 @dataclass(frozen=True)
 class References:
-    """Windows of all references, in order: unit vectors [m, dim], index of the track, centre in seconds."""
+    """The windows of all references, in order.
+
+    vectors: unit vectors [m, dim]. tracks: index of the track of each window [m]. centres_s: centres in seconds [m].
+    """
 
     names: list[str]
     vectors: Tensor
@@ -75,18 +79,18 @@ class References:
 
 
 def features(model: Fingerprinter, path: Path) -> Tensor:
-    """Features [F, T] of a recording, no shorter than a window."""
+    """Features [F, T] of a recording, padded to at least one window."""
     waveform = torch.from_numpy(np.concatenate(list(decode(str(path)))))
     return model.features(padded_to_window(model.config.model.front_end, waveform, 0)[None])[0]
 
 
 def reference_windows(model: Fingerprinter, paths: Sequence[Path]) -> References:
-    """All windows of all references."""
+    """Fingerprint all references."""
     vectors, tracks, centres = [], [], []
     for index, path in enumerate(paths):
-        found = features(model, path)
-        starts = window_starts(model.config.model.front_end, found.shape[1])
-        vectors.append(model.encode(found, starts)[0])
+        track_features = features(model, path)
+        starts = window_starts(model.config.model.front_end, track_features.shape[1])
+        vectors.append(model.encode(track_features, starts)[0])
         tracks.append(np.full(len(starts), index, np.int32))
         centres.append(starts.numpy() * model.hop_samples / SAMPLE_RATE_HZ + model.window_s / 2)
     return References([p.name for p in paths], torch.cat(vectors), np.concatenate(tracks), np.concatenate(centres))
@@ -95,14 +99,14 @@ def reference_windows(model: Fingerprinter, paths: Sequence[Path]) -> References
 def candidates(
     model: Fingerprinter, path: Path, references: References, varied: Sequence[Setting]
 ) -> Iterator[tuple[Setting, list[Candidate]]]:
-    """What each setting finds for a query."""
+    """For each setting, the candidates that it finds for the query at `path`."""
     config = model.config
-    found = features(model, path)
+    track_features = features(model, path)
     every = Setting().chosen(config).grid
     step = min(setting.hop_s for setting in varied) * SAMPLE_RATE_HZ / model.hop_samples
     half = config.model.front_end.window_frames / 2
-    centres = torch.arange(half, found.shape[1] - half + 1e-6, step, dtype=torch.float64)
-    vectors = model.probe(found, centres, every)
+    centres = torch.arange(half, track_features.shape[1] - half + 1e-6, step, dtype=torch.float64)
+    vectors = model.probe(track_features, centres, every)
     for setting in varied:
         chosen = setting.chosen(config)
         probes = chosen.grid
@@ -119,8 +123,8 @@ def candidates(
         yield setting, align(search.hits(), centres_s, probes, *rows_at, model.window_s, config.search)
 
 
-def as_rows(query: str, names: Sequence[str], found: Sequence[Candidate]) -> list[dict[str, Any]]:
-    """The columns of schema.DETECTIONS that an evaluation reads."""
+def as_rows(query: str, names: Sequence[str], candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+    """Candidates as rows with the columns of schema.DETECTIONS that an evaluation needs."""
     spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     return [
         {
@@ -132,12 +136,12 @@ def as_rows(query: str, names: Sequence[str], found: Sequence[Candidate]) -> lis
             "direction": None,
         }
         | {name: getattr(c.span, name) for name in spans}
-        for c in found
+        for c in candidates
     ]
 
 
 def measure(model: Fingerprinter, bench: Path, truth: Truth, varied: Sequence[Setting]) -> dict[Setting, Report]:
-    """A strict report of each setting."""
+    """The report of each setting, under the strict protocol."""
     paths = {track_name(p.name): p for folder in ("queries", "references") for p in sorted((bench / folder).iterdir())}
     references = reference_windows(model, [paths[name] for name in truth.references])
     rows: dict[Setting, list[dict[str, Any]]] = {setting: [] for setting in varied}
@@ -152,7 +156,7 @@ def measure(model: Fingerprinter, bench: Path, truth: Truth, varied: Sequence[Se
 
 
 def table(reports: Mapping[Setting, Report]) -> str:
-    """A setting a row; what differs from the first named setting's is what is varied."""
+    """A Markdown table with one row per setting."""
     lines = [
         "| dimensions | hop of the query (s) | probes | first pass: rows | probes | mAP | `hard` | AUROC |",
         "|---|---|---|---|---|---|---|---|",
@@ -180,8 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with torch.no_grad():
         reports = measure(model, args.bench, read_truth(args.bench / "truth.json"), settings(model.dim))
     count = len(next(iter(reports.values())).per_query["map"])
-    body = f"{count} queries that sample something; coarse search alone. A first pass is at every so-manyth row, "
-    body += "in one of so many neighbouring probes.\n\n"
+    body = f"{count} queries that sample something; coarse search alone. Columns of the first pass: it compares "
+    body += "every n-th row, and one of n neighbouring probes.\n\n"
     print(body + table(reports))
     write_section(f"Map of {Path(args.weights).name}: dimensions, hop, probes", COMMAND, body + table(reports))
     return 0

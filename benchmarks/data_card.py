@@ -1,6 +1,6 @@
-"""The data card, docs/data.md: hours, composers and licences of the music that models are trained and validated on.
+"""Writes the data card, docs/data.md: hours, authors and licences of the music for training and validation.
 
-From training tables (asid stems), the list of packages with their split, and the copyright files of the packages.
+Reads the training tables of asid stems, the list of packages with their splits, and the packages' copyright files.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from asid_core.config import SAMPLE_RATE_HZ
 from pipelines.train.stem_files import SPAN_SAMPLES, StemTables
 
 MUSIC_FILES = re.compile(r"music|songs|soundtrack", re.IGNORECASE)
-FREE_FORM = "see its copyright file"  # which is not machine-readable
+FREE_FORM = "see its copyright file"  # if that file is not machine-readable
 HEAD = """# Data card
 
 Music that the models are trained and validated on. Splits are by whole packages or folders, so by composer; the test
@@ -35,7 +35,7 @@ other folders are in the `SOURCES.csv` of the development music. Made by:
 
 
 def stanzas(text: str) -> Iterator[dict[str, str]]:
-    """Paragraphs of a machine-readable Debian copyright file, continuation lines joined by newlines."""
+    """The paragraphs of a machine-readable Debian copyright file; continuation lines are joined by newlines."""
     for paragraph in re.split(r"\n\s*\n", text):
         fields: dict[str, str] = {}
         name = ""
@@ -50,22 +50,22 @@ def stanzas(text: str) -> Iterator[dict[str, str]]:
 
 
 def terms(text: str) -> tuple[list[str], list[str]]:
-    """(licences, authors) of the music of a package, by its copyright file."""
-    found = list(stanzas(text))
-    music = [one for one in found if MUSIC_FILES.search(one["files"])] or [one for one in found if one["files"] == "*"]
+    """(licences, authors) of the music in a package, from the text of its copyright file."""
+    every = list(stanzas(text))
+    music = [one for one in every if MUSIC_FILES.search(one["files"])] or [one for one in every if one["files"] == "*"]
     licences = {one.get("license", "").split("\n")[0].strip() for one in music}
     holders = {person(line) for one in music for line in one.get("copyright", "").split("\n")}
     return sorted(licences - {""}) or [FREE_FORM], sorted(holders - {""}) or [FREE_FORM]
 
 
 def person(line: str) -> str:
-    """A line of a Copyright field without years, signs and addresses."""
+    """The name in a line of a Copyright field, without years, signs and addresses."""
     without = re.sub(r"<[^>]*>|\(c\)|copyright|©|https?://\S+|\b\d{4}(\s*-\s*\d{4})?\b", "", line, flags=re.IGNORECASE)
     return without.replace("()", "").strip(" ,.;:-\t|")
 
 
 def credits(packages: Path, sources: Path, name: str) -> tuple[list[str], list[str]]:
-    """(licences, authors) of a package or of a folder of the development music."""
+    """(licences, authors) of a package or a folder of the development music."""
     copyright_file = packages / name / "copyright"
     if copyright_file.is_file():
         return terms(copyright_file.read_text(errors="replace"))
@@ -75,7 +75,7 @@ def credits(packages: Path, sources: Path, name: str) -> tuple[list[str], list[s
 
 
 def table(tables: StemTables, splits: dict[str, str], packages: Path, sources: Path) -> str:
-    """Rows of the card, a package or folder each."""
+    """The rows of the card, one per package or folder."""
     spans: dict[str, list[int]] = defaultdict(list)
     for track_id, about in tables.tracks.items():
         spans[track_id.split("/")[0]].append(about["spans"])

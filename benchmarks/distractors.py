@@ -1,8 +1,8 @@
-"""Quality of the default model as distractors grow to a million: real ones as far as there are, then synthetic ones.
+"""Estimates the quality of the default model with up to a million distractors: real ones first, then synthetic ones.
 
-After `make quality` and on the same queries. Fingerprints are drawn like the real distractors', in blocks, and searched
-and aligned as a sweep does; a tail fitted to what they score foretells the best of very many. Of those the best 20 take
-places among the verified, and what verification says of one is drawn from what it said of real distractors as strong.
+Run after `make quality`, with the same queries. Synthetic fingerprints that resemble the real distractors are searched
+and aligned as in a sweep. A tail fitted to their scores predicts the best scores among very many of them. The best 20
+compete for verification; their verification results are drawn from those of real distractors with similar scores.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ def report(
         )
     )
     lines = [
-        f"{len(growth.truth.queries)} queries, {len(growth.truth.references)} references and so many distractors; the "
-        f"best {config.search.verify_tracks} tracks of a query are verified; strict. Fewer real ones are read off the",
-        "sweep of all of them.",
+        f"{len(growth.truth.queries)} queries, {len(growth.truth.references)} references and the given number of "
+        f"distractors; the best {config.search.verify_tracks} tracks per query are verified; strict protocol. Results "
+        "for fewer real distractors are derived from the sweep with all of them.",
         "",
         f"![Quality against the number of distractors]({figure.parent.name}/{figure.name})",
         "",
@@ -89,24 +89,24 @@ def report(
         *(m.row("real", n) for n, m in real.items()),
         *(m.row("synthetic", n) for n, m in drawn.items()),
         "",
-        "How well synthetic ones stand for real ones: the coarse score of each query's best distractor, mean over",
-        "queries (and its 10 % and 90 % quantiles).",
+        "How well synthetic distractors represent real ones: coarse score of each query's best distractor, mean over",
+        "queries (10 % and 90 % quantiles).",
         "",
         *matches(growth, raw, by_name, sizes),
         "",
-        f"Scores of synthetic tracks are taken as {shift:.2f} + {scale:.2f} times what was drawn, which brings best "
-        f"and fifth best of {growth.num_distractors} to the real ones'; the rest is the check. Music "
-        "has more in common than spectra over time.",
+        f"Scores of synthetic tracks are calibrated to {shift:.2f} + {scale:.2f} times their value, so that the best "
+        f"and fifth best of {growth.num_distractors} match the real ones; the other rows check this.",
         "",
-        f"How well the tail foretells: it was fitted to the best {tails[0].fitted} of {DRAWN} synthetic tracks a query "
-        f"(shape {tails[0].shape:.2f}, as drawn), and here is held against {TRIED:,} others, for {len(tried)} queries.",
+        f"How well the tail predicts: it is fitted to the best {tails[0].fitted} of {DRAWN} synthetic tracks per query "
+        f"(shape {tails[0].shape:.2f}), and compared here with {TRIED:,} others, for {len(tried)} queries.",
         "",
-        *foretold(raw, tried),
+        *predicted(raw, tried),
     ]
     return "\n".join(lines)
 
 
 def matches(growth: Growth, raw: dict[str, Tail], moved: dict[str, Tail], sizes: Sequence[int]) -> Iterator[str]:
+    """The lines of a Markdown table: best coarse scores of real, synthetic and calibrated synthetic distractors."""
     yield "| distractors | real | synthetic as drawn | synthetic, calibrated |"
     yield "|---|---|---|---|"
     for size in filter(None, sizes):
@@ -120,14 +120,15 @@ def _spread(values: np.ndarray) -> str:
     return f"{values.mean():.2f} ({low:.2f}, {high:.2f})"
 
 
-def foretold(tails: dict[str, Tail], tried: dict[str, np.ndarray]) -> Iterator[str]:
-    yield f"| the k-th best of {TRIED:,} | found | foretold |"
+def predicted(tails: dict[str, Tail], tried: dict[str, np.ndarray]) -> Iterator[str]:
+    """The lines of a Markdown table: measured and predicted scores of the k-th best synthetic distractor."""
+    yield f"| k-th best of {TRIED:,} | measured | predicted |"
     yield "|---|---|---|"
     rng = np.random.default_rng(0)
     for k in (1, 5, 20):
-        found = np.mean([np.sort(scores)[-k] for scores in tried.values()])
+        measured = np.mean([np.sort(scores)[-k] for scores in tried.values()])
         expected = np.mean([[tails[name].best(k, TRIED, rng)[-1] for _ in range(200)] for name in tried])
-        yield f"| {k} | {found:.2f} | {expected:.2f} |"
+        yield f"| {k} | {measured:.2f} | {expected:.2f} |"
 
 
 if __name__ == "__main__":

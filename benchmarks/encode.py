@@ -1,7 +1,7 @@
-"""Windows a second of the encoder: against a plain build of the paper's description, and against the machine's limit.
+"""Measures the speed of the encoder, compared with a straightforward implementation and with the machine's limit.
 
-The plain build is what one would write first: float32, neighbours by a full sort, the features of every edge gathered
-and their maximum scattered (PyG's own), batch norms as layers. It shares the weights, so its outputs must agree.
+The straightforward implementation uses float32, finds neighbours with a full sort, gathers the features of every edge
+(PyG's default), and keeps batch norms as layers. It shares the weights, so its outputs must agree.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from benchmarks.lib.results import write_json, write_section
 COMMAND = "make -C benchmarks encode"
 CONFIG = "gnn-paper"
 BATCHES = (1, 8, 32, 128)
-PEAK_SIZE = 2048  # of square matrices: 34 GFLOP fill the units of a CPU
+PEAK_SIZE = 2048  # size of the square matrices that measure the machine's peak
 
 
 class PlainConvolution(MessagePassing):
-    """x_i - x_j along every edge, the greatest at each node."""
+    """Max-relative convolution that computes x_i - x_j for every edge, and then the maximum at each node."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(aggr="max")
@@ -49,7 +49,7 @@ class PlainConvolution(MessagePassing):
 
 
 class PlainBlock(nn.Module):
-    """A graph block with its neighbours sorted in full."""
+    """A graph block that finds neighbours with a full sort."""
 
     def __init__(self, block: GraphBlock) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class PlainBlock(nn.Module):
 
 
 def plain(encoder: GnnEncoder) -> GnnEncoder:
-    """The same weights as one would build it first."""
+    """The straightforward implementation with the same weights."""
     copy = deepcopy(encoder).eval()
     copy.layers = nn.ModuleList(PlainBlock(x) if isinstance(x, GraphBlock) else x for x in copy.layers)
     return copy
@@ -74,17 +74,17 @@ def plain(encoder: GnnEncoder) -> GnnEncoder:
 
 @dataclass(frozen=True)
 class Speed:
-    """One form of the encoder at one size."""
+    """The speed of one implementation with one number of threads and one batch size."""
 
     form: str
     threads: int
     batch: int
     windows_per_second: float
-    share_of_peak: float  # of the machine's matrix products in the same type, on as many threads
+    share_of_peak: float  # relative to the machine's matrix product in the same type, on as many threads
 
 
 def peak_gflops(dtype: torch.dtype) -> float:
-    """Of the machine's own large matrix product."""
+    """GFLOP/s of a large matrix product on this machine."""
     a, b = (torch.randn(PEAK_SIZE, PEAK_SIZE).to(dtype) for _ in range(2))
     return 2 * PEAK_SIZE**3 / 1e9 * rate(lambda: a @ b)
 
@@ -97,7 +97,7 @@ def gflop_per_window(encoder: nn.Module, windows: Tensor) -> float:
 
 @torch.no_grad()
 def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed], dict[str, float]]:
-    """Every form, thread count and batch; and what is said of the whole."""
+    """Measure every implementation, number of threads and batch size. Returns speeds, and facts by name."""
     config = configs.load(CONFIG, ["model.encoder.graph_blocks=true"])
     torch.manual_seed(0)
     trained = cast(GnnEncoder, encoder_of(config.model).eval())
@@ -105,7 +105,7 @@ def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed]
     half = folded(trained).to(torch.bfloat16)
     forms = {"plain float32": plain(trained), "ours float32": folded(trained), "ours bfloat16": half}
     error = float((forms["plain float32"](windows[:8])[0] - forms["ours float32"](windows[:8])[0]).abs().max())
-    about = {"gflop a window": gflop_per_window(forms["ours float32"], windows[:2]), "greatest difference": error}
+    about = {"gflop per window": gflop_per_window(forms["ours float32"], windows[:2]), "largest difference": error}
     speeds = []
     for count in threads:
         torch.set_num_threads(count)
@@ -114,8 +114,8 @@ def measure(threads: Sequence[int], batches: Sequence[int]) -> tuple[list[Speed]
         for form, model in forms.items():
             peak = peaks[next(model.parameters()).dtype]
             for batch in batches:
-                found = batch * rate(lambda m=model, n=batch: m(windows[:n]))  # type: ignore[misc]
-                speeds.append(Speed(form, count, batch, found, found * about["gflop a window"] / peak))
+                speed = batch * rate(lambda m=model, n=batch: m(windows[:n]))  # type: ignore[misc]
+                speeds.append(Speed(form, count, batch, speed, speed * about["gflop per window"] / peak))
     return speeds, about
 
 
@@ -126,7 +126,7 @@ def table(speeds: Sequence[Speed], about: dict[str, float]) -> str:
         lines.append(f"| {s.form} | {s.threads} | {s.batch} | {s.windows_per_second:.1f} | {s.share_of_peak:.2f} |")
     ratios = [f"{form} {best[form] / best['plain float32']:.2f}" for form in sorted(best)]
     facts = "; ".join(f"{name} {value:.3g}" for name, value in about.items())
-    return "\n".join(lines) + f"\n\nBest against best of the plain build: {', '.join(ratios)}.\n\n{facts}."
+    return "\n".join(lines) + f"\n\nBest speed relative to plain: {', '.join(ratios)}.\n\n{facts}."
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,9 +1,8 @@
-"""Every verb of `asid run` on a folder: audio hours an hour, and how near segment and embed come to the encoder.
+"""Measures the throughput of every stage of `asid run`, and how close segment and embed come to the encoder's speed.
 
-The encoder by itself is what `speed.windows_per_second` measures: one thread, audio in memory, front end included;
-times
-the cores, that is all a machine could do if decoding, storage and Ray cost nothing. The full encoder of the paper is
-timed with random weights: its vectors find nothing, but take as long.
+The limit is the encoder alone (`speed.windows_per_second`: one thread, audio in memory, including the front end) times
+the number of cores, as if decoding, storage and Ray cost nothing. The paper's full encoder is timed with random
+weights, which take as long as trained ones.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MODELS = {"discriminant": STAGES, "gnn-paper": STAGES[:2], FULL: STAGES[:2]}
 
 @dataclass(frozen=True)
 class Run:
-    """One model on the whole folder."""
+    """The measurements of one model on the whole folder."""
 
     model: str
     audio_h: float
@@ -43,12 +42,12 @@ class Run:
 
     @property
     def share_of_encoder(self) -> float:
-        """Seconds the encoder would take by itself, of those that segment and embed took."""
+        """The time that the encoder alone would take, relative to the time of segment and embed."""
         return self.windows / self.encoder_windows_per_second / (self.seconds["segment"] + self.seconds["embed"])
 
 
 def weights_of(model: str, folder: Path) -> str:
-    """What --weights takes."""
+    """The value of --weights for a model. Writes random weights to `folder` for FULL."""
     if model != FULL:
         return model
     made = folder / "weights"
@@ -57,7 +56,7 @@ def weights_of(model: str, folder: Path) -> str:
 
 
 def measure(model: str, music: Path, recording: Path) -> Run:
-    """Run the model's stages, each on its own, in a new catalogue. Raises RuntimeError where one fails."""
+    """Run the model's stages one by one in a new catalogue. Raises RuntimeError if one fails."""
     folder = Path(tempfile.mkdtemp(prefix="asid-pipeline-"))
     weights = weights_of(model, folder)
     alone = cores() * speed.windows_per_second(weights, recording)
@@ -66,7 +65,7 @@ def measure(model: str, music: Path, recording: Path) -> Run:
     def verb(name: str) -> None:
         given = {"segment": ["--corpus", str(music)], "index": []}.get(name, ["--weights", weights])
         if code := cli.main([name, *given, "--catalogue", str(folder / "catalogue"), "--quiet"]):
-            raise RuntimeError(f"asid {name} ended with {code}")
+            raise RuntimeError(f"asid {name} failed with exit code {code}")
 
     for name in MODELS[model]:
         meter.measure(name, lambda name=name: verb(name))  # type: ignore[misc]
@@ -81,7 +80,7 @@ def measure(model: str, music: Path, recording: Path) -> Run:
 def table(runs: Sequence[Run]) -> str:
     lines = [
         "| model | windows | " + " | ".join(f"{name} (s)" for name in STAGES)
-        + " | audio hours an hour | peak memory (GB) | encoder alone, windows/s | share of it by segment + embed |",
+        + " | hours of audio per hour | peak memory (GB) | encoder alone, windows/s | share of it by segment + embed |",
         "|---|" + "---|" * (len(STAGES) + 5),
     ]  # fmt: skip
     for run in runs:
@@ -100,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     recording = max(args.music.rglob("*.ogg"), key=lambda path: path.stat().st_size)
     runs = [measure(model, args.music, recording) for model in MODELS]
-    text = f"{runs[0].audio_h:.2f} h of music; every verb by itself, its start included.\n\n{table(runs)}"
+    text = f"{runs[0].audio_h:.2f} h of music; every stage run separately, with start-up.\n\n{table(runs)}"
     print(text)
     write_json("pipeline", {"runs": runs})
     write_section("Pipeline speed", COMMAND, text)

@@ -1,9 +1,8 @@
-"""What we find in held-out music: a benchmark made of three collections, every system on it, all figures we state.
+"""Measures the quality of every system on a benchmark made from three collections of held-out music.
 
-The music is not part of the repository: pixel-dungeon, neverball and openmusic, folders of that name. Dungeon themes
-called halls_* and theme_* are the backgrounds, the other tracks the references. Where cc0-beats and librosa are
-there too,
-encoders are also compared window against window on both.
+The music is not part of the repository: folders pixel-dungeon, neverball and openmusic. The files halls_* and theme_*
+of pixel-dungeon are the backgrounds, the other tracks the references. If folders cc0-beats and librosa exist too,
+encoders are also compared by window retrieval on all of them.
 """
 
 from __future__ import annotations
@@ -31,26 +30,26 @@ CHOSEN_ON = ("cc0-beats", "librosa")
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--music", metavar="DIR", type=Path, required=True, help=f"holds {', '.join(FOLDERS)}")
+    parser.add_argument("--music", metavar="DIR", type=Path, required=True, help=f"folder with {', '.join(FOLDERS)}")
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="kept between runs")
     parser.add_argument(
-        "--weights", metavar="W", nargs="+", help="directories of more weights (imported ones, a trained baseline)"
+        "--weights", metavar="W", nargs="+", help="directories of additional weights, such as imported ones"
     )
     parser.add_argument(
-        "--queries", metavar="N", type=int, default=QUERIES, help=f"results are kept for {QUERIES} only"
+        "--queries", metavar="N", type=int, default=QUERIES, help=f"RESULTS.md is written only for {QUERIES}"
     )
     args = parser.parse_args(argv)
     logging.basicConfig(level="WARNING", format="%(asctime)s %(name)s: %(message)s")
     log.setLevel("INFO")
-    quiet = speed.idle()  # before anything of ours runs
+    quiet = speed.idle()  # checked before we start any work
     if not (args.bench / "truth.json").exists() and (code := make(args.music, args.bench, args.queries)):
         return code
     if forget_other_code(args.bench):
-        log.info("the code has changed since: every sweep is run again")
+        log.info("the code has changed; running every sweep again")
     weights = [*shipped(), *(args.weights or ())]
     speeds = measured_speeds(weights, args.bench) if quiet else {}
     by_model = {w: [scored(s, args.bench) for s in systems_of(w, args.bench / "figures")] for w in weights}
-    found = [system for systems in by_model.values() for system in systems]
+    every = [system for systems in by_model.values() for system in systems]
     other, said = with_audfprint(args.bench)
     windows = retrieval_table(weights, args.music)
     sections = {
@@ -61,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for model, systems in by_model.items()
         },
         "Systems on held-out music": (
-            f"{quality_table([*found, *other])}\n{said}\n\n{cost_table(found, speeds)}\n"
-            f"Windows a second are measured while nothing else runs on the machine, else left out."
+            f"{quality_table([*every, *other])}\n{said}\n\n{cost_table(every, speeds)}\n"
+            f"Windows per second are measured only on an idle machine."
         ),
     }
     if windows:
@@ -75,24 +74,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def measured_speeds(weights: Sequence[str], bench: Path) -> dict[str, float]:
-    """Windows a second by weights, all on the same recording."""
+    """Windows per second of each of `weights`, on the same recording."""
     recording = sorted((bench / "references").glob("*.flac"))[0]
     return {name: speed.windows_per_second(name, recording) for name in weights}
 
 
 def with_audfprint(bench: Path) -> tuple[list[Scored], str]:
-    """audfprint's figures, where it is installed, and a line about it."""
+    """audfprint's figures, if it is installed, and a sentence about it."""
     program = audfprint.program()
     if program is None:
-        return [], "audfprint is not installed here (no program of that name): left out."
+        return [], "audfprint is left out, because it is not installed."
     rows = audfprint.detections(program, bench, bench / "figures")
     report = evaluate(rows, read_truth(bench / "truth.json"), "strict")
     name = f"audfprint, {audfprint.SHIFTS} shifts"
-    return [Scored(name, {"all": report})], f"audfprint is `{Path(program).name}`, called as a program."
+    return [Scored(name, {"all": report})], f"audfprint was run as the external program `{Path(program).name}`."
 
 
 def retrieval_table(weights: Sequence[str], music: Path) -> str:
-    """Window against window for every model that training made, on the music that is there."""
+    """Window retrieval of every trained model, on the music that is available; empty if there is none."""
     trained = [w for w in weights if retrieval.is_trained(Fingerprinter.from_pretrained(w))]
     kinds = {"held out": FOLDERS, "weights chosen on": CHOSEN_ON}
     places = {

@@ -1,8 +1,8 @@
-"""What a score is worth as the catalogue grows: calibration, false alarms and recall among up to a million tracks.
+"""Measures calibration, false alarms and recall of the score, and predicts them for up to a million distractors.
 
-On a benchmark with distractors, such as that of `make wild-validation`. The best real distractors of each query tell
-how the coarse scores of more of them go on (a generalised Pareto tail, of one shape for all queries); what verification
-says of such a track is drawn from what it said of real ones whose coarse score is near.
+Uses a benchmark with distractors, such as that of `make wild-validation`. The coarse scores of more distractors are
+extrapolated from each query's best real ones (a generalised Pareto tail, with one shape for all queries). Their
+verification results are drawn from those of real distractors with similar coarse scores.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="a benchmark with distractors")
     args = parser.parse_args(argv)
     if not (args.bench / "truth.json").exists():
-        print(f"no benchmark in {args.bench}: run `make -C benchmarks wild-validation` first", file=sys.stderr)
+        print(f"no benchmark in {args.bench}. First run `make -C benchmarks wild-validation`.", file=sys.stderr)
         return 2
     start_ray(None)
     config = configs.load(WEIGHTS)
@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def report(detections: pa.Table, truth: Truth, references: Sequence[str], config: Config) -> str:
-    """`references`: names of all tracks that were searched; those that begin with DISTRACTORS are distractors."""
+    """The section for RESULTS.md. references: names of all searched tracks, including distractors."""
     distractors = [name for name in references if name.startswith(track_name(DISTRACTORS))]
     growth = Growth(truth, pairs_of(detections, truth, track_name(DISTRACTORS)), distractors, config)
     tails = tails_of(growth)
@@ -62,21 +62,21 @@ def report(detections: pa.Table, truth: Truth, references: Sequence[str], config
         "",
         calibration.to_markdown(bins),
         f"Expected calibration error {calibration.expected_calibration_error(bins):.4f}, log loss "
-        f"{calibration.log_loss(scores, right):.4f} nats a pair.",
+        f"{calibration.log_loss(scores, right):.4f} nats per pair.",
         "",
         Measured.header(),
         *(growth.with_real(size).row("real", size) for size in real),
-        *(growth.with_synthetic(size, tails).row("foretold", size) for size in SIZES),
+        *(growth.with_synthetic(size, tails).row("predicted", size) for size in SIZES),
     ]
     return "\n".join(lines) + "\n"
 
 
 def tails_of(growth: Growth) -> dict[str, Tail]:
-    """How each query's distractors go on, from those that were verified; queries with too few of them have none."""
-    found = {
+    """The tail of distractor scores of each query, fitted to its verified ones. Queries with too few have none."""
+    verified = {
         name: np.array([pair.coarse for pair in pairs if pair.is_distractor]) for name, pairs in growth.pairs.items()
     }
-    enough = {name: scores for name, scores in found.items() if len(scores) > in_tail(growth.num_distractors)}
+    enough = {name: scores for name, scores in verified.items() if len(scores) > in_tail(growth.num_distractors)}
     return dict(zip(enough, fit_tails(list(enough.values()), growth.num_distractors), strict=True))
 
 

@@ -1,8 +1,7 @@
-"""Exact search, LanceDB's indexes and FAISS's on the same fingerprints: queries a second and recall@10.
+"""Compares exact search with the indexes of LanceDB and FAISS on the same fingerprints: queries/s and recall@10.
 
-Vectors are surrogates of the fingerprints of `make candidates`' distractors, one track after the other (their
-neighbours are as near as those of music); queries are sums of two rows that are in the table, as one piece of music
-laid over another.
+Vectors are surrogates of the distractors of `make candidates`, track by track, so that neighbours are as similar as in
+music. A query is the sum of two rows of the table, like one piece of music mixed with another.
 """
 
 from __future__ import annotations
@@ -38,12 +37,12 @@ SIZES = (100_000, 1_000_000)
 QUERIES, TOP = 1024, 10
 ROWS_PER_PARTITION = 4096
 Vectors = npt.NDArray[np.float32]
-Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> the TOP nearest rows of each
+Search = Callable[[Vectors], npt.NDArray[np.int64]]  # [n, dim] -> indices of the TOP nearest rows [n, TOP]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """One way of searching one table."""
+    """The measurements of one search method on one table."""
 
     rows: int
     way: str
@@ -58,7 +57,7 @@ def laid_over(rows: Vectors) -> Vectors:
 
 
 def exact(rows: Vectors, dtype: torch.dtype = torch.float32) -> Search:
-    """A look at every row, in blocks: nothing to build, and the measure of the others."""
+    """Exact search of every row, in blocks; the reference for all other methods."""
     table = torch.from_numpy(rows).to(dtype)
 
     def search(queries: Vectors) -> npt.NDArray[np.int64]:
@@ -75,16 +74,16 @@ def exact(rows: Vectors, dtype: torch.dtype = torch.float32) -> Search:
 
 
 def first_pass(rows: Vectors, stride: Literal[1, 2]) -> Search:
-    """As a sweep does: a first pass at every `stride`-th row chooses groups of neighbours; they are scored in full."""
+    """The search of a sweep: a first pass over every `stride`-th row selects groups, which are then scored in full."""
     table = torch.from_numpy(rows)
     groups = table.unflatten(0, (-1, GROUP))
 
     def search(queries: Vectors) -> npt.NDArray[np.int64]:
         wanted = torch.from_numpy(queries)
-        looking = ExactSearch(wanted[None], TOP, FirstPassConfig(stride, probes=1))
+        exact_search = ExactSearch(wanted[None], TOP, FirstPassConfig(stride, probes=1))
         for start in range(0, len(table), 65_536):
-            looking.add(table[start : start + 65_536], start)
-        found = torch.from_numpy(looking.hits().row).view(len(queries), TOP) // GROUP
+            exact_search.add(table[start : start + 65_536], start)
+        found = torch.from_numpy(exact_search.hits().row).view(len(queries), TOP) // GROUP
         chosen = groups.index_select(0, found.flatten()).view(len(queries), TOP * GROUP, -1)
         scores = torch.bmm(chosen, wanted[:, :, None])[..., 0]
         at = scores.topk(TOP, dim=1).indices
@@ -94,7 +93,7 @@ def first_pass(rows: Vectors, stride: Literal[1, 2]) -> Search:
 
 
 def in_lancedb(folder: Path, rows: Vectors) -> Iterator[tuple[str, Callable[[], Search]]]:
-    """(name, what builds it) of LanceDB's indexes, one after the other on one table."""
+    """(name, function that builds the index) for each of LanceDB's indexes, on one table."""
     import lancedb
     import pyarrow as pa
     from lancedb.index import HnswSq, IvfFlat, IvfPq
@@ -150,7 +149,7 @@ def in_faiss(rows: Vectors) -> Iterator[tuple[str, Callable[[], Search]]]:
 
 
 def timed(search: Search, queries: Vectors) -> float:
-    """Queries a second, of all handed over at once."""
+    """Queries per second, if all are submitted at once."""
     return len(queries) * rate(lambda: search(queries))
 
 

@@ -1,7 +1,7 @@
-"""The stages of a sweep by themselves: probing, the exact search with and without its first pass, and the reranker.
+"""Measures the stages of a sweep separately: the exact search, with and without its first pass, and the reranker.
 
-Coarse search is timed against tables of synthetic tracks that grow tenfold, with all 81 probes and with none (then
-every window of the query is searched with, not one a second), one thread.
+The coarse search runs on one thread against growing tables of synthetic tracks, with all 81 probes or without probes.
+Without probes, every window of the query is used instead of one per second.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BLOCK = 65_536
 
 @dataclass(frozen=True)
 class Searched:
-    """One query track against so many others."""
+    """The measurement of one query track searched in `tracks` others."""
 
     way: str
     tracks: int
@@ -52,7 +52,7 @@ def searched(rows: Tensor, queries: Tensor, tracks: int, way: str, first_pass: F
 
 
 def searches(rows: Tensor, config: Config) -> list[Searched]:
-    """Query vectors are rows with noise: what they find does not matter to how long it takes."""
+    """Time all searches. Query vectors are rows with noise, because the time does not depend on what they find."""
     probes = len(config.probes.grid)
     hop_s = config.model.front_end.window_hop_frames * config.model.front_end.hop_samples / configs.SAMPLE_RATE_HZ
     counts = {
@@ -61,19 +61,19 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
     }
     keep = config.search.hits_per_window
     generator = torch.Generator().manual_seed(0)
-    found = []
+    measured = []
     for name, (each, windows) in counts.items():
         noise = torch.randn(each, windows, rows.shape[1], generator=generator) / rows.shape[1] ** 0.5
         queries = torch.nn.functional.normalize(rows[:windows] + noise, dim=2)
         for tracks in TRACKS:
-            found.append(searched(rows, queries, tracks, f"{name}, first pass", config.first_pass, keep))
+            measured.append(searched(rows, queries, tracks, f"{name}, first pass", config.first_pass, keep))
             if tracks < TRACKS[-1]:
-                found.append(searched(rows, queries, tracks, f"{name}, no first pass", NO_FIRST_PASS, keep))
-    return found
+                measured.append(searched(rows, queries, tracks, f"{name}, no first pass", NO_FIRST_PASS, keep))
+    return measured
 
 
 def reranked(model: Fingerprinter, pairs: int) -> float:
-    """Pairs a second of the reranker on nodes that are there."""
+    """Pairs per second of the reranker, for given nodes. Raises TypeError for a model without one."""
     if model.reranker is None:
         raise TypeError(f"{model.config.model.name} has no reranker")
     with torch.no_grad():
@@ -83,9 +83,9 @@ def reranked(model: Fingerprinter, pairs: int) -> float:
         return pairs * rate(lambda: reranker(left, right))
 
 
-def table(found: Sequence[Searched]) -> str:
-    lines = ["| search | tracks | query vectors | seconds a query track | track pairs/s |", "|---|---|---|---|---|"]
-    for s in found:
+def table(measured: Sequence[Searched]) -> str:
+    lines = ["| search | tracks | query vectors | seconds per query track | track pairs/s |", "|---|---|---|---|---|"]
+    for s in measured:
         lines.append(f"| {s.way} | {s.tracks} | {s.query_vectors:,} | {s.seconds:.3f} | {s.tracks / s.seconds:.0f} |")
     return "\n".join(lines)
 
@@ -99,18 +99,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     torch.set_num_threads(1)
     rows = torch.from_numpy(vectors_like(catalogue, max(TRACKS) * ROWS_PER_TRACK))
-    found = searches(rows, configs.load(WEIGHTS))
+    measured = searches(rows, configs.load(WEIGHTS))
     pairs = {count: reranked(Fingerprinter.from_pretrained("gnn-paper"), count) for count in (1, 8, 32)}
-    at_most = {(s.way, s.tracks): s.seconds for s in found}
+    at_most = {(s.way, s.tracks): s.seconds for s in measured}
     ratio = at_most["81 probes, first pass", TRACKS[-1]] / at_most["no probes, first pass", TRACKS[-1]]
     text = (
-        f"A query of {QUERY_S:.0f} s against tracks of {ROWS_PER_TRACK} windows, one thread.\n\n{table(found)}\n\n"
-        f"Probing costs {ratio:.1f} times what no probes cost.\n\nReranker of gnn-paper, pairs/s: "
+        f"A query of {QUERY_S:.0f} s against tracks of {ROWS_PER_TRACK} windows, one thread.\n\n{table(measured)}\n\n"
+        f"Search with probes takes {ratio:.1f} times as long as without.\n\nReranker of gnn-paper, pairs/s: "
         + ", ".join(f"{value:,.0f} in batches of {count}" for count, value in pairs.items())
         + "."
     )
     print(text)
-    write_json("stages", {"searches": found, "rerank_pairs_per_second": {str(k): v for k, v in pairs.items()}})
+    write_json("stages", {"searches": measured, "rerank_pairs_per_second": {str(k): v for k, v in pairs.items()}})
     write_section("Speed of a sweep's stages", COMMAND, text)
     return 0
 

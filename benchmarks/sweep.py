@@ -1,8 +1,8 @@
-"""Coarse search of a catalogue against itself as it grows: exact, with probes and without, and by LanceDB's index.
+"""Measures the coarse search of a growing catalogue against itself: exact, with and without probes, and by index.
 
-Tracks are surrogates of the fingerprints of `make candidates`' distractors. Each worker, one a core, all at once,
-searches for a shard of tracks that are neighbours, as in a sweep; the whole takes as many times that as shards.
-Verification, whose cost a query does not grow, is not in here.
+Tracks are surrogates of the distractors of `make candidates`. One worker per core, all at once, searches for one shard
+of neighbouring tracks, as in a sweep; the time of a whole sweep is extrapolated. Verification is left out, because its
+cost per query does not grow.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ TRACKS, WINDOWS = (100, 1_000, 10_000), 400
 
 @dataclass(frozen=True)
 class Way:
-    """How query tracks are searched for."""
+    """A search method."""
 
     name: str
     probes: int
-    step: int  # every so many windows of the query
-    queries: int  # tracks that a worker searches for at most
+    step: int  # use every step-th window of the query
+    queries: int  # largest number of query tracks per worker
     indexed: bool = False
 
     @property
@@ -60,19 +60,19 @@ class Way:
         return -(-WINDOWS // self.step)
 
 
-A_SECOND = 6  # windows
+WINDOWS_PER_SECOND = 6
 WAYS = (
     Way("exact, no probes", 1, 1, 128),
-    Way("exact, no probes, a window a second", 1, A_SECOND, 128),
-    # a shard would be 51: reading the references, once for a shard, is a hundredth of it
-    Way("exact, 81 probes, a window a second", 81, A_SECOND, 16),
-    Way("index, no probes, a window a second", 1, A_SECOND, 16, indexed=True),
+    Way("exact, no probes, one window per second", 1, WINDOWS_PER_SECOND, 128),
+    # a real shard has 51 tracks; fewer suffice, because reading the references is a hundredth of the time
+    Way("exact, 81 probes, one window per second", 81, WINDOWS_PER_SECOND, 16),
+    Way("index, no probes, one window per second", 1, WINDOWS_PER_SECOND, 16, indexed=True),
 )
 
 
 @dataclass(frozen=True)
 class Swept:
-    """One way at one size; seconds of all workers at once."""
+    """The measurement of one method at one size. seconds: of all workers in parallel."""
 
     way: Way
     tracks: int
@@ -90,13 +90,13 @@ class Swept:
 
 
 def surrogates(tracks: Surrogates, start: int, count: int) -> npt.NDArray[np.float32]:
-    """Vectors [count, WINDOWS, dim] of tracks from number `start` on."""
+    """Synthetic vectors [count, WINDOWS, dim] of the tracks from number `start` on."""
     drawn = tracks.draw(count, torch.Generator().manual_seed(start))
     return drawn.view(count, WINDOWS, -1).numpy()
 
 
 def searched(uri: str, references: References, config: Config, way: Way, own: Sequence[int]) -> tuple[float, float]:
-    """(seconds, memory in GB) of one worker that searches for the tracks numbered `own`."""
+    """(seconds, memory in GB) of one worker that searches for the tracks with numbers `own`."""
     torch.set_num_threads(1)
     catalogue = Catalogue(uri)
     kind = IndexedReferences if way.indexed else ExactReferences
@@ -108,14 +108,14 @@ def searched(uri: str, references: References, config: Config, way: Way, own: Se
 
 
 def queries_of(catalogue: Catalogue, references: References, way: Way, own: Sequence[int]) -> Iterator[Queries]:
-    """Windows with noise added, another for each probe: what they find does not matter to how long it takes."""
+    """Queries made of windows with noise, because the time does not depend on what they find."""
     table: Any = catalogue.table(fingerprints.table_name(references.model_id))
     for number in own:
         rows = table.to_table(columns=["vector"], offset=number * WINDOWS, limit=WINDOWS)["vector"].combine_chunks()
         vectors: Tensor = torch.tensor(rows.flatten().to_numpy()).view(WINDOWS, -1)[:: way.step]
         noise = torch.randn(way.probes, *vectors.shape, generator=torch.Generator().manual_seed(number))
-        found = torch.nn.functional.normalize(vectors + noise / vectors.shape[1] ** 0.5, dim=2)
-        yield Queries(found, number)
+        probed = torch.nn.functional.normalize(vectors + noise / vectors.shape[1] ** 0.5, dim=2)
+        yield Queries(probed, number)
 
 
 def measure(catalogue: Catalogue, way: Way, config: Config) -> Swept:
@@ -126,8 +126,8 @@ def measure(catalogue: Catalogue, way: Way, config: Config) -> Swept:
     shards = [range(first, first + queries) for first in (i * tracks // workers for i in range(workers))]
     work = partial(searched, catalogue.location.uri, references, config, way)
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        found = list(pool.map(work, shards))
-    return Swept(way, tracks, workers * queries, max(s for s, _ in found), sum(memory for _, memory in found))
+        costs = list(pool.map(work, shards))
+    return Swept(way, tracks, workers * queries, max(s for s, _ in costs), sum(memory for _, memory in costs))
 
 
 def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
@@ -138,17 +138,17 @@ def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
     for way in WAYS:
         if way.indexed:
             index(made.catalogue, configs.load(WEIGHTS, ["search.exact_below_rows=1"]))
-        found = measure(made.catalogue, way, config)
-        print(found, flush=True)
-        yield found
+        swept = measure(made.catalogue, way, config)
+        print(swept, flush=True)
+        yield swept
 
 
-def table(found: Sequence[Swept]) -> str:
+def table(sweeps: Sequence[Swept]) -> str:
     lines = [
-        "| search | tracks | vectors a query track | track pairs/s | whole sweep (h) | memory of the workers (GB) |",
+        "| search | tracks | vectors per query track | track pairs/s | whole sweep (h) | memory of the workers (GB) |",
         "|---|---|---|---|---|---|",
     ]
-    for one in found:
+    for one in sweeps:
         vectors = one.way.windows * one.way.probes
         lines.append(
             f"| {one.way.name} | {one.tracks:,} | {vectors:,} | {one.pairs_per_second:,.0f} | {one.whole_h:,.3f} "
@@ -166,16 +166,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if distractors is None:
         return 2
     drawn = tracks_like(distractors, WEIGHTS, WINDOWS)
-    found: list[Swept] = []
+    sweeps: list[Swept] = []
     for tracks in args.tracks:
         folder = Path(tempfile.mkdtemp(prefix="asid-sweep-"))
         try:
-            found += measured(tracks, drawn, folder)
+            sweeps += measured(tracks, drawn, folder)
         finally:
             shutil.rmtree(folder)
-    text = f"Tracks of {WINDOWS} windows (64 s), {cores()} workers at once.\n\n{table(found)}"
+    text = f"Tracks of {WINDOWS} windows (64 s), {cores()} workers at once.\n\n{table(sweeps)}"
     print(text)
-    write_json("sweep", {"sweeps": found})
+    write_json("sweep", {"sweeps": sweeps})
     write_section("Sweep of a growing catalogue", COMMAND, text)
     return 0
 

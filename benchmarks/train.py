@@ -1,7 +1,7 @@
-"""Training on one core: pairs a second of each model, and what share of a step goes into making its pairs.
+"""Measures training on one core: pairs per second of each model, and the share of a step spent on making pairs.
 
-Spans are noise kept in memory as training keeps them; drawing, augmenting and the step itself take no account of what
-sounds. The model starts from nothing, at full difficulty. What reads the tables does so beside it, and is not in here.
+Spans are noise in the span cache, because the time does not depend on the audio. Models start from random weights, at
+full difficulty. Reading the tables is left out, because it runs in parallel.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipelines.train.stem_files import SPAN_SAMPLES
 COMMAND = "make -C benchmarks train"
 SPANS = 64
 STEPS = 4  # after one to warm up
-# model, what is set beside its config: batches that take seconds, not minutes
+# model, overrides that make batches take seconds instead of minutes
 MODELS: dict[str, tuple[str, Sequence[str]]] = {
     "gnn": ("gnn", ()),
     "gnn-paper, graph blocks off": ("gnn-paper", ["training.batch_pairs=32"]),
@@ -37,12 +37,12 @@ MODELS: dict[str, tuple[str, Sequence[str]]] = {
 
 @dataclass(frozen=True)
 class Trained:
-    """Means over steps, in seconds."""
+    """Mean times of a step."""
 
     model: str
-    pairs: int  # a step
-    making_s: float  # pairs: drawn and augmented
-    step_s: float
+    pairs: int  # per step
+    making_s: float  # drawing and augmenting the pairs
+    step_s: float  # forward, backward and update
 
     @property
     def whole_s(self) -> float:
@@ -73,12 +73,12 @@ def measure(name: str, model_name: str, settings: Sequence[str]) -> Trained:
     return Trained(name, training.batch_pairs, *(spent / STEPS).tolist())
 
 
-def table(found: Sequence[Trained]) -> str:
+def table(models: Sequence[Trained]) -> str:
     lines = [
-        "| model | pairs a step | seconds a step | pairs/s | share spent on making pairs |",
+        "| model | pairs per step | seconds per step | pairs/s | share spent on making pairs |",
         "|---|---|---|---|---|",
     ]
-    for one in found:
+    for one in models:
         share = one.making_s / one.whole_s
         lines.append(
             f"| {one.model} | {one.pairs} | {one.whole_s:.2f} | {one.pairs / one.whole_s:,.0f} | {share:.2f} |"
@@ -88,10 +88,10 @@ def table(found: Sequence[Trained]) -> str:
 
 def main() -> int:
     torch.set_num_threads(1)
-    found = [measure(name, *what) for name, what in MODELS.items()]
-    text = f"One thread, {SPANS} spans in memory.\n\n{table(found)}"
+    models = [measure(name, *what) for name, what in MODELS.items()]
+    text = f"One thread, {SPANS} spans in memory.\n\n{table(models)}"
     print(text)
-    write_json("train", {"models": found})
+    write_json("train", {"models": models})
     write_section("Training speed", COMMAND, text)
     return 0
 

@@ -1,7 +1,7 @@
-"""What is found of samples used as producers really use them: the ten wild kinds, on music held out by packages.
+"""Measures quality on the wild benchmark: ten kinds of sampling that producers use, on held-out packages of music.
 
-`make -C benchmarks music` fetches the music. The benchmark of the split `test` is looked at once, at the end:
-whatever is chosen is chosen on `validation`.
+`make -C benchmarks music` downloads the music. Settings are chosen on the split `validation`; the split `test` is for
+one final measurement.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ MUSIC = Path("out/music")
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--split", choices=tuple(SPLITS), default="validation")
-    parser.add_argument("--music", metavar="DIR", type=Path, default=MUSIC, help="what music.sh fetched")
-    parser.add_argument("--bench", metavar="DIR", type=Path, help="default: out/bench-wild-SPLIT, kept between runs")
-    parser.add_argument("--midi", metavar="DIR", help="scores, for queries that are alike but sample nothing")
-    parser.add_argument("--loops", metavar="DIR", help="loop libraries, for the same")
+    parser.add_argument("--music", metavar="DIR", type=Path, default=MUSIC, help="music downloaded by music.sh")
+    parser.add_argument("--bench", metavar="DIR", type=Path, help="kept between runs (default: out/bench-wild-SPLIT)")
+    parser.add_argument("--midi", metavar="DIR", help="MIDI files, for queries that only resemble a reference")
+    parser.add_argument("--loops", metavar="DIR", help="loop libraries, for the same purpose")
     parser.add_argument("--weights", metavar="W", nargs="*", default=["discriminant"], help="none: only make it")
     args = parser.parse_args(argv)
     bench = args.bench or Path(f"out/bench-wild-{args.split}")
@@ -42,9 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def make(args: argparse.Namespace, bench: Path) -> int:
-    """The benchmark of the split; the exit code."""
+    """Make the benchmark of the split, and return the exit code."""
     if absent := missing(args.music, args.split):
-        print(f"no folder {absent[0]} in {args.music}: run `make -C benchmarks music` first", file=sys.stderr)
+        print(f"no folder {absent[0]} in {args.music}. First run `make -C benchmarks music`.", file=sys.stderr)
         return 2
     parts = SPLITS[args.split]
     argv = ["--kinds", "wild", "--seed", str(parts.seed), "--queries", str(parts.queries), "--output", str(bench)]

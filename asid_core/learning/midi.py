@@ -1,6 +1,6 @@
 """Splits MIDI files by family of instruments, and changes their key, tempo and programs.
 
-All other events are copied unchanged.
+Copies all other events unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def parse(data: bytes) -> mido.MidiFile:
     try:
         song = mido.MidiFile(file=io.BytesIO(data), clip=True)
     except EOFError:
-        raise MidiError("this is no MIDI file, or it ends too early") from None
+        raise MidiError("not a MIDI file, or it ends too early") from None
     except (OSError, ValueError, LookupError, mido.KeySignatureError) as error:  # what mido raises for damaged files
         raise MidiError(f"the MIDI file cannot be read: {error}") from None
     if not song.tracks:

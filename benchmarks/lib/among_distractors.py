@@ -1,4 +1,4 @@
-"""The benchmark of `make quality` among distractors: every other recording of the same music is a reference as well."""
+"""The benchmark of `make quality` with distractors: every other recording of the same music is also a reference."""
 
 from __future__ import annotations
 
@@ -16,19 +16,22 @@ from pipelines.search.sweep import SweepSummary
 from pipelines.store.catalogue import Catalogue
 
 WEIGHTS = "discriminant"
-DISTRACTORS = "references/distractor_"  # begins the track ids of distractors
+DISTRACTORS = "references/distractor_"  # prefix of the track ids of distractors
 
 
 def folder_of(argv: Sequence[str] | None, about: str) -> Path | None:
-    """The benchmark with distractors of a command line; None where `make quality` has not run, which stderr is told."""
+    """The folder of the benchmark with distractors, as given on the command line.
+
+    Prints to stderr and returns None if `make quality` has not been run.
+    """
     parser = argparse.ArgumentParser(description=about.split("\n\n")[0])
     parser.add_argument(
         "--music",
         metavar="DIR",
         type=Path,
-        help="what `make quality` was given; none: it has distractors",
+        help="the music of `make quality`; leave out if the benchmark already has distractors",
     )
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="its benchmark")
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="the benchmark")
     args = parser.parse_args(argv)
     if not is_made(args.bench):
         return None
@@ -40,28 +43,26 @@ def folder_of(argv: Sequence[str] | None, about: str) -> Path | None:
 
 
 def catalogue_of(bench: Path) -> Catalogue | None:
-    """The catalogue of the benchmark with distractors; without one it says on stderr to run `make candidates`."""
+    """The catalogue of the benchmark with distractors. Prints to stderr and returns None if there is none."""
     place = catalogue_in(beside(bench))
     if not place.is_dir():
-        print(f"no catalogue in {place}: run `make -C benchmarks candidates` first", file=sys.stderr)
+        print(f"no catalogue in {place}. First run `make -C benchmarks candidates`.", file=sys.stderr)
         return None
     return Catalogue(str(place))
 
 
 def beside(bench: Path) -> Path:
-    """Where the one with distractors of a benchmark is."""
+    """The folder of the version with distractors of a benchmark."""
     return bench.with_name(f"{bench.name}-distractors")
 
 
 def catalogue_in(place: Path) -> Path:
-    """Where a benchmark with distractors has its catalogue."""
+    """The folder of the catalogue of a benchmark with distractors."""
     return place / f"catalogue-{WEIGHTS}"
 
 
 def with_distractors(bench: Path, music: Path, place: Path) -> None:
-    """A benchmark folder of links: the queries and references of `bench`, and all music that is none of its
-    backgrounds.
-    """
+    """Make a benchmark of links to the queries and references of `bench`, and to all music but its backgrounds."""
     background_files = {path for pattern in BACKGROUNDS for path in music.glob(pattern)}
     others = [
         path
@@ -80,7 +81,7 @@ def with_distractors(bench: Path, music: Path, place: Path) -> None:
 
 
 def swept(place: Path, count: int) -> tuple[Truth, SweepSummary]:
-    """A sweep that verifies `count` references a query; its seconds are of the whole."""
+    """Sweep the benchmark, verifying `count` references per query."""
     config = configs.load(WEIGHTS, [f"search.verify_tracks={count}"])
     catalogue = Catalogue(str(catalogue_in(place)), create=True, geometry=config.segment)
     return sweep_bench(place, catalogue, config, WEIGHTS)

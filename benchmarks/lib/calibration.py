@@ -1,4 +1,4 @@
-"""Does a score of 0.8 mean 8 in 10? Reported pairs by score, against how many of them are right."""
+"""Calibration: is a share of 0.8 of the pairs with a score of 0.8 right?"""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from asid_core.evaluation.metrics import Floats
 from asid_core.evaluation.statistics import LEVEL
 from asid_core.evaluation.truth import Truth
 
-EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)  # few pairs lie in the middle
+EDGES = (0.0, 0.05, 0.2, 0.5, 0.8, 0.95, 1.0)  # wide in the middle, where there are few pairs
 SURE = 1e-6  # keeps the log loss of a score of exactly 0 or 1 finite
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Pairs whose score lies in [low, high): how many, their mean score, and the share that is right."""
+    """The pairs with a score in [low, high): their number, mean score, and the share that is right."""
 
     low: float
     high: float
     pairs: int
     mean_score: float
     right: float
-    interval: tuple[float, float]  # Wilson's, 95 %
+    interval: tuple[float, float]  # 95 % Wilson interval of `right`
 
 
 def pair_scores(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Score [n] of the best row of every counted (query, reference) pair, and whether the pair is right [n]."""
+    """Best score of every (query, reference) pair, float [n], and whether the pair is right, bool [n]."""
     relevant = truth.relevant()
     best = [
         (max(row.score for row in rows), name in relevant[query])
@@ -42,7 +42,7 @@ def pair_scores(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray
 
 
 def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
-    """The bins between EDGES of scores [n] in 0..1 that are not empty, with the share of right [n] in each."""
+    """The non-empty bins between EDGES for scores [n] in 0..1 and `right` [n]."""
     which = np.clip(np.digitize(scores, EDGES[1:-1]), 0, len(EDGES) - 2)
     result = []
     for i in np.unique(which):
@@ -54,13 +54,13 @@ def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
 
 
 def expected_calibration_error(bins: list[Bin]) -> float:
-    """Mean distance of score and share of right, weighted by pairs."""
+    """Mean distance between mean score and share of right pairs, weighted by the number of pairs."""
     total = sum(one.pairs for one in bins)
     return sum(one.pairs * abs(one.mean_score - one.right) for one in bins) / total
 
 
 def log_loss(scores: Floats, right: npt.NDArray[np.bool_]) -> float:
-    """Mean negative log likelihood a pair, in nats."""
+    """Mean negative log likelihood per pair, in nats."""
     sure = np.clip(scores, SURE, 1 - SURE)
     return float(-np.log(np.where(right, sure, 1 - sure)).mean())
 

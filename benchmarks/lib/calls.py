@@ -1,4 +1,4 @@
-"""The command line, called from here: benchmarks measure what users run."""
+"""Calls the command line, so that benchmarks measure what users run."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 from jobs import cli
 
 ROOT = Path(__file__).parents[2]
-# what decides fingerprints and detections: figures and catalogues of other code are worth nothing
+# code that determines fingerprints and detections; catalogues made by other code are deleted
 DECISIVE = ("asid_core/*.py", "asid_core/signal", "asid_core/model", "asid_core/matching", "pipelines")
 
 
 def forget_other_code(bench: Path, root: Path = ROOT) -> bool:
-    """Remove the catalogues kept beside a benchmark unless this very code made them; whether there were any."""
+    """Delete a benchmark's catalogues unless the current code made them. Returns whether any were deleted."""
     mark, digest = bench / "code.txt", _code_digest(root)
     if mark.is_file() and mark.read_text() == digest:
         return False
@@ -38,11 +38,11 @@ def _code_digest(root: Path) -> str:
 
 
 def run_bench(bench: Path, weights: str, settings: Sequence[str], figures: Path) -> None:
-    """`asid bench run`, its figures to a file. Raises RuntimeError where it failed: it has said why."""
+    """Run `asid bench run` and write its figures to a file. Raises RuntimeError if it fails; it prints the reason."""
     argv = ["bench", "run", "--bench", str(bench), "--weights", weights, "--output", str(figures)]
     for setting in settings:
         argv += ["--set", setting]
     with contextlib.redirect_stdout(io.StringIO()):
         code = cli.main(argv)
     if code:
-        raise RuntimeError(f"asid {' '.join(argv)} ended with {code}")
+        raise RuntimeError(f"asid {' '.join(argv)} failed with exit code {code}")

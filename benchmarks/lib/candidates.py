@@ -1,8 +1,8 @@
-"""What the coarse search hands on: how often the true reference is among the first k, and what more of them are worth.
+"""Recall of the coarse search: how often is the true reference among the first k?
 
-A sweep that verified many references a query answers for every smaller number as well, because stages after the coarse
-search look at each reference by itself: its rows, cut to the first k by coarse score, are those of a sweep with
-`search.verify_tracks` k.
+One sweep that verifies many references per query answers this for all smaller numbers too, because later stages treat
+each reference separately: its rows, limited to the first k references by coarse score, are those of a sweep with
+`search.verify_tracks` = k.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asid_core.evaluation.truth import Truth, track_name
 
 
 def coarse_ranks(detections: pa.Table, truth: Truth) -> dict[str, dict[str, int]]:
-    """Query -> reference -> rank from 1 by its best coarse_score, of `detections` (schema.DETECTIONS, uncut)."""
+    """Query -> reference -> rank, from 1, by best coarse_score. detections: schema.DETECTIONS, without a threshold."""
     counted = read_pairs(detections, truth)
     best: dict[str, dict[str, float]] = defaultdict(dict)
     columns = (detections.column(name).to_pylist() for name in ("query_id", "reference_id", "coarse_score"))
@@ -33,7 +33,7 @@ def coarse_ranks(detections: pa.Table, truth: Truth) -> dict[str, dict[str, int]
 
 
 def among_first(detections: pa.Table, truth: Truth, k: int) -> pa.Table:
-    """Rows of the first k references of each query by coarse score."""
+    """The rows of the first k references of each query, by coarse score."""
     ranks = coarse_ranks(detections, truth)
     names = (detections.column(name).to_pylist() for name in ("query_id", "reference_id"))
     kept = [ranks.get(track_name(q), {}).get(track_name(r), k + 1) <= k for q, r in zip(*names, strict=True)]
@@ -41,6 +41,6 @@ def among_first(detections: pa.Table, truth: Truth, k: int) -> pa.Table:
 
 
 def recall(ranks: dict[str, dict[str, int]], truth: Truth, k: int, tier: str | None = None) -> Figure:
-    """Share of the (query, reference) pairs of a tier whose reference is among the first k, with its interval."""
+    """Share of the true pairs (of a tier) whose reference is among the first k, with its interval."""
     pairs = {(r.query, r.reference) for r in truth.relations if tier is None or r.groups.get("tier") == tier}
     return mean_figure([float(ranks.get(query, {}).get(name, k + 1) <= k) for query, name in sorted(pairs)])

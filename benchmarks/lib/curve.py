@@ -1,4 +1,4 @@
-"""A small chart as SVG: values from 0 to 1 over a logarithmic axis of counts."""
+"""Draws a small SVG chart of values from 0 to 1 over a logarithmic axis of counts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLOURS = ("#1b6ca8", "#c2571a")
 
 @dataclass(frozen=True)
 class Series:
-    """Points (count, value); joined by a line, or marked."""
+    """A series of points (count, value), drawn as a line if `joined`, else as marks."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -21,10 +21,10 @@ class Series:
 
 
 def curve(series: Sequence[Series], axis: str) -> str:
-    """The chart of `series`, lines and marks by turns in the two COLOURS. Raises ValueError where there is no point."""
+    """An SVG chart of `series`, in alternating COLOURS. axis: label of the x axis. Raises ValueError without points."""
     counts = [count for s in series for count, _ in s.points]
     if not counts:
-        raise ValueError("no point to draw")
+        raise ValueError("no points to draw")
     low = math.floor(math.log10(min(counts)))
     high = max(math.ceil(math.log10(max(counts))), low + 1)
 
@@ -55,7 +55,7 @@ def curve(series: Sequence[Series], axis: str) -> str:
 
 
 def _drawn(series: Series, colour: str, at: Sequence[tuple[float, float]], number: int) -> list[str]:
-    """The series, and its entry in the legend below the chart."""
+    """The SVG elements of a series and of its entry in the legend."""
     column, row = number % 2, number // 2
     left, top = LEFT + column * 290, HEIGHT - 34 + row * 18
     name = f'<text x="{left + 26}" y="{top + 4}">{escape(series.name)}</text>'

@@ -1,9 +1,8 @@
-"""Distractors without recordings: fingerprints drawn like real ones, and what the best of very many would score.
+"""Synthetic distractors: fingerprints that resemble real ones, and predicted scores of the best of very many.
 
-A synthetic track is a surrogate (Prichard & Theiler 1994): the spectra over time of two real tracks' fingerprints,
-every frequency turned by a random phase, the same for all dimensions. That keeps how dimensions go together, and how
-each goes with itself and the others some seconds later: so what matches a query for one window matches it for the next
-ones as often as in real music. Nothing of what was played is left.
+A synthetic track is a surrogate (Prichard & Theiler 1994): the temporal spectra of the fingerprints of two real tracks,
+with each frequency rotated by a random phase that is the same for all dimensions. This preserves the correlations of
+dimensions, also over time, so that runs of matching windows are as frequent as in real music.
 """
 
 from __future__ import annotations
@@ -18,63 +17,63 @@ from torch import Tensor
 
 from asid_core.evaluation.metrics import Floats
 
-TAIL_SHARE = 0.1  # of a query's distractors that its tail is fitted to
-LARGEST_SHAPE = 0.0  # of the tail: cosines end at 1, so scores cannot fall off more slowly than exponentially
+TAIL_SHARE = 0.1  # share of a query's distractors to which its tail is fitted
+LARGEST_SHAPE = 0.0  # of the tail; cosines are bounded, so scores cannot fall off more slowly than exponentially
 
 
 class Surrogates:
-    """Draws tracks like some real ones."""
+    """Draws synthetic tracks that resemble real ones."""
 
     def __init__(self, tracks: Sequence[Tensor], rows: int) -> None:
-        """tracks [n_i, dim], L2-normalised rows or zero; what is shorter than `rows` is played back and forth.
+        """tracks: [n_i, dim] each, with L2-normalised rows or zero. rows: length of the synthetic tracks.
 
-        Raises ValueError where there is no track.
+        Raises ValueError if no track has two windows that are not silent.
         """
         sounding = [track[(track != 0).any(1)] for track in tracks]
         sounding = [track for track in sounding if len(track) > 1]
         if not sounding:
-            raise ValueError("no real fingerprints to draw others from")
+            raise ValueError("no real fingerprints to make synthetic ones from")
         self.rows = rows
         self.mean = torch.cat(sounding).mean(0)
         self.spectra = [torch.fft.rfft(to_length(track, rows) - self.mean, dim=0) for track in sounding]
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """[count * rows, dim], rows L2-normalised, track after track."""
-        found = []
+        """Draw `count` tracks: [count * rows, dim], with L2-normalised rows."""
+        tracks = []
         for _ in range(count):
             first, second = torch.randint(0, len(self.spectra), (2,), generator=generator).tolist()
             angle = torch.rand((), generator=generator) * torch.pi / 2
             mixed = angle.cos() * self._turned(first, generator) + angle.sin() * self._turned(second, generator)
-            found.append(torch.fft.irfft(mixed, n=self.rows, dim=0) + self.mean)
-        return torch.nn.functional.normalize(torch.cat(found), dim=1)
+            tracks.append(torch.fft.irfft(mixed, n=self.rows, dim=0) + self.mean)
+        return torch.nn.functional.normalize(torch.cat(tracks), dim=1)
 
     def _turned(self, track: int, generator: torch.Generator) -> Tensor:
         spectrum = self.spectra[track]
         phases = torch.rand(len(spectrum), 1, generator=generator) * 2 * torch.pi
-        phases[0] = 0  # what a track is on the whole
+        phases[0] = 0  # keep the mean of the track
         if self.rows % 2 == 0:
             phases[-1] = 0
         return spectrum * torch.polar(torch.ones_like(phases), phases)
 
 
 def to_length(track: Tensor, rows: int) -> Tensor:
-    """The first `rows` of [n, dim]; a shorter one runs back and forth until there are so many."""
+    """The first `rows` rows of [n, dim]. A shorter track is repeated forwards and backwards."""
     there_and_back = torch.cat([track, track.flip(0)])
     return there_and_back.repeat(-(-rows // len(there_and_back)), 1)[:rows]
 
 
 @dataclass(frozen=True)
 class Tail:
-    """Coarse scores of one query's distractors: those found, falling [m], and how they go on (generalised Pareto)."""
+    """Coarse scores of a query's best distractors, descending [m], with a generalised Pareto tail beyond them."""
 
     scores: Floats
-    drawn: int  # distractors they are the best of
+    drawn: int  # number of distractors of which these are the best
     start: float
     scale: float
     shape: float
 
     def quantile(self, chance: Floats) -> Floats:
-        """The score that a distractor exceeds with this chance; -inf where that is more than were found."""
+        """The score that a distractor exceeds with probability `chance`; -inf if it is below all known scores."""
         share = self.fitted / self.drawn
         rank = np.minimum((chance * self.drawn).astype(int), len(self.scores) - 1)
         inside = np.where(chance * self.drawn < len(self.scores), self.scores[rank], -np.inf)
@@ -89,35 +88,34 @@ class Tail:
 
     @property
     def fitted(self) -> int:
-        """How many of the best the tail was fitted to."""
+        """Number of scores to which the tail was fitted."""
         return in_tail(self.drawn)
 
     def best(self, count: int, tracks: int, rng: np.random.Generator) -> Floats:
-        """The `count` best scores, falling, of `tracks` distractors; `tracks` may be far more than were ever drawn."""
+        """A random draw of the `count` best scores, descending, of `tracks` distractors, which may be very many."""
         if tracks == 0:
             return np.zeros(0)
         arrivals = np.cumsum(rng.exponential(size=min(count, tracks)))
         rest = rng.gamma(tracks + 1 - len(arrivals))
-        found = self.quantile(arrivals / (arrivals[-1] + rest))  # the smallest of so many uniform numbers
-        return found[np.isfinite(found)]
+        scores = self.quantile(arrivals / (arrivals[-1] + rest))  # at the smallest of `tracks` uniform numbers
+        return scores[np.isfinite(scores)]
 
 
 def in_tail(drawn: int) -> int:
-    """How many of the best of `drawn` a tail is fitted to."""
+    """Number of the best of `drawn` distractors to which a tail is fitted."""
     return max(2, round(TAIL_SHARE * drawn))
 
 
 def fit_tails(scores: Sequence[Floats], drawn: int) -> list[Tail]:
-    """A tail for each query from the scores of its distractors found among `drawn`.
+    """Fit a tail for each query to the scores [m] of its best distractors among `drawn`.
 
-    Its scale is the query's own mean excess; the shape is one for all (by probability-weighted moments, Hosking &
-    Wallis 1987), since some dozen values tell nothing of it. Raises ValueError where a
-    query has too few.
+    The scale comes from the query's mean excess. The shape is shared by all queries, because a dozen values are too few
+    to estimate it (probability-weighted moments, Hosking & Wallis 1987). Raises ValueError if a query has too few.
     """
     count = in_tail(drawn)
     falling = [np.sort(np.asarray(s, float))[::-1] for s in scores]
     if any(len(s) <= count for s in falling):
-        raise ValueError(f"a tail needs more than {count} distractors found of {drawn}: keep more hits a window")
+        raise ValueError(f"a tail needs scores of more than {count} of {drawn} distractors; keep more hits per window")
     excess = [s[:count] - s[count] for s in falling]
     means = np.array([max(float(e.mean()), 1e-6) for e in excess])
     shape = min(_shape(np.array(excess)), LARGEST_SHAPE)
@@ -125,11 +123,10 @@ def fit_tails(scores: Sequence[Floats], drawn: int) -> list[Tail]:
 
 
 def _shape(excess: npt.NDArray[np.float64]) -> float:
-    """Shape of generalised Pareto distributions that differ in scale alone, [queries, n]: 0 exponential, below it one
-    that ends.
+    """Common shape of generalised Pareto distributions with different scales, from excesses [queries, n].
 
-    Moments are taken a query, where their ratio does not depend on the scale, and the ratios averaged: pooled excesses
-    over their means would look lighter than they are.
+    0 is exponential; a negative shape means a bounded distribution. The ratio of moments does not depend on the scale,
+    so it is computed per query and averaged; pooling the excesses would bias the shape.
     """
     ordered = np.sort(excess, axis=1)
     n = ordered.shape[1]

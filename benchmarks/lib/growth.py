@@ -1,4 +1,4 @@
-"""What becomes of the figures of a sweep as distractors are taken away or added."""
+"""Recomputes the figures of a sweep with fewer or more distractors."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from benchmarks.lib.calibration import expected_calibration_error, reliability
 from benchmarks.lib.distractors import Tail
 
 SURE = 1e-12  # keeps the log-odds of a score of exactly 0 or 1 finite
-REPEATS = 40  # draws of the synthetic distractors
-CALIBRATED_BY = 5
-AS_STRONG = 50  # real distractors on either side of a coarse score, whose verification a synthetic track may have
+REPEATS = 40  # draws of synthetic distractors
+CALIBRATED_BY = 5  # the best and the fifth best distractor are matched
+NEIGHBOURS = 50  # real distractors on either side of a coarse score, from which verification results are drawn
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A query and a reference that was verified: what the coarse search and what all stages said."""
+    """A verified pair of a query and a reference: the results of the coarse search and of all stages."""
 
     reference: str
     is_distractor: bool
     coarse: float
-    log_odds: float  # of the score, in the catalogue that was swept
+    log_odds: float  # of the final score, in the swept catalogue
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures of one number of distractors, means over draws."""
+    """Figures for one number of distractors, averaged over draws."""
 
-    recall: float  # of pairs: the true reference is among the verified
+    recall: float  # share of true pairs that are verified
     map_coarse: float
     map_all: float
     map_hard: float
     auroc: float
-    reported: float  # of pairs: the score reaches the threshold
+    reported: float  # share of true pairs whose score reaches the threshold
     calibration_error: float
     false_alarms_per_hour: float
 
@@ -53,7 +53,7 @@ class Measured:
         "AUROC",
         "found at the threshold",
         "ECE",
-        "false alarms an hour",
+        "false alarms per hour",
     )
 
     @classmethod
@@ -68,7 +68,7 @@ class Measured:
 
 
 def pairs_of(detections: pa.Table, truth: Truth, distractors: str) -> dict[str, list[Pair]]:
-    """The verified pairs of every query, best coarse score first; names of distractors begin with `distractors`."""
+    """The verified pairs of every query, by descending coarse score. distractors: prefix of their names."""
     names = {q.name for q in truth.queries}
     best: dict[tuple[str, str], tuple[float, float]] = {}
     columns = (detections[c].to_pylist() for c in ("query_id", "reference_id", "coarse_score", "score"))
@@ -85,10 +85,13 @@ def pairs_of(detections: pa.Table, truth: Truth, distractors: str) -> dict[str, 
 
 
 class Growth:
-    """Ranks again, with other distractors. `pairs`: what a sweep verified of each query among all real distractors."""
+    """Ranks the references again with another set of distractors.
+
+    pairs: the verified pairs of each query, from a sweep with all real distractors.
+    """
 
     def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], distractors: Sequence[str], config: Config) -> None:
-        """`distractors`: every real distractor, verified for some query or not."""
+        """distractors: names of all real distractors, verified or not."""
         self.truth, self.pairs, self.config = truth, pairs, config
         self.relevant = truth.relevant()
         self.distractors = sorted(distractors)
@@ -101,21 +104,21 @@ class Growth:
         return len(self.distractors)
 
     def _heard(self, pair: Pair) -> float:
-        """What verification added to the log-odds of a pair."""
+        """The contribution of verification to the log-odds of a pair."""
         return pair.log_odds - self.config.score.coarse * pair.coarse
 
     def _prior(self, size: int) -> float:
-        """What the log-odds of every pair gain when there are `size` distractors and not all the real ones."""
+        """The change of every pair's log-odds if there are `size` distractors instead of all real ones."""
         references = len(self.truth.references)
         return self.config.score.tries * math.log((references + self.num_distractors) / (references + size))
 
     def with_real(self, size: int) -> Measured:
-        """`size` of the real distractors, the same ones and more at the next size."""
+        """Figures with `size` real distractors. A larger size includes those of a smaller one."""
         there = {self.distractors[i] for i in self.order[:size]}
         return self._measured(lambda _: [], there, size, 1)
 
     def with_synthetic(self, size: int, tails: Mapping[str, Tail]) -> Measured:
-        """`size` synthetic ones and no real ones."""
+        """Figures with `size` synthetic distractors and no real ones."""
         rng = np.random.default_rng(size)
 
         def drawn(query: str) -> list[Pair]:
@@ -128,25 +131,25 @@ class Growth:
 
     def _verified(self, coarse: float, rng: np.random.Generator) -> float:
         at = int(np.searchsorted(self._coarse, coarse))
-        near = self._evidence[max(0, at - AS_STRONG) : at + AS_STRONG]
+        near = self._evidence[max(0, at - NEIGHBOURS) : at + NEIGHBOURS]
         return self.config.score.coarse * coarse + float(rng.choice(near))
 
     def best_real(self, size: int, k: int = 1) -> list[float]:
-        """The coarse score of each query's k-th best of so many real distractors, where so many were verified."""
+        """Coarse scores of the k-th best of `size` real distractors, for queries with at least k verified ones."""
         there = {self.distractors[i] for i in self.order[:size]}
-        found = ([p.coarse for p in some if p.reference in there] for some in self.pairs.values())
-        return [scores[k - 1] for scores in found if len(scores) >= k]
+        scores_of = ([p.coarse for p in some if p.reference in there] for some in self.pairs.values())
+        return [scores[k - 1] for scores in scores_of if len(scores) >= k]
 
     def best_synthetic(self, size: int, tails: Mapping[str, Tail], k: int = 1) -> list[float]:
-        """The same of synthetic ones, a draw a query and repeat."""
+        """Coarse scores of the k-th best of `size` synthetic distractors, for each query and repeat."""
         rng = np.random.default_rng(size)
         drawn = (tail.best(k, size, rng) for tail in tails.values() for _ in range(REPEATS))
         return [float(scores[k - 1]) for scores in drawn if len(scores) >= k]
 
     def calibrated(self, tails: Mapping[str, Tail]) -> tuple[dict[str, Tail], float, float]:
-        """The tails moved, and the (shift, scale) by which.
+        """Calibrate the tails with a linear map of scores; returns the new tails, shift and scale.
 
-        Best and CALIBRATED_BY-th best of as many as there are real ones then score as these do, on average.
+        On average, the best and the CALIBRATED_BY-th best synthetic distractor then score as the real ones.
         """
         size = self.num_distractors
         real, drawn = (
@@ -158,9 +161,9 @@ class Growth:
         return {name: tail.moved(shift, scale) for name, tail in tails.items()}, shift, scale
 
     def _measured(self, drawn: Callable[[str], list[Pair]], there: set[str], size: int, repeats: int) -> Measured:
-        found = [self._once(drawn, there, self._prior(size)) for _ in range(repeats)]
+        draws = [self._once(drawn, there, self._prior(size)) for _ in range(repeats)]
         names = [field.name for field in fields(Measured)]
-        return Measured(*(float(np.mean([getattr(m, name) for m in found])) for name in names))
+        return Measured(*(float(np.mean([getattr(m, name) for m in draws])) for name in names))
 
     def _once(self, drawn: Callable[[str], list[Pair]], there: set[str], prior: float) -> Measured:
         verified_share, coarse_map, all_map, hard_map, best, labels = [], [], [], [], [], []

@@ -1,4 +1,4 @@
-"""Catalogues without any audio: rows and fingerprints made directly, as asid's own verbs would have left them."""
+"""Makes synthetic catalogues without audio, by writing rows and fingerprints directly."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Vectors = Callable[[int, int], npt.NDArray[np.float32]]  # (first track, tracks)
 
 
 class Made:
-    """Tracks of equal length: a corpus of files of one byte, and its catalogue."""
+    """A synthetic catalogue of tracks of equal length, and its corpus of files of one byte."""
 
     def __init__(self, folder: Path, tracks: int, config: Config, weights: str) -> None:
         self.corpus, self.config = folder / "corpus", config
         self.catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=config.segment)
         self.names = [f"{n // 1000:04d}/{n:08d}.wav" for n in range(tracks)]
         self.model = fingerprints.load_model(weights, config)
-        self.model_id = self.model.model_id  # each time it is asked for, the weights are hashed
+        self.model_id = self.model.model_id
         for n in range(0, tracks, 1000):
             (self.corpus / f"{n // 1000:04d}").mkdir(parents=True)
 
@@ -42,9 +42,9 @@ class Made:
     def _track(self, number: int, name: str) -> dict[str, Any]:
         file = self.corpus / name
         file.write_bytes(b"x")
-        found = os.stat(file)
+        info = os.stat(file)
         row: dict[str, Any] = {"track_id": name, "uri": str(file), "content_hash": f"{number:032x}", "run_id": "made"}
-        row |= {"size_bytes": found.st_size, "version": str(found.st_mtime_ns), "duration_s": 240.0}
+        row |= {"size_bytes": info.st_size, "version": str(info.st_mtime_ns), "duration_s": 240.0}
         return row | {"num_segments": 8, "segment_files": [f"segments/made/part-{number // 8:06d}.parquet"]}
 
     def write_fingerprints(self, vectors: Vectors) -> None:

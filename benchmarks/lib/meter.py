@@ -1,4 +1,4 @@
-"""How long a step takes, and the most memory that this process and all below it have meanwhile."""
+"""Measures the time of a step, and the peak memory of this process and its children."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import psutil
 
-LEAST_S = 4.0  # of measuring a rate
+LEAST_S = 4.0  # shortest time to measure a rate
 
 
 @dataclass
 class Meter:
-    """Steps with their seconds and peak memory."""
+    """The measured steps: name, seconds, peak memory in GB, and result as text."""
 
     steps: list[tuple[str, float, float, str]] = field(default_factory=list)
 
@@ -40,7 +40,7 @@ class Meter:
 
 
 def memory_gb() -> float:
-    """PSS of this process and all below it."""
+    """PSS in GB of this process and all its children."""
     total = 0
     me = psutil.Process()
     for process in [me, *me.children(recursive=True)]:
@@ -52,7 +52,7 @@ def memory_gb() -> float:
 
 
 def rate(work: Callable[[], object]) -> float:
-    """Times a second, after one to warm up; the best of runs, for the machine may be doing something else."""
+    """Calls per second, from the fastest of several calls after one to warm up, as the machine may be busy."""
     work()
     best, started = float("inf"), time.perf_counter()
     while time.perf_counter() - started < LEAST_S:

@@ -1,4 +1,4 @@
-"""The packages of music.csv and their part in the wild benchmarks: whole packages are held apart."""
+"""The packages of music.csv and their roles in the wild benchmarks. A package is never split between roles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LIST = Path(__file__).parents[1] / "music.csv"
 
 @dataclass(frozen=True)
 class Parts:
-    """Packages by what their tracks become in a benchmark, and its size and seed."""
+    """The packages of a benchmark by role, its number of queries, and its seed."""
 
     references: tuple[str, ...]
     backgrounds: tuple[str, ...]
@@ -39,13 +39,13 @@ SPLITS = {
 
 
 def missing(music: Path, split: str) -> list[str]:
-    """Packages of a split that the folder lacks."""
+    """The packages of a split that are missing in a folder."""
     parts = SPLITS[split]
     wanted = (*parts.references, *parts.backgrounds, *parts.distractors)
     return [name for name in wanted if not (music / name).is_dir()]
 
 
 def split_of(path: Path = LIST) -> dict[str, str]:
-    """train, validation or test, by package."""
+    """Package -> split (train, validation or test)."""
     with path.open(newline="") as file:
         return {row["package"]: row["split"] for row in csv.DictReader(file)}

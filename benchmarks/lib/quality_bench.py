@@ -1,7 +1,7 @@
-"""The benchmark of `make quality`: three collections of music, always the same queries.
+"""The benchmark of `make quality`, made from three collections of music, always with the same queries.
 
-The music is not part of the repository: pixel-dungeon, neverball and openmusic, folders of that name. Dungeon themes
-called halls_* and theme_* are the backgrounds, the other tracks the references.
+The music is not part of the repository: folders pixel-dungeon, neverball and openmusic. The files halls_* and theme_*
+of pixel-dungeon are the backgrounds, the other tracks the references.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ COMMAND = "make -C benchmarks quality MUSIC=path"
 
 
 def is_made(bench: Path) -> bool:
-    """Whether `bench` has been made; if not, stderr is told what to run first."""
+    """Whether `bench` exists. If not, prints to stderr what to run first."""
     made = (bench / "truth.json").exists()
     if not made:
-        print(f"no benchmark in {bench}: run `{COMMAND}` first", file=sys.stderr)
+        print(f"no benchmark in {bench}. First run `{COMMAND}`.", file=sys.stderr)
     return made
 
 
 def make(music: Path, bench: Path, queries: int) -> int:
-    """The benchmark, always the same one; the exit code."""
+    """Make the benchmark, and return the exit code."""
     absent = [name for name in FOLDERS if not (music / name).is_dir()]
     if absent:
-        print(f"no folder {absent[0]} in {music}: {COMMAND} needs {', '.join(FOLDERS)}", file=sys.stderr)
+        print(f"no folder {absent[0]} in {music}. {COMMAND} needs {', '.join(FOLDERS)}.", file=sys.stderr)
         return 2
     backgrounds = [str(path) for pattern in BACKGROUNDS for path in sorted(music.glob(pattern))]
     argv = ["bench", "make", "--corpus", *(str(music / name) for name in FOLDERS), "--backgrounds", *backgrounds]

@@ -1,4 +1,4 @@
-"""Windows a second of one core: measured only while the machine has nothing else to do."""
+"""Measures windows per second on one core, and whether the machine is idle enough for this."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pipelines.fingerprint.embed_actor import faster_dtype
 
 BUSY_SHARE, LOOK_S = 0.05, 2.0
 AUDIO_S = 120.0
-LEAST_S = 5.0  # of measuring
+LEAST_S = 5.0  # shortest time to measure
 
 
 def idle(look_s: float = LOOK_S, stat: Path = Path("/proc/stat")) -> bool:
-    """Whether all processors together were busy for less than BUSY_SHARE of the time just now (Linux; else no)."""
+    """Whether all processors together were busy for less than BUSY_SHARE of `look_s` seconds. False outside Linux."""
     if not stat.is_file():
         return False
     before = _ticks(stat)
@@ -31,19 +31,19 @@ def idle(look_s: float = LOOK_S, stat: Path = Path("/proc/stat")) -> bool:
 
 
 def _ticks(stat: Path) -> list[int]:
-    """user, nice, system, idle, iowait, ... since the start."""
+    """Processor times since boot: user, nice, system, idle, iowait, ..."""
     return [int(value) for value in stat.read_text().split("\n", 1)[0].split()[1:]]
 
 
 def windows_per_second(weights: str, recording: Path) -> float:
-    """Fingerprinting as `embed` does it, front end included, of the first two minutes of a recording, on one thread."""
-    found = Fingerprinter.from_pretrained(weights)
+    """Windows per second on one thread, including the front end, for the first two minutes of a recording."""
+    loaded = Fingerprinter.from_pretrained(weights)
     audio = np.concatenate(list(decode(str(recording))))[: round(AUDIO_S * SAMPLE_RATE_HZ)]
     waveform = torch.from_numpy(audio)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model = found.for_inference(faster_dtype(found))
+        model = loaded.for_inference(faster_dtype(loaded))
         model.fingerprint(waveform[: 20 * SAMPLE_RATE_HZ])  # to warm up
         windows, started = 0, time.monotonic()
         while time.monotonic() - started < LEAST_S:

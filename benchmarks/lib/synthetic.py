@@ -1,4 +1,4 @@
-"""What synthetic distractors score in the coarse search, for each query of a benchmark."""
+"""Coarse scores of synthetic distractors, for each query of a benchmark."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from pipelines.store import fingerprints
 from pipelines.store.audio import pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
-DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; at a time; hits a window
-ROWS_PER_TRACK = 1500  # of a synthetic track where rows alone matter
-TRIED, TRIED_QUERIES = 2048, 4  # synthetic tracks that the tail is tried on, for so few queries
+DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; tracks at a time; hits per window
+ROWS_PER_TRACK = 1500  # of a synthetic track, if only the number of rows matters
+TRIED, TRIED_QUERIES = 2048, 4  # synthetic tracks for testing the tail, and the number of queries for this
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a query is searched with: vectors [P, n, dim], and the centre of each window in its recording."""
+    """The probed vectors [P, n, dim] of a query, and the centres of its windows in seconds [n]."""
 
     name: str
     vectors: Tensor
@@ -42,7 +42,7 @@ class Query:
 def searched(
     catalogue: Catalogue, weights: str, config: Config, truth: Truth
 ) -> tuple[list[Query], list[Tail], dict[str, np.ndarray]]:
-    """The queries, what synthetic distractors score against each, and, for some, what far more of them score."""
+    """The queries; the tail of scores of DRAWN synthetic distractors for each; and scores of TRIED for some."""
     model = fingerprints.load_model(weights, config)
     tracks, references = find_references(catalogue, model, "references/*")
     distractors = distractor_vectors(catalogue, references, config)
@@ -58,21 +58,21 @@ def searched(
 
 
 def tracks_like(catalogue: Catalogue, weights: str, rows: int) -> Surrogates:
-    """Synthetic tracks of so many rows, like the real distractors."""
+    """A source of synthetic tracks of `rows` rows that resemble the real distractors."""
     config = load(weights)
     _, references = find_references(catalogue, fingerprints.load_model(weights, config), "references/*")
     return Surrogates(distractor_vectors(catalogue, references, config), rows)
 
 
 def vectors_like(catalogue: Catalogue, count: int) -> npt.NDArray[np.float32]:
-    """Synthetic rows [count, dim]."""
+    """Synthetic vectors [count, dim] that resemble those of the real distractors."""
     tracks = tracks_like(catalogue, WEIGHTS, ROWS_PER_TRACK)
     drawn = tracks.draw(-(-count // ROWS_PER_TRACK), torch.Generator().manual_seed(0))
     return np.ascontiguousarray(drawn[:count].numpy(), np.float32)
 
 
 def distractor_vectors(catalogue: Catalogue, references: References, config: Config) -> list[Tensor]:
-    """Fingerprints [n, dim] of every real distractor."""
+    """The fingerprints [n, dim] of every real distractor."""
     ids = references.tracks["track_id"].to_pylist()
     parts: dict[int, list[Tensor]] = {}
     for block in Blocks(catalogue, references, config.search.silence_db):
@@ -85,7 +85,7 @@ def distractor_vectors(catalogue: Catalogue, references: References, config: Con
 def prepared(
     catalogue: Catalogue, identifier: Identifier, config: Config, rows: list[dict[str, Any]]
 ) -> Iterator[Query]:
-    """The tracks of `rows` as queries; one that is silent is none."""
+    """The tracks of `rows` (schema.TRACKS) as queries, except silent ones."""
     pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
     hop_s = identifier.model.hop_samples / SAMPLE_RATE_HZ
     for features in features_of(pieces, identifier.model, config.verify.features):
@@ -98,7 +98,7 @@ def prepared(
 def coarse_scores(
     queries: Sequence[Query], surrogates: Surrogates, count: int, config: Config, references: References, seed: int
 ) -> list[np.ndarray]:
-    """Coarse scores of the distractors found of `count`, for each query; a block of vectors is held at a time."""
+    """For each query, the coarse scores [m] of those of `count` synthetic distractors that the search finds."""
     settings = config.search
     searches = [ExactSearch(q.vectors, KEEP, config.first_pass) for q in queries]
     generator = torch.Generator().manual_seed(seed)
@@ -110,9 +110,9 @@ def coarse_scores(
     row_centre_s = np.tile(np.arange(surrogates.rows) * references.hop_s + references.window_s / 2, count)
     probes = config.probes.grid
     every = replace(settings, verify_tracks=count, places_per_track=1)
-    found = []
+    scores = []
     for query, search in zip(queries, searches, strict=True):
         hits = search.hits()
         lines = align(hits, query.centres_s, probes, row_track, row_centre_s, references.window_s, every)
-        found.append(np.array([line.coarse_score for line in lines]))
-    return found
+        scores.append(np.array([line.coarse_score for line in lines]))
+    return scores

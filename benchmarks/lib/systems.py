@@ -1,4 +1,4 @@
-"""Systems side by side on one benchmark: what each is made of, what it costs, how good it is, and against the first."""
+"""Compares systems on one benchmark: quality of each stage, paired differences, size and speed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VALUE_BYTES = 4
 
 @dataclass(frozen=True)
 class System:
-    """Weights (a name we ship or a directory) and what is set beside their config; `slug` names its file of figures."""
+    """A system to evaluate. weights: a shipped name or a directory. settings: overrides. slug: name of its figures."""
 
     name: str
     slug: str
@@ -33,7 +33,7 @@ class System:
 
 @dataclass(frozen=True)
 class Scored:
-    """A system's name, its reports by stage, and its model (None for a program that is not ours)."""
+    """The result of a system: its reports by stage, and its weights (None for an external program)."""
 
     name: str
     reports: dict[str, Report]
@@ -41,12 +41,12 @@ class Scored:
 
 
 def shipped() -> list[str]:
-    """Names of the weights of this checkout, `linear` first: the others are compared with it."""
+    """Names of the shipped weights, starting with `linear`, with which the others are compared."""
     return sorted(shipped_weights(), key=lambda name: name != "linear")
 
 
 def systems_of(weights: str, kept: Path) -> Iterator[System]:
-    """The model as it is; without probes, where it has some; with its graph blocks left out, where it uses them."""
+    """The model itself; also without probes if it has some, and without graph blocks if it uses them."""
     directory = weights_directory(weights)
     name = directory.name
     config = read_config(directory)
@@ -59,7 +59,7 @@ def systems_of(weights: str, kept: Path) -> Iterator[System]:
 
 
 def without_blocks(directory: Path, kept: Path) -> Path:
-    """A copy of the weights with `graph_blocks: false`, and a name of its own."""
+    """A copy of the weights with `graph_blocks: false` and a new name."""
     values = json.loads((directory / "config.json").read_text())
     values["model"]["encoder"]["graph_blocks"] = False
     values["model"]["name"] += "-blocks-off"
@@ -70,17 +70,17 @@ def without_blocks(directory: Path, kept: Path) -> Path:
 
 
 def scored(system: System, bench: Path) -> Scored:
-    """Run a system on the benchmark; its figures stay in the benchmark's folder. Raises RuntimeError if it fails."""
+    """Run a system on the benchmark, and keep its figures in that folder. Raises RuntimeError if it fails."""
     figures = bench / "figures" / f"{system.slug}.json"
     figures.parent.mkdir(exist_ok=True)
     run_bench(bench, system.weights, system.settings, figures)
     reports = json.loads(figures.read_text())["reports"]
-    found = {stage: Report.from_dict(values) for stage, values in reports.items()}
-    return Scored(system.name, found, system.weights)
+    by_stage = {stage: Report.from_dict(values) for stage, values in reports.items()}
+    return Scored(system.name, by_stage, system.weights)
 
 
 def parameters(model: Fingerprinter) -> int:
-    """Numbers that make a fingerprint: weights in use, a projection's included, a training head's not."""
+    """Number of parameters used for fingerprints: includes a projection, but no training head and no unused blocks."""
     unused: set[int] = set()
     if not model.config.model.encoder.has_graph_blocks:
         blocks = [m for m in model.encoder.modules() if isinstance(m, GraphBlock)]
@@ -91,18 +91,18 @@ def parameters(model: Fingerprinter) -> int:
 
 
 def bytes_per_second(model: Fingerprinter) -> float:
-    """Of audio, in the fingerprint table's vectors."""
+    """Bytes of vectors in the fingerprint table per second of audio."""
     return model.dim * VALUE_BYTES / model.hop_s
 
 
-def quality_table(found: Sequence[Scored]) -> str:
-    """A row a system and stage; the paired difference is to the first system's last stage, by mAP."""
-    against = found[0].reports["all"]
+def quality_table(systems: Sequence[Scored]) -> str:
+    """A Markdown table with one row per system and stage. Paired differences of mAP are to the first system."""
+    against = systems[0].reports["all"]
     lines = [
-        f"| system | stage | mAP | {' | '.join(TIERS)} | AUROC | mAP minus {found[0].name}'s, same queries |",
+        f"| system | stage | mAP | {' | '.join(TIERS)} | AUROC | mAP minus {systems[0].name}'s, same queries |",
         "|---" * (5 + len(TIERS)) + "|",
     ]
-    for system in found:
+    for system in systems:
         for stage, report in system.reports.items():
             tiers = [report.groups.get("tier", {}).get(tier, {}).get("map") for tier in TIERS]
             cells = [str(report.figures["map"]), *(f"{t.value:.3f}" if t else "-" for t in tiers)]
@@ -112,10 +112,10 @@ def quality_table(found: Sequence[Scored]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def cost_table(found: Sequence[Scored], windows_per_second: dict[str, float]) -> str:
-    """A row per model: parts and cost. `windows_per_second`: by weights, on one core, where measured."""
-    lines = ["| model | parameters | vector bytes a second of audio | windows a second and core |", "|---|---|---|---|"]
-    for weights in dict.fromkeys(system.weights for system in found if system.weights):
+def cost_table(systems: Sequence[Scored], windows_per_second: dict[str, float]) -> str:
+    """A Markdown table of size and speed of each model. windows_per_second: by weights, on one core, if measured."""
+    lines = ["| model | parameters | vector bytes per second of audio | windows/s per core |", "|---|---|---|---|"]
+    for weights in dict.fromkeys(system.weights for system in systems if system.weights):
         model = Fingerprinter.from_pretrained(weights)
         speed = f"{windows_per_second[weights]:,.0f}" if weights in windows_per_second else "-"
         name = weights_directory(weights).name

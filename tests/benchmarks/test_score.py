@@ -18,7 +18,7 @@ def false_alarms(config: Config) -> list[float]:
     table = detections(6.5, np.random.default_rng(0))
     names = [*truth().references, *(f"distractor_{i}" for i in range(DISTRACTORS))]
     text = score.report(table, truth(), names, config)
-    return [float(row) for row in re.findall(r"^\| foretold \|.*\| ([\d.]+) \|$", text, re.M)]
+    return [float(row) for row in re.findall(r"^\| predicted \|.*\| ([\d.]+) \|$", text, re.M)]
 
 
 def test_false_alarms_grow_with_the_catalogue_unless_the_score_knows_its_size() -> None:

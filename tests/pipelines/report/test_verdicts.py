@@ -156,5 +156,5 @@ def test_the_score_is_fitted_to_verdicts(
     capsys.readouterr()
     assert cli.main(fit) == 0
     text = capsys.readouterr().out
-    assert "fitted to 24 pairs, 12 of them right" in text
+    assert "fitted to 24 pairs, 12 of them true" in text
     assert yaml.safe_load(text[: text.index("fitted")])["score"]["coarse"] > 1
