@@ -59,7 +59,7 @@ def test_what_is_no_number_is_refused(text: str) -> None:
 
 
 def test_a_key_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(ConfigError, match=r"unknown key training.learning_rte \(known here: .*learning_rate"):
+    with pytest.raises(ConfigError, match=r"unknown key training.learning_rte \(known keys: .*learning_rate"):
         load("linear", ["training.learning_rte=1"])
 
 

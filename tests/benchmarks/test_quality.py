@@ -23,7 +23,7 @@ def test_audfprint_is_left_out_with_a_line_where_it_is_not_installed(
     monkeypatch.setattr(audfprint, "program", lambda: None)
     assert quality.with_audfprint(tmp_path) == (
         [],
-        "audfprint is not installed here (no program of that name): left out.",
+        "audfprint is left out, because it is not installed.",
     )
 
 
@@ -34,7 +34,7 @@ def test_audfprint_stands_in_the_table_where_it_is(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(audfprint, "detections", lambda *_: audfprint.parsed([]))
     (system,), said = quality.with_audfprint(tmp_path)
     assert system.name == "audfprint, 4 shifts" and system.reports["all"].num_queries == 1
-    assert said == "audfprint is `audfprint`, called as a program."
+    assert said == "audfprint was run as the external program `audfprint`."
 
 
 def test_only_trained_models_are_held_window_against_window(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def test_compare_is_paired_and_refuses_other_queries() -> None:
     result = compare(good, bad)
     assert result.low > 0 and result.difference > 0.5 and result.n == 48
     fewer = Truth(truth().queries[:10], truth().references, truth().relations[:8])
-    with pytest.raises(ValueError, match="same queries"):
+    with pytest.raises(ValueError, match="different queries"):
         compare(good, evaluate(perfect(), fewer))
 
 

@@ -48,5 +48,5 @@ def test_p_values_of_no_difference_are_not_small_too_often() -> None:
 
 
 def test_paired_refuses_other_queries() -> None:
-    with pytest.raises(ValueError, match="same queries"):
+    with pytest.raises(ValueError, match="one value per query"):
         statistics.paired([1.0], [1.0, 2.0])

@@ -87,7 +87,7 @@ def test_truncated_files_need_nine_tenths(audio: Make) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     error = refusal(path)
-    assert error.error_type == "truncated" and "of the 10.0 s" in str(error)
+    assert error.error_type == "truncated" and "of 10.0 s" in str(error)
     path.write_bytes(whole[: len(whole) * 96 // 100])
     assert 9.0 < len(samples(path)) / 16_000 < 10.0
 

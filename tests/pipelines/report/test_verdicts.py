@@ -48,7 +48,7 @@ def test_verdicts_go_in_are_listed_and_are_in_exports(
 ) -> None:
     file = file_of(tmp_path / "verdicts.json", catalogue, "confirmed", "not a sample")
     assert review(catalogue, str(file), "--who", "Ann") == 0
-    assert "2 verdicts of Ann added" in capsys.readouterr().out
+    assert "added 2 verdicts by Ann" in capsys.readouterr().out
     assert review(catalogue, "--list") == 0
     assert "confirmed" in (listed := capsys.readouterr().out) and "2026-01-02" in listed and "Ann" in listed
     assert review(catalogue, "--list", "--format", "json") == 0

@@ -114,7 +114,7 @@ def test_a_run_that_renews_its_lease_elsewhere_is_alive(catalogue: Catalogue) ->
 def test_a_file_that_is_no_lease_is_named(tmp_path: Path, damaged: bytes) -> None:
     catalogue = Catalogue(str(tmp_path / "c"), create=True)
     catalogue.location.join("lease.json").write_bytes(damaged)
-    with pytest.raises(CatalogueError, match=r"lease.json is not a lease: delete it"), catalogue.writing("run"):
+    with pytest.raises(CatalogueError, match=r"lease.json is damaged. Delete it"), catalogue.writing("run"):
         pass
 
 
