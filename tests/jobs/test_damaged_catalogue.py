@@ -89,7 +89,7 @@ def test_it_is_named(damage: Callable[[Path], None], tmp_path: Path, capsys: pyt
         code = cli.main([*verb, *more, "--catalogue", str(tmp_path / "c")])
         told = capsys.readouterr().err
         named = code == 0 or any(part in told.splitlines()[-1] for part in path.parts)
-        if code not in (0, 1) or "bug of asid" in told or not (named or "no catalogue at" in told):
+        if code not in (0, 1) or "bug in asid" in told or not (named or "no catalogue at" in told):
             wrong.append(f"{path} {verb[0]}: {code} {told[-300:]}")
     assert not wrong, "\n".join(wrong)
 
