@@ -19,7 +19,7 @@ def train_reranker(
 ) -> Trained:
     """Train the reranker of `config` on the encoder of `weights`. Needs a running Ray. Raises TrainingError."""
     if not config.model.reranker.exists:
-        raise TrainingError("the config has no reranker. Pass --set model.reranker.heads=4 or --set model.reranker.kind=aligned.")
+        raise TrainingError("the config has no reranker. Set model.reranker.heads=4 or model.reranker.kind=aligned.")
     training = config.training
     job = Job(
         "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights

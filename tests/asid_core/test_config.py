@@ -101,7 +101,7 @@ def test_what_cannot_be_is_refused_with_its_dotted_path(assignment: str, message
 def test_an_aligned_reranker_needs_the_frames_it_was_trained_on() -> None:
     aligned = ["model.reranker.kind=aligned"]
     load("linear", [*aligned, "verify.features.window_frames=52"])
-    with pytest.raises(ConfigError, match="model.reranker.kind aligned needs the frames"):
+    with pytest.raises(ConfigError, match="model.reranker.kind: aligned needs the default frame settings"):
         load("linear", [*aligned, "verify.features.bins=120"])
 
 
