@@ -1,4 +1,4 @@
-"""Hits of one query -> candidates: runs of hits that lie on a line t_reference = t_0 + tempo_ratio * t_query."""
+"""Groups the hits of one query into candidates: hits on a line t_reference = t_0 + tempo_ratio * t_query."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from asid_core.config import SearchConfig
 from asid_core.matching.coarse import Hits
 from asid_core.matching.span import Span
 
-TOLERANCE_S = 0.5  # off the line: half a probe's step over half a patch, and two hops
+TOLERANCE_S = 0.5  # distance from the line: half a probe's step over half a patch, plus two hops
 MAX_RATIO, RATIO_STEP = 2.0, 0.025
-PROBE_RATIO_ERROR = 0.05  # a probe's tempo is right to half its step, 4 %
-PITCH_ERROR = 1.0  # a sample 1.5 semitones up is found by the probes of 1 and of 2
+PROBE_RATIO_ERROR = 0.05  # probes are 8 % apart in tempo, so the error is up to 4 %
+PITCH_ERROR = 1.0  # a sample shifted by 1.5 semitones matches the probes of 1 and of 2
 HITS_PER_SCORE = 3
-# what the best of a window's hits has by chance; stands in for hits a short sample cannot have
+# z-score of a window's best hit by chance; fills in for the missing hits of a short sample
 CHANCE_Z_SCORE = 2.5
-ANOTHER_PLACE = 4.0  # coarse score of a further place of one pair; a lone hit needs a z-score of 7
+ANOTHER_PLACE = 4.0  # minimum coarse score of a further place of a pair; a single hit needs a z-score of 7
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,11 @@ class Candidate:
     coarse_score: float  # mean z_score of its HITS_PER_SCORE best hits
     cosine: float  # of the strongest hit
     window_pairs: np.ndarray  # int64 [m, 2]: query window, reference row; strongest first
-    rerank_score: float | None = None  # where a reranker has looked at it
+    rerank_score: float | None = None  # None if no reranker scored it
 
     @property
     def num_windows(self) -> int:
-        """Query windows on the line."""
+        """Number of query windows on the line."""
         return len(self.window_pairs)
 
 
@@ -68,10 +68,10 @@ def align(
     window_s: float,
     config: SearchConfig,
 ) -> list[Candidate]:
-    """Candidates of one query track, of its `config.verify_tracks` best references, strongest first.
+    """Candidates of one query track in its `config.verify_tracks` best references, strongest first.
 
-    query_centres_s [n] by query window; probes (semitones, tempo_ratio) by probe; row_track, row_centre_s by row of the
-    reference table. A single probe says nothing of the tempo: then ratios from 1/2 to 2 are tried.
+    query_centres_s [n]: by query window. probes: (semitones, tempo_ratio) by probe. row_track, row_centre_s: by row of
+    the reference table. A single probe does not determine the tempo, so ratios from 1/2 to 2 are tried.
     """
     pitches, ratios = np.array(probes, dtype=np.float64).T
     order = np.argsort(-hits.z_score, kind="stable")
@@ -86,7 +86,7 @@ def align(
         row=hits.row[order],
     )
     tracks = row_track[points.row]
-    # by the strongest hit; twice as many as are kept, since a line of weaker hits may overtake
+    # tracks by their strongest hit; twice as many as are kept, since a line of weaker hits may score higher
     _, first = np.unique(tracks, return_index=True)
     promising = tracks[np.sort(first)][: 2 * config.verify_tracks]
     probed = len(probes) > 1
@@ -96,7 +96,7 @@ def align(
 
 
 def _lines(points: _Points, track: int, probed: bool, window_s: float, config: SearchConfig) -> list[Candidate]:
-    """The strongest lines through the hits of one pair, and every other place in the query; each hit is used once."""
+    """The strongest lines through the hits of one pair, and strong lines elsewhere in the query. Uses each hit once."""
     lines: list[Candidate] = []
     while len(points.query_s) and (len(lines) < config.places_per_track or points.z_score[0] >= ANOTHER_PLACE):
         on_line, ratio = _line_through_first(points, probed)
@@ -108,14 +108,14 @@ def _lines(points: _Points, track: int, probed: bool, window_s: float, config: S
 
 
 def _is_another_place(line: Candidate, lines: Sequence[Candidate]) -> bool:
-    """Whether a line is strong and lies where no stronger one of its pair has its windows in the query."""
+    """Whether a line is strong and outside the query spans of the stronger lines of its pair."""
     return line.coarse_score >= ANOTHER_PLACE and not any(
         known.span.query_start_s < line.query_centre_s < known.span.query_end_s for known in lines
     )
 
 
 def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:
-    """Of the lines through the strongest hit, the one that gathers most z_score: (hits on it [h] bool, its ratio)."""
+    """The line through the strongest hit with the most z_score on it: (bool [h], hits on the line; tempo ratio)."""
     if probed:
         slopes = points.ratio[0] * (1 + np.linspace(-PROBE_RATIO_ERROR, PROBE_RATIO_ERROR, 11))
     else:
@@ -127,7 +127,7 @@ def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, floa
         close &= (np.abs(points.pitch - points.pitch[0]) <= PITCH_ERROR)[:, None]
         close &= np.abs(np.log(points.ratio[:, None] / slopes)) <= 2 * PROBE_RATIO_ERROR
     close[0] = True
-    # nearest to 1 among the equally good, as a lone hit fits every slope
+    # prefer the slope nearest to 1 in a tie: a single hit fits every slope
     support = (close * np.maximum(points.z_score, 0)[:, None] ** 2).sum(0) - 1e-6 * np.abs(np.log(slopes))
     best = int(support.argmax())
     return close[:, best], float(slopes[best])

@@ -1,7 +1,7 @@
-"""Coarse search, exact: every probe of every query window against every reference window, streamed over references.
+"""Exact coarse search: compares every probe of every query window with every reference window, in blocks.
 
-Neighbouring reference windows overlap by 96 %, so plain top-k would be k neighbours of one place. References are
-taken in groups of `GROUP` rows (2.6 s at a hop of 160 ms); a query window keeps its best groups, each with its best
+Neighbouring reference windows overlap by 96 %, so the top k rows would all be neighbours at one place. References are
+therefore grouped by `GROUP` rows (2.6 s at a hop of 160 ms). A query window keeps its best groups, each with its best
 row and probe.
 """
 
@@ -19,12 +19,12 @@ from asid_core.matching.eight_bits import quantised, restored, step
 from asid_core.precision import first_pass_type
 
 GROUP = 16
-# 2048 x 1024 scores are 8 MB of float32 and stay in a core's share of L3: 1.3 to 3 times as fast as larger tiles
+# 2048 x 1024 scores are 8 MB of float32 and fit in one core's share of the L3 cache
 _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
-# groups scored at once: 4 MB of rows, or what 8192 query vectors hold; what leaves the cache takes 3 times as long
+# groups scored at once: 4 MB of rows, or 8192 query vectors, which fit in the cache
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
 MIN_BACKGROUND_GROUPS, MAX_BACKGROUND_GROUPS, BACKGROUND_QUANTILE = 64, 512, 0.95  # of a block
-# cosines spread by 0.05 to 0.1 over music; a catalogue of a few near-equal windows must not make a small gap look large
+# Cosines of music deviate by 0.05 to 0.1. With a few nearly equal windows, a small difference must not look large.
 MIN_DEVIATION = 0.03
 
 
@@ -36,17 +36,16 @@ class Hits:
     probe: np.ndarray  # int32, among the probes
     row: np.ndarray  # int64, of the reference table
     cosine: np.ndarray  # float32
-    # float32, standard deviations of the cosine above what this window finds in other places. Windows of plain music
-    # (a held chord, a steady hi-hat) are near everything; against their own background, true ones stand out. Measured:
-    # mAP 0.92 to 0.95, "samples nothing" told with AUC 0.90 to 0.97
+    # float32, cosine in standard deviations above the window's background, its cosines with other places. Windows of
+    # plain music (a held chord, a steady hi-hat) are similar to everything; only true matches exceed their background.
     z_score: np.ndarray
 
 
 class ExactSearch:
-    """Best reference groups of each query window over a stream of reference blocks; memory is [windows, keep]."""
+    """Finds the best reference groups of each query window in a stream of blocks. Memory is O(windows * keep)."""
 
     def __init__(self, queries: Tensor, keep: int, first_pass: FirstPassConfig = NO_FIRST_PASS) -> None:
-        """queries [P, n, dim], on the device that searches; `keep` groups a window."""
+        """queries: vectors [P, n, dim], on the device to search with. keep: number of groups kept per window."""
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
         first_pass = first_pass if first_pass.stride else NO_FIRST_PASS
@@ -56,10 +55,10 @@ class ExactSearch:
         self.type = first_pass_type(self.device) if first_pass.stride else torch.float32
         self.eight_bits = self.type == torch.int8
         self.step = step(self.dim)
-        # of the first pass's scores, which are whole numbers in eight bits
+        # type and unit of the first pass's scores, which are integers if the vectors are
         self._score_type = torch.int32 if self.eight_bits else self.type
         self._unit: float = self.step**2 if self.eight_bits else 1.0
-        # windows outermost, so that a tile holds whole windows and its maximum over probes is local
+        # windows outermost, so that each tile has all probes of its windows
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
         apart = min(first_pass.probes, self.probes)
         chosen = queries[apart // 2 :: apart, :, : self.first_pass_dims]
@@ -76,9 +75,9 @@ class ExactSearch:
         self._squares = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
 
     def add(self, references: Tensor, first_row: int, windows: slice | None = None) -> None:
-        """Search a block of rows [m, dim], which are rows first_row.. of the reference table, for some windows.
+        """Search a block [m, dim], rows first_row to first_row + m of the reference table, for some query windows.
 
-        The rows are unit vectors in float32, or in eight bits as `eight_bits.quantised` makes them.
+        The rows are unit vectors, in float32 or quantised by `eight_bits.quantised`.
         """
         if len(references) == 0:
             return
@@ -88,7 +87,7 @@ class ExactSearch:
         spread = None if self.sees_all else self._numbers(_spread(references))
         probes = self.first_pass_probes
         windows_per_tile = max(1, _TILE_QUERIES // probes)
-        # one place for what tiles leave: memory that is new each time, 32 MB, takes as long as the product
+        # reused by all tiles: allocating 32 MB for each would take as long as the product
         groups = -(-len(references) // GROUP)
         memory = references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
         for start in range(first, last, windows_per_tile):
@@ -103,18 +102,18 @@ class ExactSearch:
             self._refine(part, references, pairs, first_row)
 
     def _share_by_chance(self, queries: Tensor) -> Tensor:
-        """How much of a window's cosine, by chance, the leading dimensions of the first pass give: [n].
+        """The share [n] of a window's chance cosine that the first pass sees in its leading dimensions.
 
-        The terms of a dot product of unrelated vectors add up like noise, so it is the root of the leading dimensions'
-        share in the squared length. Without it the floor would reject true matches of a model whose later dimensions
-        count.
+        The terms of a dot product of unrelated vectors add up like noise, so this is the square root of the leading
+        dimensions' share in the squared norm. The floor is scaled by it, so as not to reject true matches of a model
+        with much energy in the later dimensions.
         """
         if self.first_pass_dims == self.dim:
             return torch.ones(self.windows, device=queries.device)
         return queries[..., : self.first_pass_dims].square().sum(2).mean(0).sqrt()
 
     def _numbers(self, vectors: Tensor) -> Tensor:
-        """Vectors [n, d] as they are multiplied: in eight bits, where they only choose and that is fast."""
+        """Vectors [n, d] in the type of the first pass: eight bits if the device multiplies those fast."""
         if vectors.dtype == torch.int8 and not self.eight_bits:
             vectors = vectors.float() * self.step
         if vectors.dtype == torch.int8 or not self.eight_bits:
@@ -122,9 +121,10 @@ class ExactSearch:
         return quantised(vectors, self.step)
 
     def _best_in_groups(self, rows: Tensor, queries: Tensor, probes: int, group: int, memory: Tensor) -> Tensor:
-        """Best score of each window (so many neighbours among `queries`) in each `group` rows: [groups, n].
+        """Best score of each window in each group of `group` rows: [groups, n].
 
-        A score times `self._unit` is a cosine. It lies in `memory`, and is there until that is used again.
+        queries: `probes` consecutive rows per window. A score times `self._unit` is a cosine. The result is a view of
+        `memory`, valid until the next call with it.
         """
         windows = len(queries) // probes
         best = memory.flatten()[: -(-len(rows) // group) * windows].view(-1, windows)
@@ -133,7 +133,7 @@ class ExactSearch:
         product: Callable[..., Tensor] = torch._int_mm if self.eight_bits else torch.mm
         for r in range(0, len(rows), tile_rows):
             some = rows[r : r + tile_rows]
-            # rows down, so that the maximum over a group compares whole rows of the tile: 14 times as fast
+            # references along the rows, so that the maximum over a group compares whole rows, which is much faster
             tile = product(some, queries.T, out=scores[: len(some)])
             if ragged := -len(some) % group:
                 tile = torch.nn.functional.pad(tile, (0, 0, 0, ragged), value=-1)
@@ -149,22 +149,21 @@ class ExactSearch:
         counts = (best.amax(1) > 0).nonzero()[:, 0]  # a group of silence has the cosine 0
         some = best[counts[:: max(1, len(counts) // MAX_BACKGROUND_GROUPS)]].T.float() * self._unit
         heard = some > 0
-        # what truly matches is not background: in a catalogue of a few minutes it would hide itself. The top is
-        # levelled
+        # Clip the top: true matches are not background, and in a small catalogue they would hide themselves.
         background = torch.where(heard, torch.minimum(some, _upper_quantile(some, heard.sum(1))[:, None]), 0.0)
         self._groups[part] += heard.sum(1)
         self._sum[part] += background.double().sum(1)
         self._squares[part] += background.double().square().sum(1)
 
     def _promising(self, part: slice, best: Tensor) -> Tensor:
-        """Pairs (window of `part`, group) [p, 2] that look better than the window's worst kept hit, by window."""
+        """Pairs (window of `part`, group) [p, 2] with a score above the window's worst kept hit, sorted by window."""
         floor = self._cosine[part, -1].clamp(min=0) * self._leading_share[part] / self._unit
-        # of whole numbers those above it are those above its whole part
+        # an integer exceeds the floor exactly if it exceeds its integer part
         better = best > (floor.int() if self.eight_bits else floor)
-        if better.count_nonzero() > self.keep * best.shape[1]:  # the first blocks, before there is what to keep
+        if better.count_nonzero() > self.keep * best.shape[1]:  # in the first blocks, when few hits are kept yet
             better &= best >= best.topk(min(self.keep, len(best)), dim=0).values[-1]
         if self.device.type == "cpu":
-            flat = torch.from_numpy(np.flatnonzero(better.numpy()))  # of few true ones: 5 times as fast as torch's
+            flat = torch.from_numpy(np.flatnonzero(better.numpy()))  # much faster than torch if few are true
         else:
             flat = better.flatten().nonzero()[:, 0]
         group, window = flat // best.shape[1], flat % best.shape[1]
@@ -172,7 +171,7 @@ class ExactSearch:
         return torch.stack([window[order], group[order]], 1)
 
     def _refine(self, part: slice, references: Tensor, pairs: Tensor, first_row: int) -> None:
-        """Score all rows and probes of the (window, group) `pairs`, and merge the best of each into what is kept."""
+        """Score all rows and probes of the (window, group) `pairs` [p, 2], and merge the best of each into the hits."""
         if not len(pairs):
             return
         queries = self._flat.unflatten(0, (-1, self.probes))[part]
@@ -181,8 +180,8 @@ class ExactSearch:
             references = torch.nn.functional.pad(references, (0, 0, 0, ragged))
         groups = references.unflatten(0, (-1, GROUP))
         chunks = pairs.split(min(_REFINE_GROUPS, max(1, _REFINE_QUERIES // self.probes)))
-        found = [_best_of(queries, groups, chunk, rows) for chunk in chunks]
-        cosine, row, probe = (torch.cat(column) for column in zip(*found, strict=True))
+        best = [_best_of(queries, groups, chunk, rows) for chunk in chunks]
+        cosine, row, probe = (torch.cat(column) for column in zip(*best, strict=True))
         window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         column = torch.arange(len(pairs), device=self.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         at = (torch.arange(len(window), device=self.device).repeat_interleave(counts), column + self.keep)
@@ -199,27 +198,25 @@ class ExactSearch:
             kept[window] = both.gather(1, top.indices)
 
     def hits(self) -> Hits:
-        """What was found, best first within a window; cosines of at most 0 (silence, nothing there) left out."""
-        found = self._cosine > 0
-        window = torch.arange(self.windows, dtype=torch.int32, device=self.device)[:, None].expand_as(found)
+        """The hits, best first within a window, without those of a cosine of 0 or less (silence, unused entries)."""
+        positive = self._cosine > 0
+        window = torch.arange(self.windows, dtype=torch.int32, device=self.device)[:, None].expand_as(positive)
         mean, deviation = self.background_statistics()
         z_score = (self._cosine - mean[:, None]) / deviation[:, None]
         columns = (window, self._probe, self._row, self._cosine, z_score)
-        return Hits(*(column[found].cpu().numpy() for column in columns))
+        return Hits(*(column[positive].cpu().numpy() for column in columns))
 
     def background_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [n] of a window's best cosine in a group, over all groups or many of them."""
+        """Mean and standard deviation [n] of a window's best cosine in a group, over all groups or a sample of them."""
         mean = self._sum / self._groups.clamp(min=1)
         deviation = (self._squares / self._groups.clamp(min=1) - mean**2).clamp(min=0).sqrt()
         return mean.float(), deviation.float().clamp(min=MIN_DEVIATION)
 
 
 def _spread(references: Tensor) -> Tensor:
-    """Some whole groups from all over a block, enough to tell the background: a share of them, at least
-    MIN_BACKGROUND_GROUPS.
-    """
+    """Evenly spaced groups of a block, to estimate the background: one in 32, at least MIN_BACKGROUND_GROUPS."""
     groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
-    counts = groups.ne(0).flatten(1).any(1).nonzero()[:, 0]  # rows that do not count tell nothing
+    counts = groups.ne(0).flatten(1).any(1).nonzero()[:, 0]  # excluded rows are zero
     if not len(counts):
         return references
     step = max(1, len(counts) // max(MIN_BACKGROUND_GROUPS, len(counts) // 32))
@@ -227,7 +224,7 @@ def _spread(references: Tensor) -> Tensor:
 
 
 def _upper_quantile(best: Tensor, heard: Tensor) -> Tensor:
-    """The quantile BACKGROUND_QUANTILE of the `heard` [n] greatest of each row of `best` [n, groups]; 0 without any."""
+    """BACKGROUND_QUANTILE of the `heard` [n] largest values in each row of `best` [n, groups]; 0 if there are none."""
     if not best.shape[1]:
         return best.new_zeros(len(best))
     place = (heard - 1).clamp(min=0) * (1 - BACKGROUND_QUANTILE)  # from the top
@@ -238,11 +235,11 @@ def _upper_quantile(best: Tensor, heard: Tensor) -> Tensor:
 
 
 def _best_of(queries: Tensor, groups: Tensor, pairs: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(cosine, row, probe) [p] of the best of each of the (window, group) `pairs` [p, 2].
+    """(cosine, row, probe), each [p], of the best row and probe of each (window, group) of `pairs` [p, 2].
 
-    queries [n, P, dim]; groups [m, GROUP, dim], of which the first so many `rows` are there.
+    queries: [n, P, dim]. groups: [m, GROUP, dim], of which only the first `rows` rows are valid, the rest is padding.
     """
-    # index_select copies whole groups; an index would take value after value
+    # index_select copies whole groups, which is faster than indexing
     window, group = pairs.T.contiguous()
     scores = torch.bmm(restored(groups.index_select(0, group)), queries.index_select(0, window).mT)  # [p, GROUP, P]
     at = group[:, None] * GROUP + torch.arange(GROUP, device=group.device)

@@ -1,4 +1,4 @@
-"""Groups of tracks that share one thing: a loop from a pack, a break that everybody took from one record."""
+"""Finds groups of tracks that share one source: a loop from a sample pack, or a break from one record."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-SHARED_SPAN = 0.5  # of the shorter span: two places of a track that overlap more than this show the same thing
+SHARED_SPAN = 0.5  # share of the shorter span: two places of a track that overlap more have the same material
 Span = tuple[float, float]  # start and end in seconds
 
 
 @dataclass(frozen=True)
 class Group:
-    """Numbers of the relations that share one thing. `source_id`: the track that all others sample, if there is one.
+    """Numbers of the relations that share one source. `source_id`: the track that all others sample.
 
-    Without it, the source is perhaps not in the catalogue.
+    It is None if there is no such track: the source may not be in the catalogue.
     """
 
     relations: list[int]
@@ -22,7 +22,7 @@ class Group:
 
 
 def overlap(a: Span, b: Span) -> float:
-    """Shared seconds as a share of the shorter span; negative where they are apart."""
+    """Overlap as a share of the shorter span; negative if the spans do not touch."""
     shared = min(a[1], b[1]) - max(a[0], b[0])
     return shared / max(min(a[1] - a[0], b[1] - b[0]), 1e-6)
 
@@ -30,11 +30,11 @@ def overlap(a: Span, b: Span) -> float:
 def common_sources(
     relations: Sequence[Mapping[str, Any]], spans: Sequence[tuple[float, float, float, float]]
 ) -> list[Group]:
-    """Groups of at least three tracks that are all related to each other in one place, first relation first.
+    """Groups of at least three tracks that are related to each other in the same place, by their first relation.
 
     relations: rows with query_id, reference_id, kind, decided_by, first_place, places. spans: query_start_s,
-    query_end_s, reference_start_s, reference_end_s of every place. Triangles that have a relation in common are one
-    group. Duplicates are left out: copies of one recording share everything.
+    query_end_s, reference_start_s, reference_end_s of every place. Triangles with a common relation form one group.
+    Duplicates are left out, because copies of one recording share everything.
     """
     parents: dict[int, int] = {}
 
@@ -63,12 +63,12 @@ def _spans_by_track(relation: Mapping[str, Any], spans: Sequence[Sequence[float]
 
 
 def _triangles(relations: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, int, int]]:
-    """Three relations of three tracks, each triangle once."""
+    """The three relations of each triangle of tracks, each triangle once."""
     neighbours: dict[str, dict[str, int]] = {}
     for n, relation in enumerate(relations):
         query, reference = relation["query_id"], relation["reference_id"]
         if relation["kind"] == "sample" and query != reference:
-            # from here on only to relations that came before: so each triangle is met at its last relation
+            # neighbours has only earlier relations, so each triangle is found once, at its last relation
             a, b = neighbours.setdefault(query, {}), neighbours.setdefault(reference, {})
             small, large = (a, b) if len(a) < len(b) else (b, a)
             yield from ((small[track], large[track], n) for track in small if track in large)
@@ -76,7 +76,7 @@ def _triangles(relations: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, in
 
 
 def _share_one_place(sides: Sequence[Mapping[str, list[Span]]]) -> bool:
-    """Whether in each of the three tracks places of its two relations overlap."""
+    """Whether places of the two relations of each of the three tracks overlap."""
     tracks = {track for side in sides for track in side}
     return all(_touch(*(side[track] for side in sides if track in side)) for track in tracks)
 
@@ -86,7 +86,7 @@ def _touch(some: Sequence[Span], others: Sequence[Span]) -> bool:
 
 
 def _source(relations: Sequence[Mapping[str, Any]]) -> str | None:
-    """The one track of the group that samples none of the others, if all directions from it are known."""
+    """The only track of the group that samples none of the others, if the directions of its relations are known."""
     tracks = {relation[side] for relation in relations for side in ("query_id", "reference_id")}
     sampling = {relation["query_id"] for relation in relations}
     unknown = {r["reference_id"] for r in relations if r["decided_by"] == "unknown"}

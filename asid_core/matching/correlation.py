@@ -1,4 +1,4 @@
-"""Centred, normalised correlation of whitened spectrograms: the arithmetic of the matched filter."""
+"""Centred, normalised correlation of whitened spectrograms, for the matched filter."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from torch import Tensor
 
 from asid_core.signal.probing import centred
 
-PLACES_PER_PART = 8192  # of features correlated at once, 5 minutes: 3 MB a template frame
+PLACES_PER_PART = 8192  # places correlated at once, 5 minutes: 3 MB per template frame
 
-# Norms of a template and a place multiplied, a cell. Half of all places of music have 0.08; one in a hundred pairs has
-# less than 0.02, ends of fades mostly, and there any two sounds of one shape would correlate by 0.6 and more.
+# Minimum of the product of the norms of template and place, per cell. Lower values (1 % of the pairs, mostly ends of
+# fades) would make any two sounds of similar shape correlate by 0.6 or more. The median of music is 0.08.
 FLOOR = 0.02
 
 
 def correlate(templates: Tensor, features: Tensor) -> Tensor:
     """Centred, normalised correlation of templates [n, F, W] with every place of features [F, T]: [n, T - W + 1].
 
-    Centring is a projection, so only the templates need it; the norm of each centred place comes from running sums.
-    Where there is little to compare, below FLOOR, the correlation falls towards 0.
+    Centring is a projection, so only the templates need it. The norm of each centred place comes from running sums.
+    If the norms are below FLOOR, the correlation falls towards 0.
     """
     bins, width = templates.shape[1:]
     filters = centred(templates)
@@ -36,8 +36,8 @@ def correlate(templates: Tensor, features: Tensor) -> Tensor:
 def _slide(filters: Tensor, features: Tensor) -> Tensor:
     """Sums of products of filters [n, F, W] with every place of features [F, T]: [n, T - W + 1].
 
-    One matrix product over frequency, then sums along its diagonals: 4 times as fast as conv1d, which is made for many
-    small filters.
+    One matrix product over frequency, then sums along its diagonals. This is faster than conv1d, which is optimised
+    for many small filters.
     """
     count, bins, width = filters.shape
     rows = filters.transpose(1, 2).reshape(count * width, bins)
@@ -52,13 +52,13 @@ def _slide(filters: Tensor, features: Tensor) -> Tensor:
 
 
 def _sums(values: Tensor, width: int) -> Tensor:
-    """Sums over `width` neighbours of the last dimension."""
+    """Running sums of `width` values along the last dimension."""
     running = F.pad(values.double().cumsum(-1), (1, 0))
     return (running[..., width:] - running[..., :-width]).float()
 
 
 def running_correlation(query: Tensor, reference: Tensor, width: int) -> Tensor:
-    """Centred correlation of query and reference [F, T], frame against frame, over `width` frames around each: [T]."""
+    """Centred correlation [T] of two aligned spectrograms [F, T], over `width` frames around each frame."""
     query, reference = (F.pad(x, (width // 2, width - 1 - width // 2)) for x in (query, reference))
     rows = _sums(query, width), _sums(reference, width)
     columns = query.sum(0), reference.sum(0)

@@ -1,4 +1,4 @@
-"""A detection: a scored candidate, as it stands in a table."""
+"""A detection: a scored candidate, as a row of a table."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Detection:
-    """A row of schema.DETECTIONS, which says what the fields mean. `rank` and `sweep_id` are set when it is written."""
+    """A row of schema.DETECTIONS, which documents the fields. `rank` and `sweep_id` are set when it is written."""
 
     query_id: str
     query_start_s: float
@@ -38,7 +38,7 @@ class Detection:
 
 
 def ranked(detections: Iterable[Detection]) -> list[Detection]:
-    """Detections of one query by falling score, their references numbered by their best."""
+    """Detections of one query by descending score. `rank` numbers the references by their best detection."""
     ranks: dict[str, int] = {}
     ordered = sorted(detections, key=lambda one: -one.score)
     return [replace(one, rank=ranks.setdefault(one.reference_id, len(ranks) + 1)) for one in ordered]

@@ -1,8 +1,8 @@
-"""Which side of a match samples the other, by the audio alone.
+"""Decides from the audio which side of a match samples the other.
 
-In the track that samples, everything is the sample plus something. With pitch and tempo undone, the log ratio of the
-two spectrograms then has a floor, where the sample stands alone, and a long upper tail, where something was added. Its
-skewness is positive where the query is the sampler and negative where the reference is.
+The track that samples contains the sample plus other sounds. With pitch and tempo undone, the log ratio of the two
+spectrograms has a floor, where the sample is alone, and a long upper tail, where something was added. So its skewness
+is positive if the query samples the reference, and negative if the reference samples the query.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified
 from asid_core.signal.probing import shifted, stretched
 
-LOUD_SHARE = 0.5  # of the cells, by the sum of both levels: the rest is noise and what codecs leave
-MIN_FRAMES = 25  # a second: below it the quantiles say nothing
-MAX_FRAMES = 750  # half a minute is enough
-# of a logistic model, fitted to the pairs of a wild benchmark of the training packages, each taken in both directions
+LOUD_SHARE = 0.5  # share of cells used, by the sum of both levels; softer ones are noise and codec artefacts
+MIN_FRAMES = 25  # one second; quantiles of less are unreliable
+MAX_FRAMES = 750  # 30 seconds are enough
+# logistic model, fitted to the pairs of a benchmark made of the training packages, each used in both directions
 INTERCEPT, SKEWNESS, LOOPS = -0.36, 7.7, 0.42
-MAX_LOOPS = 1.1  # three times; more say no more
-PLACES = 4  # of a pair, whose levels are compared
+MAX_LOOPS = 1.1  # log ratio, a factor of 3; more is no stronger evidence
+PLACES = 4  # number of places per pair whose levels are compared
 
 Levels = Callable[[float, float], tuple[Tensor, float]]
 
 
 def of_pair(query: Tensor, levels: Levels, verified: Sequence[Verified], config: VerifyConfig) -> float | None:
-    """Probability that the query samples a reference, by the places of that pair; None where too little is heard.
+    """Probability that the query samples a reference, from the places of that pair; None if no place is verified.
 
-    query: log magnitudes [F, T] of the whole query. `levels(start_s, end_s)`: those of at least that part of the
-    reference, and the time of their first frame.
+    query: log magnitudes [F, T] of the whole query. levels: function of (start_s, end_s) that returns the log
+    magnitudes of at least that part of the reference, and the time of their first frame in seconds.
     """
     heard = sorted((one for one in verified if one.verify_score >= config.min_score), key=lambda one: -one.verify_score)
     measured = []
@@ -45,10 +45,10 @@ def of_pair(query: Tensor, levels: Levels, verified: Sequence[Verified], config:
 
 
 def probability(spans: Sequence[Span], skewnesses: Sequence[float]) -> float:
-    """Probability that the query is the sampler, by the places of one pair.
+    """Probability that the query is the sampler, from the places of one pair.
 
-    `skewnesses`: of as many spans as were measured, the first ones. A sampler also repeats the same bars, so the spans
-    cover more of it than of its source.
+    skewnesses: of the first spans, those that were measured. A sampler often loops the same bars, so the spans also
+    cover more of the sampler than of its source.
     """
     lengths_s = [span.query_end_s - span.query_start_s for span in spans]
     measured = list(zip(skewnesses, lengths_s, strict=False))
@@ -63,10 +63,11 @@ def probability(spans: Sequence[Span], skewnesses: Sequence[float]) -> float:
 def skewness(
     query: Tensor, reference: Tensor, first_s: float, span: Span, semitones: float, config: LogFrequencyConfig
 ) -> float:
-    """Quantile skewness, -1..1, of the log ratio query / reference over a span; 0 where there is too little to tell.
+    """Quantile skewness, -1..1, of the log ratio query / reference over a span; 0 if the span is too short.
 
-    query, reference: log magnitudes [F, T] of the whole query and of a part of the reference, whose first frame lies at
-    `first_s`. (q95 + q05 - 2 q50) / (q95 - q05) of the ratio minus each bin's median, over the louder half of cells.
+    query, reference: log magnitudes [F, T] of the whole query and of a part of the reference, whose first frame is at
+    `first_s`. The skewness is (q95 + q05 - 2 q50) / (q95 - q05) of the ratio minus the median of each bin, over the
+    louder half of the cells.
     """
     frame_s = config.hop_samples / SAMPLE_RATE_HZ
     start = max(0, math.ceil((span.reference_start_s - first_s) / frame_s))

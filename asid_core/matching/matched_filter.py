@@ -1,7 +1,7 @@
-"""The matched filter: how well the query, stretched and shifted back, correlates with a reference around a place.
+"""The matched filter: correlates the query, with pitch and tempo undone, with a reference around a place.
 
-Two forms. `best` searches a grid of pitches, tempi and lags in full resolution. `glance` takes one pitch and tempo in
-half resolution in time and frequency, which forgives the error of a probe's grid, at an eighth of the cost.
+`best` searches a grid of pitches, tempi and lags at full resolution. `glance` tries one pitch and tempo at half
+resolution in time and frequency, which tolerates the error of the probe grid, at an eighth of the cost.
 """
 
 from __future__ import annotations
@@ -18,37 +18,37 @@ from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate
 from asid_core.signal.probing import pooled_bins, shifted, stretched
 
-# whitened values have a long tail of onsets; cut at 1 (8.7 dB above their surroundings) no single one decides:
-# mAP +0.02
+# Whitened values have a long tail of onsets. Clipping at 1 (8.7 dB above their surroundings) keeps a single onset from
+# dominating the correlation.
 CEILING = 1.0
-PEAK_FRAMES = 8  # of correlation over lag, on either side; what lies beyond is another place
-GLANCE_FRAMES = 2  # averaged to one
+PEAK_FRAMES = 8  # half width of a correlation peak over lag; beyond it lies another place
+GLANCE_FRAMES = 2  # frames averaged into one by `glance`
 
 
 @dataclass(frozen=True)
 class Recording:
-    """Frames [F, T] of a whole track and its duration, which its last frame may exceed."""
+    """Features [F, T] of a whole track, and its duration. The last frame may extend beyond the duration."""
 
     features: Tensor
     duration_s: float
 
 
 class References(Protocol):
-    """What a verifier asks about the references, by their index."""
+    """Gives the verifier access to the references, by index."""
 
     def duration_s(self, reference: int) -> float:
-        """The length of the track."""
+        """The duration of the track in seconds."""
 
     def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        """Features [F, T] of at least that span (less where the track ends) and the time of their first frame."""
+        """Features [F, T] of at least that span, as far as the track goes, and the time of frame 0 in seconds."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The best of a search; `centre_s` in the reference."""
+    """The best match of a search. `centre_s` is a time in the reference."""
 
     score: float  # centred correlation, -1..1; about 0 for unrelated music
-    margin: float  # by how much that exceeds the best at another place within a second
+    margin: float  # score minus the best score at another place within a second
     pitch_semitones: float
     tempo_ratio: float
     centre_s: float
@@ -64,7 +64,7 @@ class MatchedFilter:
         self.frame_s = config.features.hop_samples / SAMPLE_RATE_HZ
 
     def reference(self, track: int, start_frame: int, frames: int) -> Tensor:
-        """Exactly those frames of a reference, zero outside it: [F, frames]."""
+        """Features [F, frames] of a reference from a frame on, zero outside the track."""
         features, first_s = self.references.features(
             track, max(0.0, start_frame * self.frame_s), (start_frame + frames) * self.frame_s
         )
@@ -74,14 +74,14 @@ class MatchedFilter:
         return F.pad(part, (left, max(frames - left - part.shape[1], 0)))[:, :frames]
 
     def undone(self, centre_s: float, semitones: float, ratio: float, frames: int) -> Tensor:
-        """The query around `centre_s` as the reference would sound there: [1, F, frames]."""
-        cut = stretched(self.query, torch.tensor([centre_s / self.frame_s]), ratio, frames, 1)
-        return shifted(cut, semitones, self.config.features)
+        """The query around `centre_s`, with pitch and tempo undone: [1, F, frames]."""
+        excerpt = stretched(self.query, torch.tensor([centre_s / self.frame_s]), ratio, frames, 1)
+        return shifted(excerpt, semitones, self.config.features)
 
     def best(self, at: Candidate, pitches: list[float], ratios: list[float], width: int, lag: int) -> Peak:
-        """Best of a grid of pitches, ratios and lags."""
-        cuts = [self.undone(at.query_centre_s, 0.0, ratio, width) for ratio in ratios]
-        templates = torch.cat([shifted(cut, pitch, self.config.features) for cut in cuts for pitch in pitches])
+        """The best of a grid of pitches (semitones), tempo ratios and lags of up to `lag` frames."""
+        excerpts = [self.undone(at.query_centre_s, 0.0, ratio, width) for ratio in ratios]
+        templates = torch.cat([shifted(e, pitch, self.config.features) for e in excerpts for pitch in pitches])
         first = round(at.reference_centre_s / self.frame_s) - width // 2 - lag
         scores = correlate(templates, self.reference(at.reference, first, width + 2 * lag))
         grid = scores.unflatten(0, (len(ratios), len(pitches)))
@@ -96,11 +96,11 @@ class MatchedFilter:
         )
 
     def glance(self, at: Candidate, lag: int) -> Peak:
-        """Best lag, up to `lag` frames away, at the candidate's own pitch and tempo."""
+        """The best lag of up to `lag` frames, at the pitch and tempo of the candidate."""
         width, lags = self.config.excerpt_frames // GLANCE_FRAMES, -(-lag // GLANCE_FRAMES)
         centre = torch.tensor([at.query_centre_s / self.frame_s])
-        cut = stretched(self.query, centre, at.tempo_ratio, width * GLANCE_FRAMES, GLANCE_FRAMES)
-        template = self._coarse(shifted(cut, at.pitch_semitones, self.config.features))
+        excerpt = stretched(self.query, centre, at.tempo_ratio, width * GLANCE_FRAMES, GLANCE_FRAMES)
+        template = self._coarse(shifted(excerpt, at.pitch_semitones, self.config.features))
         first = round(at.reference_centre_s / self.frame_s) - (width // 2 + lags) * GLANCE_FRAMES
         place = self.reference(at.reference, first, (width + 2 * lags) * GLANCE_FRAMES)
         pooled = place.unflatten(1, (-1, GLANCE_FRAMES)).mean(2)
@@ -117,19 +117,19 @@ class MatchedFilter:
         )
 
     def _coarse(self, patches: Tensor) -> Tensor:
-        """Patches [n, F, T] with bins pooled as those of fingerprints."""
+        """Patches [n, F, T] with bins pooled as in fingerprints."""
         return pooled_bins(patches, self.config.features.pool_bins)
 
 
 def _margin(along: Tensor, at: int, near: int, far: int) -> float:
-    """By how much the maximum of `along` exceeds the best more than `near` and at most `far` steps away."""
+    """The maximum `along[at]` minus the largest value more than `near` and at most `far` steps away."""
     steps = torch.arange(len(along)).sub(at).abs()
     elsewhere = along[(steps > near) & (steps <= far)]
     return float(along[at] - elsewhere.max().clamp(min=0)) if len(elsewhere) else 0.0
 
 
 def _offset(values: Tensor, at: int) -> float:
-    """Offset of the maximum of the parabola through a maximum and its neighbours, -0.5..0.5; 0 at the border."""
+    """Offset, -0.5..0.5, of the vertex of the parabola through a maximum and its neighbours; 0 at the border."""
     if not 0 < at < len(values) - 1:
         return 0.0
     left, middle, right = (float(v) for v in values[at - 1 : at + 2])
@@ -138,7 +138,7 @@ def _offset(values: Tensor, at: int) -> float:
 
 
 def _between(steps: list[float], position: float) -> float:
-    """Value at a fractional position of a list."""
+    """Linear interpolation at a fractional position of a list."""
     if len(steps) == 1:
         return steps[0]
     low = min(int(position), len(steps) - 2)

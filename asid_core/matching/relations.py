@@ -1,7 +1,7 @@
-"""Relations: all detections of one pair of tracks as one statement, "the query samples the reference".
+"""Relations: all detections of one pair of tracks, summarised as "the query samples the reference".
 
-A search finds a pair from both sides and at several places. People ask something simpler: who samples whom, how often,
-for how long, and how sure the direction is.
+A search finds a pair from both sides and at several places. A relation says which track samples which, in how many
+places, for how long, and how certain the direction is.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import pyarrow.compute as pc
 from asid_core.matching.common_source import Span, common_sources, overlap
 from asid_core.schema import RELATIONS
 
-SAME_SPAN = 0.5  # of the shorter span: two places that overlap more than this in both tracks are one place
-DECIDED = 0.7  # probability of a direction from which on we state it
+SAME_SPAN = 0.5  # share of the shorter span: two places that overlap more in both tracks are one place
+DECIDED = 0.7  # minimum probability of a direction to report it
 SPANS = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
 Pair = tuple[str, str]  # of track ids, in alphabetical order
 
 
 @dataclass(frozen=True)
 class Relations:
-    """`table` (schema.RELATIONS): samples, then duplicates, each by falling score.
+    """`table` (schema.RELATIONS): samples, then duplicates, each by descending score.
 
-    `places` (schema.DETECTIONS): the places of relation 0, then those of relation 1, ..., each turned the way of its
-    relation, by falling score.
+    `places` (schema.DETECTIONS): the places of relation 0, then those of relation 1, and so on, by descending score,
+    each in the direction of its relation.
     """
 
     table: pa.Table
@@ -38,7 +38,7 @@ class Relations:
 
 @dataclass(frozen=True)
 class _Direction:
-    """`forward`: the track that comes first in the pair is the query. `probability`: that it is so, where known."""
+    """`forward`: whether the first track of the pair is the query. `probability`: of this direction, if known."""
 
     forward: bool
     decided_by: str  # 'years' | 'audio' | 'unknown'
@@ -48,9 +48,9 @@ class _Direction:
 def relate(rows: pa.Table, years: Mapping[str, int | None]) -> Relations:
     """Group `rows` (schema.DETECTIONS, any order) by pair of tracks.
 
-    `years`: year of release by track_id, as far as known. The younger track is the query. Where a year is missing or
-    both are the same, the column `direction` (probability that the query of the row is the sampler) decides if it is
-    there and clear; otherwise the relation keeps the direction of its best row and says that it is unknown.
+    `years`: year of release by track_id, where known. The younger track is the query. If a year is missing or both are
+    equal, the column `direction` (probability that the query of the row is the sampler) decides, if it exists and is
+    clear. Otherwise the relation keeps the direction of its best row and is marked as unknown.
     A pair with a row of kind 'duplicate' is a duplicate.
     """
     rows = _by_score(rows)
@@ -81,7 +81,7 @@ def turned(rows: pa.Table, mask: pa.Array) -> pa.Table:
 
 
 def covered_s(spans: Iterable[Span]) -> float:
-    """Seconds that at least one of the spans covers."""
+    """Seconds covered by at least one of the spans."""
     total, reached = 0.0, -math.inf
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, reached))
@@ -103,7 +103,7 @@ def _pair(one: str, other: str) -> Pair:
 
 
 def _directions(rows: pa.Table, pairs: Sequence[Pair], years: Mapping[str, int | None]) -> dict[Pair, _Direction]:
-    """The direction of each pair; `rows` come by falling score."""
+    """The direction of each pair. `rows` must be sorted by descending score."""
     queries = _list(rows, "query_id")
     audio = _list(rows, "direction") if "direction" in rows.column_names else [None] * len(pairs)
     best: dict[Pair, bool] = {}
@@ -128,9 +128,9 @@ def _decide(best_forward: bool, heard: Sequence[float], year: int | None, other_
 
 
 def _numbers_of_places(rows: pa.Table, pairs: Sequence[Pair]) -> dict[Pair, list[int]]:
-    """Row numbers of each pair's places, best first: of rows that state the same place, only the best.
+    """Row numbers of the places of each pair, best first. Of rows with the same place, only the best counts.
 
-    Pairs come as relations do: samples first, then duplicates, each by their best row.
+    Pairs are in the order of relations: samples first, then duplicates, each by their best row.
     """
     spans = list(zip(*(_list(rows, name) for name in SPANS), strict=True))
     kinds = _list(rows, "kind")
@@ -151,7 +151,7 @@ def _is_same_place(a: Sequence[float], b: Sequence[float]) -> bool:
 
 
 def _table(places: pa.Table, pairs: Sequence[tuple[Pair, int]], directions: Mapping[Pair, _Direction]) -> pa.Table:
-    """schema.RELATIONS of `places`; `pairs`: each pair with its number of places, in order."""
+    """The relations (schema.RELATIONS) of `places`. `pairs`: each pair with its number of places, in order."""
     columns = {name: _list(places, name) for name in (*SPANS, "query_id", "reference_id", "score", "kind")}
     first_columns = ("tempo_ratio", "pitch_semitones", "sweep_id", "model_id")
     columns |= {name: _list(places, name) for name in first_columns}

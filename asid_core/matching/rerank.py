@@ -1,4 +1,4 @@
-"""The aligned reranker on verified candidates: a network judges the query laid over the reference."""
+"""Applies the aligned reranker to verified candidates: a network that compares query and reference frame by frame."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from asid_core.matching.matched_filter import MatchedFilter
 from asid_core.matching.verify import Verified
 from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
 
-# Windows along the span of a candidate, a second apart and a second from its ends. The best ones count, because a
-# sample may fill only a part of the span.
+# Windows along the span of a candidate, at least a second apart and a second from its ends. Only the best ones count,
+# because the sample may fill only part of the span.
 MAX_WINDOWS, BEST_WINDOWS = 9, 3
 EDGE_S = 1.0
 PAIRS_PER_BATCH = 64
@@ -21,9 +21,9 @@ PAIRS_PER_BATCH = 64
 
 @torch.no_grad()
 def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: AlignedReranker) -> list[Verified]:
-    """The same candidates with their `rerank_score`: the mean log-odds of the best windows of their span.
+    """The same candidates with a `rerank_score`: the mean log-odds of the best windows of their span.
 
-    `heard`: the query and the references that the candidates are of.
+    `heard`: gives the features of the query and of the references.
     """
     pairs, counts = [], []
     for one in found:
@@ -42,7 +42,7 @@ def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: AlignedR
 
 
 def _shares(span_s: float) -> list[float]:
-    """Where the windows of a span lie, 0 its start and 1 its end."""
+    """Positions of the windows in a span: 0 is its start, 1 its end."""
     count = min(int(span_s), MAX_WINDOWS)
     edge = min(EDGE_S / span_s, 0.5) if span_s else 0.5
     return torch.linspace(edge, 1 - edge, count).tolist() if count > 1 else [0.5]
@@ -53,11 +53,11 @@ def _mean_of_best(log_odds: Tensor) -> float:
 
 
 def _window(found: Verified, share: float, heard: MatchedFilter) -> tuple[Tensor, Tensor]:
-    """Query (undone) and reference [1, bins, frames] around the place that lies at `share` of a span."""
+    """Query (pitch and tempo undone) and reference, each [1, bins, frames], around the position `share` of a span."""
     span, frames = found.span, PATCH.window_frames
     query_s = span.query_start_s + share * (span.query_end_s - span.query_start_s)
     reference_s = span.reference_start_s + share * (span.reference_end_s - span.reference_start_s)
     middle = round(reference_s / heard.frame_s)
-    query_s += (middle * heard.frame_s - reference_s) / found.tempo_ratio  # what rounding moved
+    query_s += (middle * heard.frame_s - reference_s) / found.tempo_ratio  # correct for the rounding
     query = heard.undone(query_s, found.pitch_semitones, found.tempo_ratio, frames)
     return query, heard.reference(found.candidate.reference, middle - frames // 2, frames)[None]

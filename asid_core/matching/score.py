@@ -1,4 +1,4 @@
-"""The final word on a candidate: how probable it is, and whether it is a sample or the same recording again."""
+"""The score of a candidate: its probability, and whether it is a sample or a duplicate."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Literal
 from asid_core.config import ScoreConfig
 from asid_core.matching.verify import Verified
 
-DUPLICATE_SHARE = 0.8  # of both tracks; encodings of one master differ by their silence at the ends
+DUPLICATE_SHARE = 0.8  # share of both tracks; copies of one master may differ in the silence at the ends
 DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
 
 
 def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
-    """Probability that a verified candidate is real: a logistic model of the three stages' evidence.
+    """Probability that a verified candidate is a true match: a logistic model of the evidence of the three stages.
 
-    `tries`: rows searched x probes. The candidate is the best of so many, so its prior falls with their logarithm.
+    `tries`: rows searched times probes. The candidate is the best of so many, so its prior log-odds fall with their
+    logarithm.
     """
     prior = config.intercept - config.tries * math.log(max(tries, 1))
     evidence = config.coarse * found.candidate.coarse_score + config.rerank * (found.candidate.rerank_score or 0.0)
@@ -24,7 +25,10 @@ def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
 
 
 def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:
-    """`duplicate` where nearly the whole of both tracks, of those durations, matches untransformed."""
+    """`duplicate` if nearly the whole of both tracks matches without a change of pitch or tempo, else `sample`.
+
+    query_s, reference_s: durations of the tracks in seconds.
+    """
     untouched = abs(found.tempo_ratio - 1) <= DUPLICATE_TEMPO and abs(found.pitch_semitones) <= DUPLICATE_SEMITONES
     share = min(
         (found.span.query_end_s - found.span.query_start_s) / max(query_s, 1e-9),

@@ -1,4 +1,4 @@
-"""Does one recording sample another? Two files, and nothing else: no Ray, no catalogue."""
+"""Compares two files: does one recording sample the other? Needs neither Ray nor a catalogue."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from asid_core.signal.windows import padded_to_window
 
 @dataclass(frozen=True)
 class TwoFiles:
-    """What two recordings share. `places` stand in the order in which the files were given, best first.
+    """What two recordings share. `places` are sorted best first, with the first file as the query.
 
-    query_samples: probability that the first file samples the second and not the other way round; None where too
-    little is heard to tell. Seconds are counted from the start of each file.
+    query_samples: probability that the first file samples the second rather than the reverse; None if there is too
+    little evidence. Times are in seconds from the start of each file.
     """
 
     kind: str  # 'sample' | 'duplicate'
@@ -46,7 +46,7 @@ class TwoFiles:
 
 
 class _Heard:
-    """A whole recording, as the stages need it (matching.matched_filter.References, with one reference)."""
+    """A whole recording with its features. Implements matched_filter.References for a single reference."""
 
     def __init__(self, path: str, model: Fingerprinter) -> None:
         try:
@@ -70,11 +70,11 @@ class _Heard:
 
 @torch.no_grad()
 def identify(query_path: str | Path, reference_path: str | Path, weights: str = "discriminant") -> TwoFiles | None:
-    """What the recording at `query_path` shares with the one at `reference_path`; None where nothing scores enough.
+    """What the recording at `query_path` shares with the one at `reference_path`; None if no score is high enough.
 
-    Both are decoded and held whole. `weights`: the name of a shipped model, or a directory. Raises DecodeError, which
-    names the file, for one that cannot be read or is silent. A score is calibrated for catalogues; of two tracks that
-    share a style and a tempo it may be too high.
+    Both are decoded into memory. `weights`: the name of a shipped model, or a directory. The score is calibrated for
+    catalogues; it may be too high for two tracks of the same style and tempo. Raises DecodeError, which names the
+    file, if one cannot be read or is silent.
     """
     model = Fingerprinter.from_pretrained(weights).for_inference()
     query, reference = _Heard(str(query_path), model), _Heard(str(reference_path), model)
@@ -92,7 +92,7 @@ def identify(query_path: str | Path, reference_path: str | Path, weights: str = 
 
 
 def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: Config) -> list[Detection]:
-    """All verified places, best first: probe, search, align, verify, score."""
+    """All verified places, best first. Steps: probe, search, align, verify, score."""
     front = model.config.model.front_end
     features = model.features(query.wave[None])[0]
     hop = config.probes.query_hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
@@ -121,10 +121,10 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
 
 
 def _with_common_background(search: ExactSearch) -> Hits:
-    """The hits, with z-scores against what all windows find together.
+    """The hits, with z-scores against the common background of all windows.
 
-    One reference has too few groups of windows to tell the background of each window of the query by itself: what
-    truly matches would be a large part of it.
+    A single reference has too few groups to estimate the background of each query window separately: true matches
+    would be a large part of it.
     """
     hits = search.hits()
     means, deviations = search.background_statistics()

@@ -1,10 +1,8 @@
-"""Verification by the audio itself: a matched filter on the whitened log-frequency spectrogram.
+"""Verification of candidates by a matched filter on the whitened log-frequency spectrogram.
 
-A sample is the same recording, so a candidate is settled by laying the query, stretched and shifted back, over the
-reference and correlating. Each excerpt is centred over time and over frequency first (its row and column means taken
-out): held notes and steady beats, which any two pieces may share, then count for nothing, and unrelated music
-correlates around 0 instead of 0.5. On 60 made queries, one excerpt of 4 s: AUC of "samples nothing" 0.98 centred,
-0.97 plain.
+A sample is the same recording, so the query, with pitch and tempo undone, must correlate with the reference. Each
+excerpt is first centred over time and frequency (its row and column means are subtracted). This removes held notes and
+steady beats, which any two pieces may share; unrelated music then correlates around 0 instead of 0.5.
 """
 
 from __future__ import annotations
@@ -21,31 +19,30 @@ from asid_core.matching.correlation import correlate, running_correlation
 from asid_core.matching.matched_filter import MatchedFilter, Peak, Recording, References
 from asid_core.matching.span import Span
 
-# of a glance, below which the grid is not worth its cost: matches of the grid (0.3 and more) have 0.26 and more at a
-# glance, seven in ten candidates have less than 0.2
+# Minimum score of `glance` to search the grid. Matches have 0.26 or more, most candidates have less than 0.2.
 GLANCE_SCORE = 0.2
 
-SHARP_TEMPO_STEPS = tuple(step / 200 for step in range(-5, 6))  # 2.5 % either way in halves
+SHARP_TEMPO_STEPS = tuple(step / 200 for step in range(-5, 6))  # up to 2.5 % either way, in steps of 0.5 %
 SHARP_LAG_FRAMES = 8
-SHARP_FRAMES = 300  # 12 s: half a percent of tempo is then 30 ms at its ends, less than a frame
+SHARP_FRAMES = 300  # 12 s: a tempo error of 0.5 % is then 30 ms at the ends, less than a frame
 
-LONGEST_REACH_FRAMES = 22_500  # 15 minutes either way: 14 MB a side
+LONGEST_REACH_FRAMES = 22_500  # 15 minutes either way: 14 MB per side
 
 MAX_REPEATS = 64  # of one sample in one query track
 
-# A loop sounds alike a bar on, and the coarse search may point there: where it is this sure and the audio says no, look
-# as far as 8 s. One pair in 40 of made queries; half of those that were real were lost without.
+# A loop sounds similar one bar later, and the coarse search may point there. If its score is at least this and the
+# audio does not match, search up to 8 s away.
 STRONG_COARSE = 5.0
 WIDE_LAG_FRAMES = 200
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A candidate with what the audio says of it."""
+    """A candidate with the result of its verification."""
 
     candidate: Candidate
     verify_score: float  # centred correlation of the best excerpt, -1..1; about 0 for unrelated music
-    verify_margin: float  # by how much that exceeds the best at another place within a second
+    verify_margin: float  # verify_score minus the best score at another place within a second
     pitch_semitones: float
     span: Span  # inside both tracks
 
@@ -65,27 +62,27 @@ class Verifier:
         self.config = config
 
     def verify(self, candidates: Sequence[Candidate]) -> list[Verified]:
-        """All that can be said of the candidates, strongest first, of any number of references.
+        """Verify candidates, given strongest first, in any number of references.
 
-        A candidate becomes one `Verified`, or several where the query repeats the sample. It is dropped where it lies
-        within what was found already, and where its line misses one of the tracks.
+        A candidate gives one `Verified`, or several if the query repeats the sample. It is dropped if an earlier
+        result covers it, or if its line misses one of the tracks.
         """
-        found: list[Verified] = []
+        verified: list[Verified] = []
         for candidate in candidates:
-            if any(_within(candidate, known) for known in found):
+            if any(_within(candidate, known) for known in verified):
                 continue
             best = self._located(candidate)
             if best.verify_score >= self.config.min_score:
                 best = self._sharpened(self._with_span(best))
-                found += self._cut([best, *self._repeats(best, found)])
+                verified += self._clipped([best, *self._repeats(best, verified)])
             else:
-                found += self._cut([best])
-        return found
+                verified += self._clipped([best])
+        return verified
 
     def _located(self, candidate: Candidate) -> Verified:
-        """The candidate at its best pitch, tempo and lag, near where the coarse search points.
+        """The candidate at its best pitch, tempo and lag, near the place given by the coarse search.
 
-        Where the coarse search is sure and the audio says no, further off as well.
+        If the coarse score is high and the audio does not match there, places further away are tried as well.
         """
         best = self._near(candidate, self.config.lag_frames)
         if best.verify_score < self.config.min_score and candidate.coarse_score >= STRONG_COARSE:
@@ -93,7 +90,7 @@ class Verifier:
         return best
 
     def _near(self, candidate: Candidate, lag_frames: int) -> Verified:
-        """The best within so many frames: a cascade, in which the grid is only for what a glance does not reject."""
+        """The best match within `lag_frames`. The grid is only searched if `glance` does not reject the candidate."""
         peak = self.filter.glance(candidate, lag_frames)
         if peak.score < GLANCE_SCORE:
             return _verified(candidate, peak)
@@ -104,17 +101,17 @@ class Verifier:
         frames = self.config.excerpt_frames
         return _verified(candidate, self.filter.best(candidate, pitches, ratios, frames, self.config.lag_frames))
 
-    def _cut(self, found: Sequence[Verified]) -> list[Verified]:
-        """Each with the part of its span that lies inside both tracks; one without such a part is dropped."""
-        cut = []
-        for one in found:
+    def _clipped(self, verified: Sequence[Verified]) -> list[Verified]:
+        """The same with spans clipped to both tracks. Spans outside a track are dropped."""
+        clipped = []
+        for one in verified:
             span = one.span.within(self.query_s, self.references.duration_s(one.candidate.reference))
             if span is not None:
-                cut.append(replace(one, span=span))
-        return cut
+                clipped.append(replace(one, span=span))
+        return clipped
 
-    def _repeats(self, best: Verified, found: Sequence[Verified]) -> list[Verified]:
-        """Where else in the query the same excerpt of the reference is heard, at the same pitch and tempo."""
+    def _repeats(self, best: Verified, verified: Sequence[Verified]) -> list[Verified]:
+        """Other places of the query with the same excerpt of the reference, at the same pitch and tempo."""
         width = self.config.excerpt_frames
         middle = round(best.candidate.reference_centre_s / self.filter.frame_s)
         excerpt = self.filter.reference(best.candidate.reference, middle - width // 2, width)
@@ -128,7 +125,7 @@ class Verifier:
             duration_s / 2 + (torch.arange(len(scores)) + (width - frames) / 2) * self.filter.frame_s / best.tempo_ratio
         )
         least = max(self.config.repeat_share * best.verify_score, self.config.min_score)
-        taken = [best, *(known for known in found if known.candidate.reference == best.candidate.reference)]
+        taken = [best, *(known for known in verified if known.candidate.reference == best.candidate.reference)]
         repeats: list[Verified] = []
         while len(repeats) < MAX_REPEATS:
             for one in taken:
@@ -143,7 +140,7 @@ class Verifier:
         return repeats
 
     def _sharpened(self, found: Verified) -> Verified:
-        """Refine tempo and place on the whole span, up to SHARP_FRAMES: a longer span determines them better."""
+        """Refine tempo and place on the whole span, up to SHARP_FRAMES. A longer span determines them better."""
         middle_s = (found.span.query_start_s + found.span.query_end_s) / 2
         along_s = middle_s - found.candidate.query_centre_s
         width = round((found.span.reference_end_s - found.span.reference_start_s) / self.filter.frame_s)
@@ -155,7 +152,7 @@ class Verifier:
         ratios = [found.tempo_ratio * (1 + step) for step in SHARP_TEMPO_STEPS]
         width = max(self.config.excerpt_frames, min(width, SHARP_FRAMES))
         peak = self.filter.best(candidate, [found.pitch_semitones], ratios, width, SHARP_LAG_FRAMES)
-        if peak.score < 0.8 * found.verify_score:  # the span reaches over something else
+        if peak.score < 0.8 * found.verify_score:  # the span includes something else
             return found
         candidate = replace(candidate, reference_centre_s=peak.centre_s)
         return self._with_span(
@@ -163,11 +160,11 @@ class Verifier:
         )
 
     def _with_span(self, found: Verified) -> Verified:
-        """Clip the span where the evidence starts and ends: where the running correlation falls to half its level."""
+        """Set the span to where the running correlation stays above half its level."""
         config, candidate = self.config, found.candidate
         reach = self._reach(candidate)
         middle = round(candidate.reference_centre_s / self.filter.frame_s)
-        # the query's centre belongs to the middle frame exactly, whatever rounding did to it
+        # move the query's centre by the rounding error, so that it matches the middle frame exactly
         rounding_s = middle * self.filter.frame_s - candidate.reference_centre_s
         query_centre_s = candidate.query_centre_s + rounding_s / found.tempo_ratio
         query = self.filter.undone(query_centre_s, found.pitch_semitones, found.tempo_ratio, 2 * reach)[0]
@@ -181,7 +178,7 @@ class Verifier:
         return replace(found, span=span)
 
     def _reach(self, candidate: Candidate) -> int:
-        """How many frames a span may grow either way: `reach_frames` beyond what the coarse search saw, or LONGEST."""
+        """How many frames a span may grow either way: `reach_frames` beyond its coarse span, up to the maximum."""
         seen_s = max(
             candidate.reference_centre_s - candidate.span.reference_start_s,
             candidate.span.reference_end_s - candidate.reference_centre_s,
@@ -190,7 +187,7 @@ class Verifier:
 
 
 def _verified(candidate: Candidate, peak: Peak) -> Verified:
-    """The candidate moved to a peak, its span still the coarse search's."""
+    """The candidate moved to a peak, with the span of the coarse search."""
     moved = replace(candidate, reference_centre_s=peak.centre_s)
     before_s = candidate.query_centre_s - candidate.span.query_start_s
     after_s = candidate.span.query_end_s - candidate.query_centre_s
@@ -199,7 +196,7 @@ def _verified(candidate: Candidate, peak: Peak) -> Verified:
 
 
 def _within(candidate: Candidate, known: Verified) -> bool:
-    """Whether a candidate says again what is known: inside its span and, within a second, on its line."""
+    """Whether a known match covers a candidate: it is inside its span and within a second of its line."""
     along = candidate.query_centre_s - known.candidate.query_centre_s
     expected_s = known.candidate.reference_centre_s + along * known.tempo_ratio
     return (
@@ -210,9 +207,9 @@ def _within(candidate: Candidate, known: Verified) -> bool:
 
 
 def grown(profile: Tensor, centre: int, half_excerpt: int, gap: int) -> tuple[int, int]:
-    """The run around `centre` in which `profile` [T] stays above half its level, gaps below `gap` frames bridged.
+    """The frames around `centre` where `profile` [T] stays above half its level, except for gaps of up to `gap` frames.
 
-    The level is the upper quartile within the excerpt. Returns (first frame, frame after the last).
+    The level is the upper quartile of the profile in the excerpt. Returns (first frame, last frame + 1).
     """
     core = profile[max(0, centre - half_excerpt) : centre + half_excerpt]
     above = (profile >= 0.5 * core.quantile(0.75)).tolist()
@@ -221,7 +218,7 @@ def grown(profile: Tensor, centre: int, half_excerpt: int, gap: int) -> tuple[in
 
 
 def _walk(above: list[bool], gap: int) -> int:
-    """How far a run of True goes from the start, stepping over at most `gap` False in a row."""
+    """Length of the run of True from the start, with gaps of at most `gap` False in a row."""
     reached, misses = 0, 0
     for position, value in enumerate(above, start=1):
         misses = 0 if value else misses + 1
