@@ -10,7 +10,8 @@ TRACKS = pa.schema(
     [
         pa.field("track_id", pa.string(), nullable=False),
         pa.field("uri", pa.string(), nullable=False),
-        pa.field("content_hash", pa.string(), nullable=False),  # 128-bit BLAKE2b of the file's bytes, hexadecimal
+        # 128-bit BLAKE2b of the file's bytes, hexadecimal, and the gain of a soft track: Level.audio_hash
+        pa.field("content_hash", pa.string(), nullable=False),
         pa.field("size_bytes", pa.int64(), nullable=False),
         pa.field("version", pa.string()),  # ETag, or mtime in ns; reveals a change without reading the file
         pa.field("duration_s", pa.float64(), nullable=False),

@@ -40,6 +40,9 @@ def lines(state: Status) -> list[tuple[str, str]]:
         ("tracks", f"{state.tracks:,} ({state.audio_s / 3600:.2f} h audio, {state.segments:,} segments)"),
         ("rejects", f"{state.rejects:,}" + (" (asid rejects shows why)" if state.rejects else "")),
     ]
+    if state.not_raised:
+        text = f"{state.not_raised:,} from an older asid, in which nothing is found: asid run or reindex reads them again"
+        result.append(("soft tracks", text))
     for model in state.models:
         text = f"model {model.model_id}: {model.fingerprints:,} of {model.tracks:,} tracks"
         text += f", {model.to_do:,} tracks to do" if model.to_do else ""

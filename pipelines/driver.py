@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from pipelines.runtime import ProgressCallback
+from pipelines.runtime import ProgressCallback, met_by_worker
 
 log = logging.getLogger(__name__)
 
@@ -137,8 +137,8 @@ def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
         try:
             result = ray.get(ended)
         except Exception as error:  # of any kind: the results of the other tasks are still wanted
-            log.error("%s %d failed: %s", function.__name__, number, error)
-            errors.append(error)
+            errors.append(met_by_worker(error))
+            log.error("%s %d failed: %s", function.__name__, number, " ".join(str(errors[-1]).split()))
         else:
             yield number, result
     if errors:

@@ -53,6 +53,7 @@ def start_ray(address: str | None = None) -> None:
     if on_main:
         signal.signal(signal.SIGTERM, handler)  # Ray replaces it by one that ends the process without clean-up
     _set_up_data()
+    _keep_messages()
 
 
 def start_local(**options: Any) -> None:
@@ -105,6 +106,20 @@ def _set_up_data() -> None:
     context.max_map_retries = STORE_RETRIES
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # we report failures ourselves
     log.info("Ray has %d CPUs", int(ray.cluster_resources().get("CPU", 0)))
+
+
+def _keep_messages() -> None:
+    """What Ray says to the driver of tasks that it tries again goes to our log, and is for debugging.
+
+    Ray prints it, tracebacks and all, to standard output, between the rows of a table; it has no setting for that. What
+    makes a task fail for good is raised, and told by who started it.
+    """
+    import ray._private.worker as worker
+
+    def keep(data: dict[str, Any], ignore_prefix: bool) -> None:
+        log.debug("%s: %s", data["pid"], "\n".join(data["lines"]))
+
+    worker.print_to_stdstream = keep
 
 
 def stop_ray() -> None:

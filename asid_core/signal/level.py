@@ -22,6 +22,17 @@ PEAK_STEP = 7  # peaks are measured on every seventh sample
 CLIPPED_SHARE = 1e-3  # share of samples that the gain may clip, so that a click does not keep a track soft
 
 
+def is_soft(level_db: float) -> bool:
+    """Whether a track of this RMS is to be raised, as far as its peaks allow."""
+    return level_db < SOFT_DB - MIN_GAIN_DB
+
+
+def was_not_raised(content_hash: str, level_db: float | None) -> bool:
+    """Whether a track is soft, and was segmented by an asid that raised none: nothing is found in it."""
+    # the stored level is rounded: a track at the limit must not be read again for ever
+    return level_db is not None and is_soft(level_db + MIN_GAIN_DB) and "+" not in content_hash
+
+
 class Level:
     """Measures length, RMS, peaks and missing audio of a track while its blocks pass through."""
 
@@ -71,6 +82,13 @@ class Level:
         room_db = 20 * math.log10(SCALE / 2**loud)
         gain_db = min(SOFT_DB - self.db, room_db)
         return gain_db if gain_db >= MIN_GAIN_DB else 0.0
+
+    def audio_hash(self, file_hash: str) -> str:
+        """`content_hash` of the track: its file's, and of a soft one by how much it was raised.
+
+        A soft track without the second part is of an asid that raised none.
+        """
+        return f"{file_hash}+{self.gain_db:.1f}dB" if is_soft(self.db) else file_hash
 
     def judge(self, config: SegmentConfig) -> None:
         """Raise DecodeError for a track that is too short or silent."""

@@ -55,8 +55,8 @@ def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress
     is simply started again. Raises CatalogueError, ConfigError or FileNotFoundError; if Ray workers keep dying, commits
     what is done before it raises.
     """
-    catalogue.check_geometry(config.segment)
     model = fingerprints.load_model(weights, config)
+    catalogue.geometry.check_windows(model.config.model.front_end.window_frames, model.hop_samples)
     with catalogue.writing(STAGE):
         run = _Run(catalogue, config, model)
         outcome = "failed"

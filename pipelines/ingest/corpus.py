@@ -111,9 +111,9 @@ class Corpus:
             while some := list(itertools.islice(numbered, 16 * STAT_THREADS)):
                 for _, row in some:
                     self._count_year(row)
-                for item in threads.map(lambda row: self._resolve(*row), some):
+                for (number, _), item in zip(some, threads.map(lambda row: self._resolve(*row), some), strict=True):
                     if item.track_id in seen:
-                        name = f"{item.track_id} (again)"
+                        name = f"{item.track_id} (again, row {number})"
                         problem = f"track_id {item.track_id!r} is used by an earlier row, which is kept"
                         yield Refusal(name, item.uri, "duplicate", problem)
                         continue

@@ -17,6 +17,7 @@ from asid_core.config import Config
 from asid_core.plain_text import shown
 from asid_core.plain_values import to_dict
 from asid_core.schema import TRACKS
+from asid_core.signal.level import was_not_raised
 from pipelines.driver import WAVE, Stage, drive, map_blocks
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.ingest.decoding import READER
@@ -78,7 +79,7 @@ def segment(
     is simply started again. Holds a digest of every live track in memory, 300 bytes each. Raises CorpusError or
     CatalogueError; if Ray workers keep dying, commits what is done before it raises.
     """
-    catalogue.check_geometry(config.segment)
+    catalogue.geometry.check(config.segment)
     corpus = Corpus(corpus_uri, config.segment.follow_links)
     with catalogue.writing(STAGE):
         run = _Run(corpus, catalogue, config, reader)
@@ -116,10 +117,17 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self._counts = {"tracks": 0, "already": 0, "refreshed": 0, "rejects": 0, "rejected_before": 0}
         self._audio_s = self._missing_s = 0.0
         self._shortened = 0
-        self._live: dict[str, tuple[str, bytes]] = {}
-        for batch in catalogue.tracks(columns=["track_id", "content_hash", *LISTED]):
+        self._live: dict[str, tuple[str | None, bytes]] = {}
+        not_raised = 0
+        for batch in catalogue.tracks(columns=["track_id", "content_hash", "level_db", *LISTED]):
             for row in batch.to_pylist():
-                self._live[row["track_id"]] = (row["content_hash"], _stamp(row))
+                known: tuple[str | None, bytes] = (row["content_hash"], _stamp(row))
+                if was_not_raised(row["content_hash"], row["level_db"]):
+                    not_raised += 1
+                    known = (None, b"")  # read again
+                self._live[row["track_id"]] = known
+        if not_raised:
+            log.warning("%d soft tracks are read again: the asid that segmented them did not raise them", not_raised)
         self._standing = {row["track_id"]: row for row in catalogue.rejects().to_pylist()}
         self._tracks: list[dict[str, Any]] = []
         self._same: list[dict[str, Any]] = []

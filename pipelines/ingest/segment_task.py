@@ -93,8 +93,8 @@ def _segment_file(
 ) -> dict[str, Any]:
     try:
         with Location(file["uri"]).local_copy() as path:
-            content_hash = hash_file(path)
-            if content_hash == file["known_hash"]:
+            file_hash = hash_file(path)
+            if file_hash == (file["known_hash"] or "").partition("+")[0]:
                 return {"same": with_tags(file, _tag_reader().read(path))}
             tags = _tag_reader().read(path)
             info, level, count = _write(path, file["track_id"], writer, decoder, config)
@@ -109,7 +109,7 @@ def _segment_file(
         "missing_s": level.missing_s,
         "track": row
         | {
-            "content_hash": content_hash,
+            "content_hash": level.audio_hash(file_hash),
             "duration_s": level.samples / SAMPLE_RATE_HZ,
             "source_rate_hz": info.rate_hz,
             "source_channels": info.channels,

@@ -133,7 +133,7 @@ class SpanFeatures:
 
     def span(self, front_end: FrontEnd, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         """([F, T], seconds of frame 0 in the track): at least the given span, as far as the track goes."""
-        core_s = self._catalogue.core_samples / SAMPLE_RATE_HZ
+        core_s = self._catalogue.geometry.core_samples / SAMPLE_RATE_HZ
         end = self._tracks["num_segments"][track].as_py() - 1
         first, last = (min(max(0, int(second / core_s)), end) for second in (start_s, end_s))
         keys = [(front_end, track, index) for index in range(first, last + 1)]
@@ -146,7 +146,7 @@ class SpanFeatures:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= dropped.nbytes
         hop = front_end.config.hop_samples
-        return found, -(-first * self._catalogue.core_samples // hop) * hop / SAMPLE_RATE_HZ
+        return found, -(-first * self._catalogue.geometry.core_samples // hop) * hop / SAMPLE_RATE_HZ
 
     def _read(self, keys: Sequence[tuple[FrontEnd, int, int]]) -> None:
         """Make sure of the frames of some segments of one track. Raises FileNotFoundError."""
@@ -154,7 +154,7 @@ class SpanFeatures:
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
         missing = {key[2] for key in keys if key not in self._kept}
         for piece in pieces_of_tracks(self._catalogue, [(track_id, files)], missing):
-            key = (keys[0][0], track, piece.start_samples // self._catalogue.core_samples)
+            key = (keys[0][0], track, piece.start_samples // self._catalogue.geometry.core_samples)
             self._kept[key] = frames_of(at_least_a_window(piece, self._model), key[0])
             self._bytes += self._kept[key].nbytes
         if not all(key in self._kept for key in keys):

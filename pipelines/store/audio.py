@@ -64,6 +64,6 @@ def pieces_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> It
         level.judge(config)
         if level.missing_s:
             log.warning("%s: %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s)
-        for segment in cut(levelled(path, level), catalogue.core_samples, catalogue.margin_samples):
+        for segment in cut(levelled(path, level), catalogue.geometry.core_samples, catalogue.geometry.margin_samples):
             waveform = torch.from_numpy(from_pcm(segment.pcm))
             yield Piece(file, segment.start_sample, segment.lead_samples, segment.core_samples, waveform)

@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
+from asid_core.config import SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
 from pipelines.store.errors import CatalogueError
 from pipelines.store.files import damage_named, damaged, parquet, read_json, refuse_pipes
+from pipelines.store.geometry import Geometry
 from pipelines.store.lease import Lease
 from pipelines.store.location import Location, StoreFailure, redacted
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
 WITHDRAWN = "withdrawn"  # stage of a reject row that cancels the earlier ones of its track
 IDS_PER_FILTER = 1000
 
@@ -75,29 +75,10 @@ class Catalogue:
             if not create:
                 raise CatalogueError(f"no catalogue at {self.location}. Make one with `asid segment` or `asid run`.")
             self._check_file_system()
-            head.write_bytes(json.dumps(self._head(geometry or SegmentConfig()), indent=2).encode())
-        self.core_samples, self.margin_samples = _geometry_in(head)
+            head.write_bytes(Geometry.of(geometry or SegmentConfig()).to_json())
+        self.geometry = Geometry.read(head)
         if geometry is not None:
-            self.check_geometry(geometry)
-
-    @staticmethod
-    def _head(geometry: SegmentConfig) -> dict[str, int]:
-        return {
-            "format": FORMAT,
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "core_samples": round(geometry.core_s * SAMPLE_RATE_HZ),
-            "margin_samples": round(geometry.margin_s * SAMPLE_RATE_HZ),
-        }
-
-    def check_geometry(self, geometry: SegmentConfig) -> None:
-        """Raise CatalogueError if this catalogue's segments have another core or margin."""
-        wanted = self._head(geometry)
-        if (wanted["core_samples"], wanted["margin_samples"]) != (self.core_samples, self.margin_samples):
-            raise CatalogueError(
-                f"{self.location} has segments of {self.core_samples / SAMPLE_RATE_HZ:g} s with margins of "
-                f"{self.margin_samples / SAMPLE_RATE_HZ:g} s, but the config has {geometry.core_s:g} s and "
-                f"{geometry.margin_s:g} s: use the same segment.core_s and segment.margin_s, or a new catalogue"
-            )
+            self.geometry.check(geometry)
 
     @contextlib.contextmanager
     def writing(self, verb: str) -> Iterator[Catalogue]:
@@ -266,19 +247,3 @@ class Catalogue:
         folder = self.location.join("runs")
         names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
         return [read_json(folder.join(name)) for name in names]
-
-
-def _geometry_in(head: Location) -> tuple[int, int]:
-    """(core_samples, margin_samples) from a catalogue.json. Raises CatalogueError if it is damaged or too new."""
-    values = read_json(head)
-    if values.get("format") != FORMAT:
-        raise CatalogueError(
-            f"{head} has format {values.get('format')}, but this asid reads format {FORMAT}. Make a new catalogue."
-        )
-    core: Any = values.get("core_samples")
-    margin: Any = values.get("margin_samples")
-    try:  # SegmentConfig checks the ranges
-        SegmentConfig(core_s=core / SAMPLE_RATE_HZ, margin_s=margin / SAMPLE_RATE_HZ)
-    except (TypeError, ValueError) as error:
-        raise damaged(head, f"core_samples {core!r}, margin_samples {margin!r}") from error
-    return core, margin

@@ -7,6 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from asid_core.signal.level import was_not_raised
 from pipelines.store import detections, lease
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import parquet
@@ -32,6 +33,7 @@ class Status:
     sweeps: each sweep.json, oldest first. unfinished: number of parts of each sweep that is running or was killed.
     found: number of detections of the newest sweep above its threshold, by kind. unswept: live tracks that it did not
     include. at_work: the lease of the run that holds the catalogue.
+    not_raised: soft tracks that an older asid segmented.
     """
 
     tracks: int
@@ -45,14 +47,16 @@ class Status:
     unswept: int
     last_run: dict[str, Any] | None
     at_work: dict[str, Any] | None
+    not_raised: int = 0
 
 
 def status(catalogue: Catalogue) -> Status:
     """The status of a catalogue. Reads ids and hashes, but no audio or vectors."""
-    audio_s, segments = 0.0, 0
-    for batch in catalogue.tracks(columns=["duration_s", "num_segments"]):
+    audio_s, segments, not_raised = 0.0, 0, 0
+    for batch in catalogue.tracks(columns=["duration_s", "num_segments", "content_hash", "level_db"]):
         audio_s += pc.sum(batch.column(0)).as_py() or 0.0
         segments += pc.sum(batch.column(1)).as_py() or 0
+        not_raised += sum(map(was_not_raised, batch.column(2).to_pylist(), batch.column(3).to_pylist()))
     live = catalogue.live()
     tables = [name for name in catalogue.location.folders() if name.startswith(FINGERPRINTS)]
     runs = catalogue.runs()
@@ -70,6 +74,7 @@ def status(catalogue: Catalogue) -> Status:
         unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else len(live),
         last_run=runs[-1] if runs else None,
         at_work=lease.holder(catalogue.location),
+        not_raised=not_raised,
     )
 
 

@@ -76,7 +76,7 @@ def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", 
         with SegmentWriter(catalogue.location.join(file)) as writer:
             for name in names[start : start + tracks_per_part]:
                 pcm = to_pcm(waveforms[name])
-                segments = list(cut([pcm], catalogue.core_samples, catalogue.margin_samples))
+                segments = list(cut([pcm], catalogue.geometry.core_samples, catalogue.geometry.margin_samples))
                 for segment in segments:
                     writer.add(name, segment)
                 rows.append(

@@ -43,7 +43,7 @@ def add_tracks(catalogue: Catalogue, tracks: Mapping[str, np.ndarray], **known: 
     rows = []
     with SegmentWriter(catalogue.location.join(name)) as writer:
         for track_id, samples in tracks.items():
-            segments = list(cut([to_pcm(samples)], catalogue.core_samples, catalogue.margin_samples))
+            segments = list(cut([to_pcm(samples)], catalogue.geometry.core_samples, catalogue.geometry.margin_samples))
             for segment in segments:
                 writer.add(track_id, segment)
             row = {

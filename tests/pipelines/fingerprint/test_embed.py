@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from asid_core.config import Config
+from asid_core.config import Config, SegmentConfig
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import ConfigError
 from asid_core.signal.pcm import from_pcm, to_pcm
@@ -23,8 +23,8 @@ from pipelines.fingerprint.embed import embed
 from pipelines.fingerprint.embed_actor import Rows
 from pipelines.store import fingerprints
 from pipelines.store.audio import Piece
-from pipelines.store.catalogue import Catalogue
-from tests.pipelines.catalogues import GNN, LINEAR, make_catalogue, melody, save_model
+from pipelines.store.catalogue import Catalogue, CatalogueError
+from tests.pipelines.catalogues import CUT, GNN, LINEAR, make_catalogue, melody, save_model
 from tests.pipelines.ingest.test_segment import snapshot
 
 pytestmark = pytest.mark.ray
@@ -42,6 +42,14 @@ def table(catalogue: Catalogue, weights: str) -> dict[str, dict[str, Any]]:
     rows = found.to_table().to_pylist()
     assert len({row["fingerprint_id"] for row in rows}) == len(rows)
     return {row["fingerprint_id"]: row for row in rows}
+
+
+@pytest.mark.parametrize("segment", [replace(CUT, margin_s=1.5), replace(CUT, core_s=2.5)])
+def test_a_catalogue_whose_segments_do_not_hold_the_windows_is_refused(tmp_path: Path, segment: SegmentConfig) -> None:
+    """Windows of 1.6 s of 640 samples a frame: those of another default would be lost, or be others."""
+    catalogue = Catalogue(str(tmp_path / "c"), create=True, geometry=segment)
+    with pytest.raises(CatalogueError, match="1.6 s .* 640 samples.* new catalogue"):
+        embed(catalogue, LINEAR, save_model(LINEAR, tmp_path / "w"))
 
 
 @pytest.mark.parametrize("config", [LINEAR, GNN], ids=["linear", "gnn"])
@@ -116,7 +124,7 @@ KILLED = """
 import os, signal, sys
 import ray
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
-from pipelines.store.catalogue import Catalogue
+from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.fingerprint.embed import embed
 from tests.pipelines.catalogues import LINEAR
 catalogue = Catalogue(sys.argv[2])

@@ -108,7 +108,7 @@ def test_manifests(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     assert (first.uri, first.title, first.year) == (str(tmp_path / "m/a.wav"), "A", 1990)
     assert files["up"].uri == str(tmp_path / "up.wav")
     assert {k: r.error_type for k, r in refused.items()} == {
-        "a.wav (again)": "duplicate",
+        "a.wav (again, row 3)": "duplicate",
         "gone.wav": "vanished",
         f"{manifest.name} row 5": "manifest",
         "../up.wav": "name",

@@ -26,6 +26,7 @@ from pipelines.ingest.segment import SegmentSummary, read_segments, segment
 from pipelines.ingest.segment_task import FILES, segment_batch
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.location import Location
+from pipelines.store.status import status
 from tests.conftest import tone, write_audio
 
 pytestmark = pytest.mark.ray
@@ -272,6 +273,31 @@ def test_a_soft_track_is_stored_louder_and_its_level_is_the_file_s(ray_session: 
     assert len(parts) == tracks["soft.flac"]["num_segments"]
     pcm = np.concatenate([np.frombuffer(part["pcm"], "<i2") for part in parts]).astype(float) / 32_768
     assert 10 * np.log10(np.mean(pcm**2)) == pytest.approx(-35, abs=0.3)
+
+
+def test_soft_tracks_of_an_older_asid_are_read_again_once(ray_session: Any, tmp_path: Path) -> None:
+    """It stored them as they were, so nothing was found. A new content_hash makes all that follows new."""
+    write_audio(tmp_path / "corpus/loud.flac", tone(6.0), 16_000)
+    write_audio(tmp_path / "corpus/soft.flac", tone(6.0) * np.float32(0.002), 16_000)
+    click = np.zeros((96_000, 1), np.float32)
+    click[::500] = 0.3  # soft, but its peaks leave no room
+    write_audio(tmp_path / "corpus/clicks.wav", click, 16_000)
+    run(tmp_path / "corpus", tmp_path / "c")
+    made, catalogue = rows(tmp_path / "c"), Catalogue(str(tmp_path / "c"))
+    assert "+" not in made["loud.flac"]["content_hash"] and made["soft.flac"]["content_hash"].endswith("dB")
+    assert run(tmp_path / "corpus", tmp_path / "c").already == 3
+    with catalogue.writing("test"):
+        older = pa.Table.from_batches(catalogue.tracks()).to_pylist()
+        older = [row | {"content_hash": row["content_hash"].partition("+")[0]} for row in older]
+        catalogue.commit_tracks(pa.Table.from_pylist(older, schema=TRACKS))
+    expected = sum(row["level_db"] < -35.2 for row in made.values())
+    assert status(catalogue).not_raised == expected >= 1
+    again = run(tmp_path / "corpus", tmp_path / "c")
+    assert (again.tracks, again.already) == (expected, 3 - expected)
+    assert rows(tmp_path / "c") == made and status(catalogue).not_raised == 0
+    (tmp_path / "corpus/soft.flac").touch()  # another date, the same bytes
+    assert run(tmp_path / "corpus", tmp_path / "c").refreshed == 1
+    assert rows(tmp_path / "c")["soft.flac"]["content_hash"] == made["soft.flac"]["content_hash"]
 
 
 def test_a_header_that_tells_too_great_a_length_is_refused_before_decoding(ray_session: Any, tmp_path: Path) -> None:

@@ -81,9 +81,9 @@ def test_opening_checks_presence_format_and_geometry(tmp_path: Path) -> None:
     where = str(tmp_path / "c")
     with pytest.raises(CatalogueError, match="asid segment"):
         Catalogue(where)
-    assert Catalogue(where, create=True, geometry=SegmentConfig(core_s=10.24)).core_samples == 163_840
-    assert Catalogue(where).margin_samples == 96_000
-    with pytest.raises(CatalogueError, match="10.24 s"):
+    assert Catalogue(where, create=True, geometry=SegmentConfig(core_s=10.24)).geometry.core_samples == 163_840
+    assert Catalogue(where).geometry.margin_samples == 96_000
+    with pytest.raises(CatalogueError, match="--set segment.core_s=10.24 --set segment.margin_s=6"):
         Catalogue(where, create=True, geometry=SegmentConfig())
     (tmp_path / "c" / "catalogue.json").write_text('{"format": 99}')
     with pytest.raises(CatalogueError, match="format 99"):

@@ -1,0 +1,51 @@
+"""What the driver tells of a task that fails."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any
+
+import pytest
+
+from pipelines.driver import run_tasks
+from pipelines.runtime import start_ray
+from pipelines.store.errors import StoreFailure
+
+
+def work(number: int) -> int:
+    if number == 1:
+        raise StoreFailure("s3://bucket/x:\ntoo busy")
+    return number
+
+
+@pytest.mark.ray
+def test_a_task_that_fails_is_told_in_one_line_without_ray_s_traceback(
+    ray_session: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = []
+    with pytest.raises(StoreFailure, match="too busy"):
+        for _, result in run_tasks(work, [(0,), (1,), (2,)]):
+            found.append(result)
+    assert sorted(found) == [0, 2]
+    assert [record.getMessage() for record in caplog.records] == ["work 1 failed: s3://bucket/x: too busy"]
+
+
+@pytest.mark.ray
+def test_what_ray_says_of_a_task_it_tries_again_is_not_printed(
+    ray_session: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It would stand in the rows that a verb prints as json, and after asid's last line."""
+    start_ray()
+    heard = threading.Event()
+    log = logging.getLogger("pipelines.runtime")
+    caplog.set_level(logging.DEBUG, log.name)
+    listener = logging.Handler()
+    listener.emit = lambda record: heard.set() if "retries remaining" in record.getMessage() else None  # type: ignore[method-assign]
+    log.addHandler(listener)
+    with pytest.raises(StoreFailure):
+        list(run_tasks(work, [(1,)]))
+    assert heard.wait(60)
+    log.removeHandler(listener)
+    told = capsys.readouterr()
+    assert "Traceback" not in told.out + told.err and "retries" not in told.out + told.err
