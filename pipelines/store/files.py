@@ -56,8 +56,10 @@ def refuse_pipes(place: Location) -> None:
     if not place.is_s3:
         for folder, _, names in os.walk(place.uri):
             for name in names:
-                if not stat.S_ISREG(os.stat(os.path.join(folder, name)).st_mode):
-                    raise damaged(Location(os.path.join(folder, name)), "it is a pipe, a socket or a device")
+                path = os.path.join(folder, name)
+                with contextlib.suppress(FileNotFoundError):  # another process has removed it meanwhile
+                    if not stat.S_ISREG(os.stat(path).st_mode):
+                        raise damaged(Location(path), "it is a pipe, a socket or a device")
 
 
 @contextlib.contextmanager
