@@ -100,7 +100,7 @@ def test_it_adds_up(
         assert counts["tracks" if turn == "first" else "unchanged"] == 4
         assert counts["shortened"] == (turn == "first")
     assert cli.main(["rejects", "--catalogue", str(tmp_path / "c")]) == 0
-    assert f"{counts['rejects']} rejects" in capsys.readouterr().err
+    assert f"{counts['rejects']} rejects" in capsys.readouterr().out
 
 
 def counted(line: str) -> dict[str, int]:
