@@ -41,7 +41,7 @@ def lines(state: Status) -> list[tuple[str, str]]:
         ("rejects", f"{state.rejects:,}" + (" (asid rejects shows why)" if state.rejects else "")),
     ]
     if state.not_raised:
-        text = f"{state.not_raised:,} from an older asid, in which nothing is found: asid run or reindex reads them again"
+        text = f"{state.not_raised:,} from an older asid, too soft to match: asid run or reindex reads them again"
         result.append(("soft tracks", text))
     for model in state.models:
         text = f"model {model.model_id}: {model.fingerprints:,} of {model.tracks:,} tracks"

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from pipelines.runtime import ProgressCallback, met_by_worker
+from pipelines.runtime import ProgressCallback, worker_error
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
         try:
             result = ray.get(ended)
         except Exception as error:  # of any kind: the results of the other tasks are still wanted
-            errors.append(met_by_worker(error))
+            errors.append(worker_error(error))
             log.error("%s %d failed: %s", function.__name__, number, " ".join(str(errors[-1]).split()))
         else:
             yield number, result

@@ -33,7 +33,7 @@ class Geometry:
         values = read_json(head)
         if values.get("format") != FORMAT:
             raise CatalogueError(
-                f"{head} is of format {values.get('format')}, this asid reads {FORMAT}: make a new catalogue"
+                f"{head} has format {values.get('format')}, but this asid reads format {FORMAT}. Make a new catalogue."
             )
         core: Any = values.get("core_samples")
         margin: Any = values.get("margin_samples")
@@ -58,9 +58,9 @@ class Geometry:
         if (wanted.core_samples, wanted.margin_samples) != (self.core_samples, self.margin_samples):
             core_s, margin_s = self._seconds
             raise CatalogueError(
-                f"{self.head} is of segments of {core_s:g} s with margins of {margin_s:g} s, the config asks for "
-                f"{config.core_s:g} s and {config.margin_s:g} s: add --set segment.core_s={core_s:g} "
-                f"--set segment.margin_s={margin_s:g}, or make a new catalogue"
+                f"{self.head} has segments of {core_s:g} s with margins of {margin_s:g} s, but the config has "
+                f"{config.core_s:g} s and {config.margin_s:g} s. Add --set segment.core_s={core_s:g} "
+                f"--set segment.margin_s={margin_s:g}, or make a new catalogue."
             )
 
     def check_windows(self, window_frames: int, hop_samples: int) -> None:
@@ -73,5 +73,5 @@ class Geometry:
             raise CatalogueError(
                 f"this model has windows of {window_frames * hop_samples / SAMPLE_RATE_HZ:g} s and frames of "
                 f"{hop_samples} samples; the segments of {self.head} do not hold them: their core is "
-                f"{self.core_samples} samples, their margin {self._seconds[1]:g} s. Make a new catalogue for this model"
+                f"{self.core_samples} samples, their margin {self._seconds[1]:g} s. Make a new catalogue for it."
             )

@@ -110,7 +110,7 @@ def test_a_manifest_is_read(
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("latin1.csv", ["title", "save the manifest as UTF-8"]),
+        ("latin1.csv", ["title", "Save the manifest as UTF-8"]),
         ("open-quote.csv", ["line 2"]),
         ("long-field.csv", ["title", "140,000"]),
     ],

@@ -32,7 +32,7 @@ def test_segment_again_and_too_many_rejects(
     assert ray_session.is_initialized()  # asid stops only a Ray that it started
 
     assert cli.main([*argv, "--set", "segment.core_s=15.36"]) == 1
-    assert "add --set segment.core_s=30.72 --set segment.margin_s=6" in capsys.readouterr().err
+    assert "Add --set segment.core_s=30.72 --set segment.margin_s=6" in capsys.readouterr().err
 
 
 def test_a_missing_or_empty_corpus_is_an_error(
