@@ -1,4 +1,4 @@
-"""The vector index of a fingerprint table as a sweep uses it, in place of looking at every row."""
+"""Approximate search with the vector index of a fingerprint table, as an alternative to comparing every row."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from pipelines.search.exact import COHORT_BLOCKS, Blocks, Queries, References
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue, quoted
 
-INDEX_QUERIES = 1024  # vectors a call of LanceDB: more only takes memory
+INDEX_QUERIES = 1024  # vectors per call of LanceDB; more only take memory
 HIT_TYPES = (np.int32, np.int32, np.int64, np.float32, np.float32)
-OVER_FETCH = 4  # neighbours of a hit and rows that do not count
+OVER_FETCH = 4  # factor of rows requested, since neighbours of a hit and excluded rows are dropped
 
 
 class IndexedReferences:
-    """LanceDB's index: far fewer rows are looked at. `asid index` has measured what is lost by it.
+    """Searches with LanceDB's index, which compares far fewer rows. `asid index` measures its recall.
 
-    Rows are numbered as they are found. Of neighbours (`GROUP` windows of a track) the best stays, as in ExactSearch;
-    how strong a hit is, is told against a cohort: blocks from all over the table, searched exactly.
+    Rows are numbered in the order of their first hit. Of neighbours (`GROUP` windows of a track), only the best is
+    kept, as in ExactSearch. z-scores are relative to a cohort: blocks sampled from the whole table, searched exactly.
     """
 
     def __init__(self, catalogue: Catalogue, references: References, config: Config) -> None:
@@ -52,9 +52,9 @@ class IndexedReferences:
 
     def _search(self, query: Queries) -> Hits:
         windows = query.vectors.shape[1]
-        usual = ExactSearch(query.vectors, 1)
-        usual.add(self._cohort, 0)
-        mean, deviation = (values.numpy() for values in usual.background_statistics())
+        background = ExactSearch(query.vectors, 1)
+        background.add(self._cohort, 0)
+        mean, deviation = (values.numpy() for values in background.background_statistics())
         but_track = None if query.own is None else self._ids[query.own].as_py()
         flat = query.vectors.flatten(0, 1).numpy()  # probes outermost
         best = Found.nothing()
@@ -83,12 +83,12 @@ class IndexedReferences:
 
 @dataclass(frozen=True)
 class Found:
-    """What the index found, as columns of equal length."""
+    """Hits of the index, as columns of equal length."""
 
     window: np.ndarray
     probe: np.ndarray
-    track: np.ndarray  # -1: does not count
-    index: np.ndarray  # of the reference's window
+    track: np.ndarray  # -1: excluded
+    index: np.ndarray  # number of the window in the reference
     cosine: np.ndarray
 
     @staticmethod
@@ -100,8 +100,7 @@ class Found:
         return Found(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     def best_with(self, more: Found, keep: int) -> Found:
-        """Both together: the best of each window's neighbours (`GROUP` windows of a track), of them the `keep` best of
-        each window, best first within one."""
+        """Merge two sets of hits: the `keep` best groups (`GROUP` windows of a track) of each window, best first."""
         both = Found(*(np.concatenate([getattr(self, k), getattr(more, k)]) for k in self.__dataclass_fields__))
         both = both.take((both.track >= 0) & (both.cosine > 0))
         group = both.index // GROUP
@@ -114,7 +113,7 @@ class Found:
 
 
 def first_of(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:
-    """Of `order`, which sorts by `keys`, the first of each run of equal keys."""
+    """The first entry of each run of equal keys in `order`, which sorts by `keys`."""
     changes = np.zeros(len(order), bool)
     changes[:1] = True
     for key in keys:
@@ -123,7 +122,7 @@ def first_of(order: np.ndarray, *keys: np.ndarray) -> np.ndarray:
 
 
 def open_table(catalogue: Catalogue, model_id: str, version: int | None = None) -> Any:
-    """The fingerprint table as LanceDB opens it."""
+    """Open the fingerprint table of a model with LanceDB."""
     import lancedb
 
     uri, options = catalogue.location.lance()
@@ -136,14 +135,14 @@ def open_table(catalogue: Catalogue, model_id: str, version: int | None = None) 
 def nearest(
     table: Any, vectors: np.ndarray, count: int, config: SearchConfig, but_track: str | None = None
 ) -> pa.Table:
-    """The rows nearest to each of `vectors` [n, dim] by the index, with `query_index` and `_distance` = 1 - cosine.
+    """The rows that the index finds nearest to `vectors` [n, dim], with `query_index` and `_distance` = 1 - cosine.
 
-    but_track is left out before the search: a loop's nearest rows are all its own track's.
+    `but_track` is excluded before the search, because the nearest rows of a loop all belong to its own track.
     """
     columns = ["track_id", "content_hash", "window_index", "level_db", "_distance"]
     query = table.search(vectors, vector_column_name="vector").distance_type("dot")
     query = query.nprobes(config.nprobes).limit(count)
-    if any(found.index_type == "IvfPq" for found in table.list_indices()):  # IVF_FLAT has the vectors themselves
+    if any(index.index_type == "IvfPq" for index in table.list_indices()):  # IVF_FLAT stores unquantised vectors
         query = query.refine_factor(config.refine_factor)
     if but_track is not None:
         query = query.where(f"track_id != {quoted(but_track)}", prefilter=True)

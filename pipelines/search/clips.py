@@ -1,4 +1,4 @@
-"""Short queries cut from tracks of a catalogue, identified like whole ones: shards of them are Ray tasks."""
+"""Identifies clips of catalogue tracks, as short queries. Ray tasks process shards of them."""
 
 from __future__ import annotations
 
@@ -20,41 +20,41 @@ from pipelines.store import detections, fingerprints
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
-SWEEP_ID = "cuts"  # of the rows: they are not kept
+SWEEP_ID = "clips"  # of the rows, which are not stored
 TASKS_PER_CPU = 4
 
-TrackClips = tuple[dict[str, Any], list[Clip]]  # a row of the track table, and what is cut from that track
+TrackClips = tuple[dict[str, Any], list[Clip]]  # a row of the track table, and the clips of that track
 
 
 def identify_clips(
     catalogue: Catalogue,
     config: Config,
     weights: str,
-    cuts: Sequence[Clip],
+    clips: Sequence[Clip],
     references: str | None = None,
     progress: ProgressCallback | None = None,
 ) -> pa.Table:
-    """Rows (schema.DETECTIONS, low scores included) of every cut whose track is in the catalogue; never of that track.
+    """Detections (schema.DETECTIONS, including low scores) of the clips whose tracks are in the catalogue.
 
-    `references`: a glob, as for a sweep. A cut that reaches past its track's end is what there is of it. Needs a
-    running Ray. Raises CatalogueError where there are no fingerprints.
+    The own track of a clip is not searched. `references`: a glob, as for a sweep. A clip that extends beyond its track
+    is shortened. Needs a running Ray. Raises CatalogueError if there are no fingerprints.
     """
     model = fingerprints.load_model(weights, config)
     tracks, known = find_references(catalogue, model, references)
     rows = {track_name(row["track_id"]): row for row in tracks.to_pylist()}
     by_track: dict[str, list[Clip]] = {}
-    for cut in {cut.name: cut for cut in cuts}.values():
-        if cut.track in rows:
-            by_track.setdefault(cut.track, []).append(cut)
+    for clip in {clip.name: clip for clip in clips}.values():
+        if clip.track in rows:
+            by_track.setdefault(clip.track, []).append(clip)
     stage = _Clips(catalogue, (model, config, known), [(rows[name], some) for name, some in by_track.items()])
     drive(stage, progress)
     return pa.concat_tables([DETECTIONS.empty_table(), *stage.detections])
 
 
 class _Clips(Stage[list[TrackClips], tuple[int, pa.Table]]):
-    """The driver's part: tracks are dealt to tasks, so many that no core waits long for the last one."""
+    """The driver's part. Deals the tracks to tasks, small enough that no core waits long for the last one."""
 
-    name = "cuts"
+    name = "clips"
 
     def __init__(self, catalogue: Catalogue, shared: tuple[Any, ...], work: list[TrackClips]) -> None:
         self._catalogue, self._shared, self._work = catalogue, shared, work
@@ -70,7 +70,7 @@ class _Clips(Stage[list[TrackClips], tuple[int, pa.Table]]):
 
         shared = [ray.put(self._shared)]
         arguments = ((self._catalogue.location.uri, tracks, shared) for tracks in items)
-        return ((len(items[at]), rows) for at, rows in run_tasks(cuts_shard, arguments))
+        return ((len(items[at]), rows) for at, rows in run_tasks(clips_shard, arguments))
 
     def take(self, outcome: tuple[int, pa.Table]) -> None:
         self._tracks += outcome[0]
@@ -80,25 +80,25 @@ class _Clips(Stage[list[TrackClips], tuple[int, pa.Table]]):
         return {"done": self._tracks, "total": len(self._work)}
 
 
-def cuts_shard(uri: str, work: Sequence[TrackClips], shared: list[Any]) -> pa.Table:
-    """A Ray task: identify the cuts of some tracks (rows of the track table). shared: one ObjectRef, as in a sweep."""
+def clips_shard(uri: str, work: Sequence[TrackClips], shared: list[Any]) -> pa.Table:
+    """A Ray task: identify the clips of some tracks (rows of the track table). shared: one ObjectRef, as in a sweep."""
     import ray
 
-    torch.set_num_threads(1)  # a task a core
+    torch.set_num_threads(1)  # each task has one core
     model, config, references = ray.get(shared[0])
     catalogue = Catalogue(uri)
     identifier = Identifier(catalogue, model, config, references)
-    identifier.excerpts({cut.name: row["track_id"] for row, cuts in work for cut in cuts})
-    pieces = (piece for row, cuts in work for piece in _pieces(catalogue, row, cuts))
+    identifier.excerpts({clip.name: row["track_id"] for row, clips in work for clip in clips})
+    pieces = (piece for row, clips in work for piece in _pieces(catalogue, row, clips))
     return detections.table((one for _, found in identifier.identify(pieces) for one in found), SWEEP_ID)
 
 
-def _pieces(catalogue: Catalogue, track: dict[str, Any], cuts: Sequence[Clip]) -> Iterator[Piece]:
-    """The audio of each cut as a recording of its own, named after it."""
+def _pieces(catalogue: Catalogue, track: dict[str, Any], clips: Sequence[Clip]) -> Iterator[Piece]:
+    """The audio of each clip as a recording of its own, named after the clip."""
     pieces = pieces_of_tracks(catalogue, [(track["track_id"], track["segment_files"])])
     waveform = torch.cat([p.waveform[p.lead_samples : p.lead_samples + p.core_samples] for p in pieces])
-    for cut in cuts:
-        first, last = (round(second * SAMPLE_RATE_HZ) for second in (cut.start_s, cut.end_s))
+    for clip in clips:
+        first, last = (round(second * SAMPLE_RATE_HZ) for second in (clip.start_s, clip.end_s))
         audio = waveform[first:last]
         if len(audio):
-            yield Piece(cut.name, 0, 0, len(audio), audio)
+            yield Piece(clip.name, 0, 0, len(audio), audio)

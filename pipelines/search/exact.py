@@ -1,4 +1,4 @@
-"""What a sweep searches in: the fingerprints of the reference tracks, in blocks, every one of them looked at."""
+"""Exact search: reads the fingerprints of the reference tracks in blocks and compares every row."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from asid_core.matching.coarse import ExactSearch, Hits
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, is_one_of
 
-BLOCK_ROWS = 65_536  # 64 MB of 256 dimensions
-SAMPLE_ROWS = 1024  # a block of a sample
+BLOCK_ROWS = 65_536  # 64 MB at 256 dimensions
+SAMPLE_ROWS = 1024  # rows per block of `Blocks.sample`
 COHORT_BLOCKS = 32
 COLUMNS = ["track_id", "content_hash", "start_s", "level_db", "vector"]
 
 
 @dataclass(frozen=True)
 class References:
-    """The rows to search: those of one version of the table whose (track_id, content_hash) is in `tracks`.
+    """The rows to search: those in one version of the table whose (track_id, content_hash) is in `tracks`.
 
     tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track's index is its row here.
-    fresh: ids of tracks added since an earlier sweep; old tracks are searched in these only. None: a full sweep.
+    fresh: ids of tracks added since an earlier sweep. Old tracks are searched only in these. None: a full sweep.
     """
 
     model_id: str
@@ -41,19 +41,19 @@ class References:
 
     @property
     def num_rows(self) -> int:
-        """Windows of all the tracks, those that are silent included: what their durations have room for."""
-        rooms_s = (max(seconds - self.window_s, 0.0) for seconds in self.tracks["duration_s"].to_pylist())
-        return sum(int(room_s / self.hop_s) + 1 for room_s in rooms_s)
+        """Number of windows of all tracks, including silent ones, computed from their durations."""
+        last_starts_s = (max(seconds - self.window_s, 0.0) for seconds in self.tracks["duration_s"].to_pylist())
+        return sum(int(start_s / self.hop_s) + 1 for start_s in last_starts_s)
 
     @property
     def has_fresh(self) -> bool:
-        """Whether anything is to be looked for: a sweep without new tracks only takes over."""
+        """Whether there is anything to search. A sweep without new tracks only copies earlier detections."""
         return self.fresh is None or len(self.fresh) > 0
 
 
 @dataclass(frozen=True)
 class Queries:
-    """Vectors [P, n, dim] to search with; `own` is the index of the reference track they come from, or None."""
+    """Query vectors [P, n, dim]. `own`: index of the reference track that they come from, or None."""
 
     vectors: Tensor
     own: int | None
@@ -61,16 +61,16 @@ class Queries:
 
 @dataclass(frozen=True)
 class Block:
-    """Rows of the table from `first_row` on; those that do not count, and silent ones, are zero vectors."""
+    """Rows of the table from `first_row` on. Excluded and silent rows are zero vectors."""
 
     first_row: int
     vectors: Tensor  # [m, dim]
-    tracks: np.ndarray  # int32 [m], index of the reference track, -1 where the row does not count
+    tracks: np.ndarray  # int32 [m], index of the reference track, -1 if the row is excluded
     start_s: np.ndarray  # float64 [m]
 
 
 class Blocks:
-    """The table as it was when the sweep began, in order of fragments: a track's windows are neighbours, in order."""
+    """Reads the table version of the sweep, fragment by fragment. The windows of a track are consecutive, in order."""
 
     def __init__(
         self, catalogue: Catalogue, references: References, silence_db: float, fresh_only: bool = False
@@ -83,21 +83,21 @@ class Blocks:
         fresh = sorted(references.fresh or ())
         self._fresh = pa.array(fresh, pa.string()) if fresh_only else None
         self._filters: list[str | None] = [None]
-        found = any(index["fields"] == ["track_id"] for index in self._table.list_indices())
-        if fresh_only and fresh and (found or len(fresh) <= IDS_PER_FILTER):
+        has_index = any(index["fields"] == ["track_id"] for index in self._table.list_indices())
+        if fresh_only and fresh and (has_index or len(fresh) <= IDS_PER_FILTER):
             runs = range(0, len(fresh), IDS_PER_FILTER)
             self._filters = [is_one_of("track_id", fresh[start : start + IDS_PER_FILTER]) for start in runs]
         self.num_rows = sum(int(self._table.count_rows(some)) for some in self._filters)
 
     def which(self, rows: pa.RecordBatch) -> np.ndarray:
-        """Index int32 [m] of each row's reference track, -1 for one that does not count."""
-        found = pc.index_in(rows.column("track_id"), value_set=self._ids)
-        same = pc.equal(self._hashes.take(found), rows.column("content_hash"))
+        """The index of each row's reference track, int32 [m]; -1 for excluded rows."""
+        tracks = pc.index_in(rows.column("track_id"), value_set=self._ids)
+        same = pc.equal(self._hashes.take(tracks), rows.column("content_hash"))
         loud = pc.greater_equal(rows.column("level_db"), self._silence_db)
         counts = pc.fill_null(pc.and_(same, loud), False)
         if self._fresh is not None:
             counts = pc.and_(counts, pc.is_in(rows.column("track_id"), value_set=self._fresh))
-        return np.asarray(pc.if_else(counts, found, -1).to_numpy(zero_copy_only=False), np.int32)
+        return np.asarray(pc.if_else(counts, tracks, -1).to_numpy(zero_copy_only=False), np.int32)
 
     def __iter__(self) -> Iterator[Block]:
         row = 0
@@ -108,7 +108,7 @@ class Blocks:
                 row += batch.num_rows
 
     def sample(self, blocks: int) -> Iterator[Block]:
-        """Small blocks from all over the table."""
+        """Small blocks, evenly spaced over the table."""
         for start in np.linspace(0, max(0, self.num_rows - SAMPLE_ROWS), blocks).astype(int).tolist():
             rows = self._table.to_table(columns=COLUMNS, offset=start, limit=SAMPLE_ROWS)
             for batch in rows.combine_chunks().to_batches():
@@ -117,14 +117,14 @@ class Blocks:
     def _block(self, rows: pa.RecordBatch, first_row: int) -> Block:
         tracks = self.which(rows)
         dim = rows.column("vector").type.list_size
-        vectors = torch.from_dlpack(rows.column("vector").flatten()).view(-1, dim)  # Arrow's memory: only to be read
+        vectors = torch.from_dlpack(rows.column("vector").flatten()).view(-1, dim)  # shares Arrow's memory: read-only
         if (none := tracks < 0).any():
             vectors = vectors.masked_fill(torch.from_numpy(none)[:, None], 0.0)
         return Block(first_row, vectors, tracks, rows.column("start_s").to_numpy())
 
 
 def of_rows(size: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same rows in batches of that size, the last one smaller: Lance ends one with each fragment."""
+    """The same rows in batches of `size`, except the last. Lance ends a batch at the end of each fragment."""
     waiting: list[pa.RecordBatch] = []
     for batch in batches:
         while sum(part.num_rows for part in waiting) + batch.num_rows >= size:
@@ -142,10 +142,10 @@ def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 class ExactReferences:
-    """Compares every row. The table is read once for all queries that are given together.
+    """Compares every row. Reads the table once for all queries of a call.
 
-    fresh_only: compares rows of fresh tracks only. Background statistics then come from a sample of the whole table,
-    so that z-scores do not depend on what was added last.
+    fresh_only: compare only rows of fresh tracks. The background statistics then come from a sample of the whole
+    table, so that z-scores do not depend on which tracks are fresh.
     """
 
     def __init__(self, catalogue: Catalogue, references: References, config: Config, fresh_only: bool = False) -> None:
@@ -156,14 +156,14 @@ class ExactReferences:
             small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
             self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
         self._config, self._window_s = config, references.window_s
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides the GPUs that a task did not ask for
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides GPUs that the task did not request
         self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
         self.row_centre_s = np.zeros(self._blocks.num_rows)
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
-        """Hits of each, whose rows are those of `row_track` and `row_centre_s`; own rows are never among them.
+        """The hits of each query, without rows of its own track. Rows are indices of `row_track` and `row_centre_s`.
 
-        All windows are searched with as if they were of one track: a product of two large matrices costs less.
+        The windows of all queries are searched together, because one large matrix product is faster.
         """
         together = torch.cat([query.vectors for query in queries], 1).to(self._device)
         search = ExactSearch(together, self._config.search.hits_per_window, self._config.first_pass)
@@ -176,16 +176,16 @@ class ExactReferences:
             add_block(search, block, queries)
         hits = search.hits()
         if self._cohort is not None:
-            usual = ExactSearch(together, 1)
+            background = ExactSearch(together, 1)
             for block in self._cohort:
-                add_block(usual, block, queries)
-            mean, deviation = (values.cpu().numpy() for values in usual.background_statistics())
+                add_block(background, block, queries)
+            mean, deviation = (values.cpu().numpy() for values in background.background_statistics())
             hits = replace(hits, z_score=(hits.cosine - mean[hits.window]) / deviation[hits.window])
         return divided(hits, [query.vectors.shape[1] for query in queries])
 
 
 def add_block(search: ExactSearch, block: Block, queries: Sequence[Queries]) -> None:
-    """Search a block for the windows of all `queries`, which are those of `search`; each but in its own track."""
+    """Search a block for the windows of all `queries` (those of `search`), except each in its own track."""
     inside = set(block.tracks.tolist())
     stop = 0
     for own, alike in itertools.groupby(queries, lambda query: query.own if query.own in inside else None):
@@ -195,16 +195,16 @@ def add_block(search: ExactSearch, block: Block, queries: Sequence[Queries]) -> 
 
 
 def divided(hits: Hits, windows: Sequence[int]) -> list[Hits]:
-    """Hits by window, of queries of so many windows each, by query."""
+    """Split hits, sorted by window, by query. windows: number of windows of each query."""
     edges = np.cumsum([0, *windows])
-    cuts = np.searchsorted(hits.window, edges)
+    splits = np.searchsorted(hits.window, edges)
     columns = [getattr(hits, field.name) for field in fields(Hits)]
-    parts = [Hits(*(column[start:stop] for column in columns)) for start, stop in itertools.pairwise(cuts)]
+    parts = [Hits(*(column[start:stop] for column in columns)) for start, stop in itertools.pairwise(splits)]
     return [replace(part, window=part.window - np.int32(edge)) for part, edge in zip(parts, edges[:-1], strict=True)]
 
 
 def runs_without(tracks: np.ndarray, own: int | None) -> list[tuple[int, int]]:
-    """Runs [start, stop) of rows that are of another track than `own`."""
+    """Runs [start, stop) of rows that do not belong to the track `own`."""
     others = np.ones(len(tracks), bool) if own is None else tracks != own
     edges = np.flatnonzero(np.diff(np.concatenate([[0], others.astype(np.int8), [0]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""Features of whole tracks and of spans of them, put together from their segments."""
+"""Features of whole tracks and of spans of tracks, joined from their segments."""
 
 from __future__ import annotations
 
@@ -25,28 +25,28 @@ from pipelines.store.catalogue import Catalogue
 
 @dataclass(frozen=True)
 class TrackFeatures:
-    """A whole track, as a query needs it. At 40 ms an hour of it is 56 MB."""
+    """Features of a whole query track. At 40 ms per frame, an hour takes 56 MB."""
 
     track_id: str
     model: Tensor  # [F, T], the model's front end
-    audio: Tensor  # [bins, T], whitened log-frequency frames of 40 ms: what verification compares
+    audio: Tensor  # [bins, T], whitened log-frequency frames of 40 ms, for verification
     level: Tensor  # float16 [bins, T], the same frames before whitening
-    duration_s: float  # of its audio, padding left out
+    duration_s: float  # without padding
     power: Tensor  # float64 [T + 1], running sum of each model frame's mean square
 
     def played_backwards(self) -> TrackFeatures:
-        """The same track from its end to its start; its time t is time `frames_s - t` of this one."""
+        """The reversed track. Its time t corresponds to `frames_s - t` in this one."""
         model = self.model.flip(1)
         audio = model if self.audio is self.model else self.audio.flip(1)
         power = self.power[-1] - self.power.flip(0)
         return replace(self, model=model, audio=audio, level=self.level.flip(1), power=power)
 
     def frames_s(self, hop_samples: int) -> float:
-        """The time that its frames of so many samples take, one more than the audio fills."""
+        """Duration of all frames in seconds, which is up to one frame longer than the audio."""
         return self.model.shape[1] * hop_samples / SAMPLE_RATE_HZ
 
     def level_db(self, centre_frames: Tensor, window_frames: int) -> Tensor:
-        """RMS re full scale, [n], of the windows around centres [n] (float), as far as the track goes."""
+        """RMS level [n], in dB re full scale, of the windows around centres [n] (in frames), inside the track."""
         last = self.power.shape[0] - 1
         start = (centre_frames - window_frames / 2).round().long().clamp(0, last)
         stop = (centre_frames + window_frames / 2).round().long().clamp(0, last)
@@ -56,7 +56,7 @@ class TrackFeatures:
 
 @functools.lru_cache(maxsize=1)
 def level_front_end(config: LogFrequencyConfig) -> LevelFrontEnd:
-    """The front end of the levels that tell a direction."""
+    """The front end of the levels from which the direction is decided."""
     return LevelFrontEnd(config)
 
 
@@ -66,12 +66,12 @@ def _front_end(config: LogFrequencyConfig) -> LogFrequencyFrontEnd:
 
 
 def audio_front_end(model: Fingerprinter, config: LogFrequencyConfig) -> FrontEnd:
-    """The front end of verification: the model's own where it is the same, then one spectrum serves both."""
+    """The front end of verification. It is the model's own if they are equal, so that features are computed once."""
     return model.front_end if model.config.model.front_end == config else _front_end(config)
 
 
 def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFrequencyConfig) -> Iterator[TrackFeatures]:
-    """Whole tracks from their pieces, one track at a time, each track's pieces in order. config: of verification."""
+    """Features of whole tracks. pieces: track by track, in order. config: the front end of verification."""
     front_end = level_front_end(config)
     own = audio_front_end(model, config) is model.front_end
     for track_id, some in itertools.groupby(pieces, key=lambda piece: piece.track_id):
@@ -93,7 +93,7 @@ def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFreque
 
 @torch.no_grad()
 def heard(piece: Piece, front_end: LevelFrontEnd) -> tuple[Tensor, Tensor]:
-    """Whitened frames [F, t] centred in the piece's core, and their levels in float16: one spectrum serves both."""
+    """The whitened frames [F, t] with centres in the core of a piece, and their levels (float16), from one spectrum."""
     level, first = on_grid(front_end, piece.waveform, piece.start_samples - piece.lead_samples)
     start, stop = core_span(piece.start_samples, piece.core_samples, piece.is_last, front_end.config.hop_samples)
     core = slice(start - first, stop - first)
@@ -101,7 +101,7 @@ def heard(piece: Piece, front_end: LevelFrontEnd) -> tuple[Tensor, Tensor]:
 
 
 def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
-    """A piece that is a whole track shorter than a window, zero-padded to one; else as it is."""
+    """Zero-pad a piece to a window if it is a whole track shorter than that; return other pieces unchanged."""
     padded = padded_to_window(model.config.model.front_end, piece.waveform, piece.start_samples)
     if not piece.is_last or len(padded) == len(piece.waveform):
         return piece
@@ -109,7 +109,7 @@ def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
 
 
 def frames_of(piece: Piece, front_end: FrontEnd) -> Tensor:
-    """The frames [F, t] centred in the piece's core."""
+    """The frames [F, t] with centres in the core of a piece."""
     return core_frames(front_end, piece.waveform, piece.start_samples, piece.lead_samples, piece.core_samples)
 
 
@@ -123,16 +123,16 @@ def power_of(piece: Piece, hop_samples: int) -> Tensor:
 
 
 class SpanFeatures:
-    """Features of spans of catalogue tracks; those of whole segments are kept, the least recently used go first."""
+    """Features of spans of catalogue tracks, with a cache of the features of whole segments (LRU)."""
 
     def __init__(self, catalogue: Catalogue, tracks: pa.Table, model: Fingerprinter, max_bytes: int) -> None:
-        """tracks: columns track_id, segment_files and num_segments; spans are asked for by row of it."""
+        """tracks: columns track_id, segment_files, num_segments; `span` takes row numbers of it. max_bytes: cache."""
         self._catalogue, self._tracks, self._model, self._max_bytes = catalogue, tracks, model, max_bytes
         self._kept: OrderedDict[tuple[FrontEnd, int, int], Tensor] = OrderedDict()
         self._bytes = 0
 
     def span(self, front_end: FrontEnd, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        """([F, T], seconds of frame 0 in the track): at least the given span, as far as the track goes."""
+        """Features [F, T] of at least that span, as far as the track goes, and the time of frame 0 in seconds."""
         core_s = self._catalogue.geometry.core_samples / SAMPLE_RATE_HZ
         end = self._tracks["num_segments"][track].as_py() - 1
         first, last = (min(max(0, int(second / core_s)), end) for second in (start_s, end_s))
@@ -149,7 +149,7 @@ class SpanFeatures:
         return found, -(-first * self._catalogue.geometry.core_samples // hop) * hop / SAMPLE_RATE_HZ
 
     def _read(self, keys: Sequence[tuple[FrontEnd, int, int]]) -> None:
-        """Make sure of the frames of some segments of one track. Raises FileNotFoundError."""
+        """Load the frames of some segments of one track into the cache. Raises FileNotFoundError."""
         track = keys[0][1]
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
         missing = {key[2] for key in keys if key not in self._kept}
@@ -159,19 +159,19 @@ class SpanFeatures:
             self._bytes += self._kept[key].nbytes
         if not all(key in self._kept for key in keys):
             raise FileNotFoundError(
-                f"segments of {track_id} are missing from {files}: was it segmented again meanwhile?"
+                f"segments of {track_id} are missing from {files}; was it segmented again in the meantime?"
             )
 
 
 class HeardReferences:
-    """The references as verification compares them (matching.verify.References)."""
+    """Features of the references for verification. Implements matching.matched_filter.References."""
 
     def __init__(self, spans: SpanFeatures, tracks: pa.Table, model: Fingerprinter, config: LogFrequencyConfig) -> None:
         self._spans, self._front_end, self._level = spans, audio_front_end(model, config), level_front_end(config)
         self._durations_s = tracks["duration_s"].to_numpy()
 
     def duration_s(self, reference: int) -> float:
-        """The length of the track."""
+        """The duration of the track in seconds."""
         return float(self._durations_s[reference])
 
     def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
@@ -179,5 +179,5 @@ class HeardReferences:
         return self._spans.span(self._front_end, reference, start_s, end_s)
 
     def levels(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        """The same before whitening."""
+        """The same features before whitening."""
         return self._spans.span(self._level, reference, start_s, end_s)

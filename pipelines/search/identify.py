@@ -1,4 +1,4 @@
-"""One track after the other against the references: probe, search, align, rerank, verify, score. No Ray here."""
+"""Identifies tracks one by one: probe, search, align, rerank, verify, score. Does not use Ray."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ from pipelines.search.rerank import rerank
 from pipelines.store.audio import Piece
 from pipelines.store.catalogue import Catalogue
 
-SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; held three times meanwhile
-TOGETHER_S = 6 * 3600.0  # of tracks searched with together: their features, 336 MB, wait meanwhile
-PIECE_WINDOWS = 512  # of a track, probed and searched as one
-SPAN_BYTES = 256 * 1024**2  # features of references kept by a worker: half an hour of 40 ms frames is 28 MB
+SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; the search holds three copies
+TOGETHER_S = 6 * 3600.0  # duration of tracks searched together; their features take 336 MB
+PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
+SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker; half an hour of 40 ms frames takes 28 MB
 
 
 @dataclass
 class _Query:
-    """A track on its way: its windows (those that are not silent) and the hits that came so far."""
+    """A track in progress: its windows, without silent ones, and its hits so far."""
 
     features: TrackFeatures
     backwards: bool
     centres: Tensor  # float64 [n], in frames
     hits: list[Hits] = field(default_factory=list)
-    searched: int = 0  # windows
+    searched: int = 0  # number of windows searched
 
     @property
     def is_searched(self) -> bool:
@@ -51,7 +51,7 @@ class _Query:
 
 
 class Identifier:
-    """The model, the references and the settings; kept by a worker over its tracks."""
+    """Identifies tracks with a model, references and settings. A worker keeps it for all its tracks."""
 
     def __init__(self, catalogue: Catalogue, model: Fingerprinter, config: Config, references: References) -> None:
         self.model, self._config, self._references = model.for_inference(), config, references
@@ -63,20 +63,20 @@ class Identifier:
         self._search: ExactReferences | IndexedReferences = exact
         if len(exact.row_track) >= config.search.exact_below_rows:
             self._search = IndexedReferences(catalogue, references, config)
-        # of the whole catalogue, even where only its new tracks are searched: a score means the same in every row
+        # count the whole catalogue even if only new tracks are searched, so that scores are comparable
         ways = 2 if config.probes.reversed else 1
         self._tries = references.num_rows * len(self._probes) * ways
         self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
-        """Names that pieces may have, and the track_id each is cut from: it is not looked for in that track."""
+        """Register the names of excerpts, with the track_id of each. An excerpt is not searched in its own track."""
         self._own.update({name: self._own[track_id] for name, track_id in tracks.items() if track_id in self._own})
 
     def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[Detection]]]:
-        """(track_id, its detections, best first) of each track.
+        """Yield (track_id, detections, best first) for each track.
 
-        Tracks are searched together until their vectors fill SEARCH_BYTES, or they are TOGETHER_S long; a long one is
-        searched piece by piece.
+        Tracks are searched together until their vectors fill SEARCH_BYTES or their duration reaches TOGETHER_S. Long
+        tracks are searched in parts.
         """
         waiting: list[list[_Query]] = []  # of one track each
         together: list[tuple[_Query, int, Tensor]] = []
@@ -98,7 +98,7 @@ class Identifier:
         yield from map(self._finished, waiting)
 
     def _queries(self, features: TrackFeatures) -> list[_Query]:
-        """A track as it is, and played backwards where the config asks for that."""
+        """A track as it is, and also reversed if `probes.reversed` is set."""
         queries = [_Query(features, False, self.centres(features))]
         if self._config.probes.reversed:
             backwards = features.played_backwards()
@@ -107,22 +107,22 @@ class Identifier:
 
     @staticmethod
     def _parts(queries: Sequence[_Query]) -> Iterator[tuple[_Query, int]]:
-        """Each query with the first window of each of its pieces."""
+        """Each query with the first window of each of its parts."""
         for query in queries:
             for start in range(0, len(query.centres), PIECE_WINDOWS):
                 yield query, start
 
     def centres(self, features: TrackFeatures) -> Tensor:
-        """Centres float64 [n], in frames, of the windows to search with: one every `probes.query_hop_s`, or all."""
+        """Centres of the query windows, float64 [n] in frames: one every `probes.query_hop_s`, or all if that is 0."""
         front = self.model.config.model.front_end
         half = front.window_frames / 2
         hop = self._config.probes.query_hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
-        room = max(features.model.shape[1] - front.window_frames, 0)
-        centres = half + torch.arange(int(room / hop) + 1, dtype=torch.float64) * hop
+        last_start = max(features.model.shape[1] - front.window_frames, 0)
+        centres = half + torch.arange(int(last_start / hop) + 1, dtype=torch.float64) * hop
         return centres[features.level_db(centres, front.window_frames) >= self._config.search.silence_db]
 
     def vectors(self, features: TrackFeatures, centres: Tensor) -> Tensor:
-        """Vectors [P, n, dim] of the windows around `centres`, probed; only the frames around them are looked at."""
+        """Probed vectors [P, n, dim] of the windows around `centres`. Only reads the frames that these need."""
         window_frames = self.model.config.model.front_end.window_frames
         reach = int(window_frames / 2 / min(self._config.probes.tempo_ratios)) + 2
         start = max(0, int(centres[0]) - reach)
@@ -137,7 +137,7 @@ class Identifier:
                 query.searched += vectors.shape[1]
 
     def _searching(self, query: _Query) -> ExactReferences | IndexedReferences:
-        """Where its hits are sought: everywhere, or for a track that was swept before in those that came since."""
+        """The references to search for a query: all, or only the fresh tracks if it is an old track."""
         fresh = self._references.fresh
         return self._search if self._fresh is None or query.features.track_id in (fresh or ()) else self._fresh
 
@@ -167,7 +167,7 @@ class Identifier:
         return [self._detection(one, query, directions[one.candidate.reference]) for one in verified]
 
     def _direction(self, reference: int, verified: Sequence[Verified], query: TrackFeatures) -> float | None:
-        """Probability that the query samples a reference; None where too little is heard of it."""
+        """Probability that the query samples a reference; None if there is too little evidence."""
         places = [one for one in verified if one.candidate.reference == reference]
         return direction.of_pair(query.level, partial(self._heard.levels, reference), places, self._config.verify)
 

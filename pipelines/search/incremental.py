@@ -1,7 +1,7 @@
-"""What a new sweep may take over from an earlier one: the detections of pairs of tracks that are both unchanged.
+"""Reuses detections of an earlier sweep in a new one: those of pairs of unchanged tracks.
 
-New tracks are searched against everything, old tracks only against new ones; with the carried detections that is a full
-sweep. A carried row keeps the `coarse_score` it had when it was found (ARCHITECTURE.md).
+New tracks are searched against everything, old tracks only against new ones. Together with the copied detections, this
+equals a full sweep. A copied row keeps its original `coarse_score` (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pipelines.store.files import parquet
 
 @dataclass(frozen=True)
 class Before:
-    """Where an earlier sweep has the detections of an unchanged query: under which id, in which shard's part."""
+    """Where an earlier sweep stores the detections of an unchanged query: its id then, and the shard."""
 
     track_id: str
     shard: int
@@ -29,24 +29,25 @@ class Before:
 
 @dataclass(frozen=True)
 class Base:
-    """An earlier sweep: what has become of the ids in it. Small: ids that are as they were are in neither."""
+    """An earlier sweep, and how its track ids have changed. Unchanged ids are not listed."""
 
     sweep_id: str
-    renamed: dict[str, str]  # its id -> today's
-    dropped: frozenset[str]  # its ids of tracks that are gone or changed
+    renamed: dict[str, str]  # id then -> current id
+    dropped: frozenset[str]  # ids then of tracks that were removed or changed
 
     def today(self, track_id: str) -> str | None:
-        """Today's id of one of its tracks; None where that audio is no longer there."""
+        """The current id of one of its tracks; None if that audio no longer exists."""
         return self.renamed.get(track_id) or (None if track_id in self.dropped else track_id)
 
 
 def find_base(
     catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool
 ) -> tuple[Base, dict[str, Before | None]] | None:
-    """The newest sweep that ended under the same `settings` and, by today's id, the tracks it knew with the same audio
-    (None where they were no queries of it). None where there is no such sweep.
+    """The newest finished sweep with the same `settings`, and its unchanged tracks by current id.
 
-    renames: whether a track that has another id now is known by its audio.
+    The value of a track is None if it was not a query of that sweep. Returns None if there is no such sweep.
+
+    renames: whether tracks with a new id are recognised by their audio.
     """
     ended = [head for head in detections.sweeps(catalogue) if head.get("settings") == settings]
     if not ended:
@@ -73,7 +74,7 @@ def find_base(
 
 
 def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[Detection]]:
-    """Detections (under today's ids) of these queries, by today's id, whose reference is unchanged too."""
+    """Earlier detections of these queries whose reference is also unchanged, by query, with current ids."""
     found: dict[str, list[Detection]] = {}
     by_shard: dict[int, dict[str, str]] = {}
     for track_id, before in queries:

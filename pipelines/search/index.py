@@ -1,4 +1,4 @@
-"""Fingerprint tables -> compacted, and with a vector index where they are large; what the index misses is measured."""
+"""Compacts fingerprint tables, builds vector indexes for large ones, and measures the recall of the indexes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from pipelines.store.catalogue import Catalogue, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "index"
-FLAT_BELOW_ROWS = 20_000_000  # IVF_FLAT keeps whole vectors: 20 GB of 256 dimensions; beyond it they are quantised
+FLAT_BELOW_ROWS = 20_000_000  # IVF_FLAT stores whole vectors, 20 GB at 256 dimensions; larger indexes quantise them
 ROWS_PER_PARTITION = 4096
 SAMPLE, TOP = 256, 10
-ROUNDING = 1e-5  # of a cosine: equally near rows are equally good
+ROUNDING = 1e-5  # tolerance of cosines: equally near rows are equally good
 
 
 @dataclass(frozen=True)
 class TableIndex:
-    """One model's table after `index`. recall: of the 10 nearest by exact search, the share that the index finds."""
+    """The table of one model after `index`. recall: the share of the exact 10 nearest rows that the index finds."""
 
     model_id: str
     rows: int
@@ -49,17 +49,20 @@ class TableIndex:
 
 @dataclass(frozen=True)
 class IndexSummary:
-    """Every fingerprint table of the catalogue."""
+    """The result of `index` for all fingerprint tables of the catalogue."""
 
     tables: tuple[TableIndex, ...]
     seconds: float
 
     def __str__(self) -> str:
-        return "; ".join(map(str, self.tables)) or "no fingerprints yet: run asid embed first"
+        return "; ".join(map(str, self.tables)) or "no fingerprints yet; run asid embed first"
 
 
 def index(catalogue: Catalogue, config: Config, progress: ProgressCallback | None = None) -> IndexSummary:
-    """Compact each fingerprint table and, from `search.exact_below_rows` rows on, build or refresh its index."""
+    """Compact each fingerprint table, and build or update its index if it has `search.exact_below_rows` rows or more.
+
+    Raises LeaseError if another process writes to the catalogue.
+    """
     started = time.monotonic()
     tables = fingerprints.tables(catalogue)
     found = []
@@ -79,7 +82,7 @@ def index(catalogue: Catalogue, config: Config, progress: ProgressCallback | Non
 def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
     table: Any = catalogue.table(name)
     catalogue.check_writing()
-    compacted = table.optimize.compact_files().fragments_removed > 0  # a scan opens every fragment
+    compacted = table.optimize.compact_files().fragments_removed > 0  # a scan opens every fragment, so few are faster
     rows = int(table.count_rows())
     model_id = name.removeprefix(fingerprints.PREFIX)
     if rows < config.search.exact_below_rows:
@@ -96,7 +99,7 @@ def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
 
 
 def _build(catalogue: Catalogue, model_id: str, kind: str, rows: int) -> bool:
-    """Make the index, anew where the table has doubled; rows that came since are added. False: nothing to do."""
+    """Build the index, or rebuild it if the table has doubled, or add new rows to it. False: nothing to do."""
     from lancedb.index import BTree, IvfFlat, IvfPq
 
     table = open_table(catalogue, model_id)
@@ -110,13 +113,13 @@ def _build(catalogue: Catalogue, model_id: str, kind: str, rows: int) -> bool:
             return True
     options = {"distance_type": "dot", "num_partitions": max(1, rows // ROWS_PER_PARTITION)}
     table.create_index("vector", config=IvfFlat(**options) if kind == "IVF_FLAT" else IvfPq(**options))
-    # a search leaves its own track out, and a sweep of what is new reads a few tracks: both would look at every row
+    # used to exclude the query's own track, and to read only new tracks; either would scan every row without it
     table.create_index("track_id", config=BTree(), replace=True)
     return True
 
 
 def recall(catalogue: Catalogue, model_id: str, config: Config) -> float:
-    """Share of the 10 nearest rows that the index finds, for sums of two rows: one piece of music laid over another."""
+    """Share of the 10 nearest rows that the index finds. Queries are sums of two rows, like a mix of two recordings."""
     table: Any = catalogue.table(fingerprints.table_name(model_id))
     rng = np.random.default_rng(0)
     some = table.take(np.sort(rng.integers(0, table.count_rows(), 2 * SAMPLE)).tolist(), columns=["vector"])

@@ -1,4 +1,4 @@
-"""What do these files sample? The way of a sweep, for recordings that need not be in the catalogue."""
+"""Finds what files sample, like a sweep, for recordings that need not be in the catalogue."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from pipelines.store import detections, fingerprints
 from pipelines.store.audio import Piece, pieces_of_file
 from pipelines.store.catalogue import Catalogue
 
-SWEEP_ID = "query"  # of the rows: they are not kept
+SWEEP_ID = "query"  # of the rows, which are not stored
 
 
 def query(
     files: Sequence[str], catalogue: Catalogue, config: Config, weights: str, top: int
 ) -> tuple[pa.Table, dict[str, str]]:
-    """The best `top` rows (schema.DETECTIONS) of each file at or above the config's threshold; `query_id` is the file.
+    """The best `top` detections (schema.DETECTIONS) of each file that reach the threshold; `query_id` is the file.
 
-    Also why files could not be used (damaged, silent, too short), by file; what comes before a
-    damaged place counts. Raises CatalogueError where there are no fingerprints.
+    Also returns errors by file, for files that are unusable (damaged, silent, too short). The part of a file before
+    the damage is used. Raises CatalogueError if there are no fingerprints.
     """
     model = fingerprints.load_model(weights, config)
     _, references = find_references(catalogue, model)

@@ -1,4 +1,4 @@
-"""The reranker on the aligned window pairs of candidates: nodes are made for these windows only, each window once."""
+"""Applies the reranker to the aligned window pairs of candidates. Computes nodes only for these windows, each once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 from pipelines.search.features import SpanFeatures, TrackFeatures
 
-PAIRS_PER_CANDIDATE = 4  # a GNN makes the nodes of some 30 windows a second and core
+PAIRS_PER_CANDIDATE = 4  # few, because a GNN encodes only about 30 windows per second and core
 
 
 @torch.no_grad()
@@ -29,11 +29,11 @@ def rerank(
     candidates: Sequence[Candidate],
     max_pairs: int,
 ) -> list[Candidate]:
-    """The candidates with their `rerank_score`: the mean probability over the strongest pairs of each.
+    """The candidates with a `rerank_score`: the mean probability over the strongest window pairs of each.
 
-    It stays None without a reranker, and once `max_pairs` are spent.
+    It stays None without a reranker, and for candidates after the first `max_pairs` pairs.
 
-    centres [n], in frames, of the query's windows; rows: reference track and centre_s by row of the reference table.
+    centres: [n] in frames, of the query windows. rows: reference track and centre_s, by row of the reference table.
     """
     if not isinstance(model.reranker, Reranker):
         return list(candidates)
@@ -67,7 +67,7 @@ def _nodes(model: Fingerprinter, patches: Sequence[Tensor]) -> Tensor:
 def _query_patch(
     model: Fingerprinter, features: Tensor, centres: Tensor, window: int, semitones: float, tempo_ratio: float
 ) -> Tensor:
-    """What the encoder takes [1, bins, frames] of a query window, the candidate's pitch and tempo undone."""
+    """The encoder input [1, bins, frames] of a query window, with the candidate's pitch and tempo undone."""
     semitones, tempo_ratio = model.front_end.nearest_probe(semitones, tempo_ratio)
     reach = int(model.front_end.config.window_frames / 2 / tempo_ratio) + 2
     start = max(0, int(centres[window]) - reach)

@@ -1,4 +1,4 @@
-"""All tracks against all others: shards of query tracks are Ray tasks, each writes one part file."""
+"""Searches all tracks against all others. A Ray task processes a shard of query tracks and writes one part file."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "sweep"
-TAKEN_OVER_TRACKS = 1024  # of a shard that is only copied: 40 rows each are 40 MB as it passes by
-SHARDS = 64  # at least, where there are tracks enough: a small catalogue keeps every core busy as well, to the end
-LAYOUT = 2  # of what a sweep leaves: one of another layout is no base
+TAKEN_OVER_TRACKS = 1024  # tracks in a shard that is only copied: 40 MB at 40 rows each
+SHARDS = 64  # minimum, if there are enough tracks, so that small catalogues keep all cores busy
+LAYOUT = 2  # version of the files of a sweep; sweeps of another version cannot be reused
 # Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
 # version of asid in its place would make every upgrade a full sweep.
 ALGORITHM = 2
-SETTINGS = ("probes", "search", "verify", "score")  # the sections of the config that decide what is found
+SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """What a sweep found. `detections` (schema.DETECTIONS): the rows that score at least what was asked for."""
+    """The result of a sweep. `detections` (schema.DETECTIONS): the rows with at least the requested score."""
 
     sweep_id: str
     model_id: str
     queries: int
     references: int
-    shards: int  # done now; 0: this sweep had been finished before
+    shards: int  # processed in this run; 0 if the sweep was already finished
     detections: pa.Table
     seconds: float
 
@@ -70,14 +70,14 @@ def sweep(
     progress: ProgressCallback | None = None,
     new_only: bool = False,
 ) -> SweepSummary:
-    """Find what the tracks that match the glob `queries` sample of those that match `references` (default: all).
+    """Find samples in the tracks that match the glob `queries` of tracks that match `references` (default: all).
 
-    Needs a running Ray. A sweep is named by what decides its result; one that was killed goes on where it stopped, one
-    that ended is only read. Every verified pair is kept; `min_score` (default: the config's threshold) chooses what
-    the summary holds. Raises CatalogueError where there are no fingerprints.
+    Needs a running Ray. The id of a sweep depends on everything that affects its result. A killed sweep is resumed; a
+    finished one is only read. All verified pairs are stored; `min_score` (default: the config's threshold) selects
+    the rows of the summary. Raises CatalogueError if there are no fingerprints, LeaseError if another process writes.
 
-    new_only: detections of pairs of tracks that are both as the newest sweep of the same settings knew them are taken
-    over from it, and only the other pairs are looked at; all of them where there is no such sweep.
+    new_only: reuse detections of pairs of tracks that have not changed since the newest sweep with the same settings,
+    and search only the other pairs. Without such a sweep, all pairs are searched.
     """
     started = time.monotonic()
     plan = _plan(catalogue, config, fingerprints.load_model(weights, config), queries, references, new_only)
@@ -109,21 +109,21 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be done: the rows of the query tracks (columns TRACKS), by id.
+    """The work of a sweep. `queries`: rows of the query tracks (columns TRACKS), by id.
 
-    With a `base`, a row has `before` as well: where its detections were then, or None.
+    With a `base`, each row also has `before`: where the base stores its detections, or None.
     """
 
     sweep_id: str
     model: Fingerprinter
     references: References
     queries: list[dict[str, Any]]
-    known: pa.Table  # track_id, content_hash of everything that has fingerprints
-    settings: str  # digest of what decides the result but the tracks
-    base: Base | None  # what detections are taken over from
+    known: pa.Table  # track_id, content_hash of all tracks with fingerprints
+    settings: str  # digest of everything that affects the result, except the tracks
+    base: Base | None  # the sweep whose detections are reused
 
     def head(self) -> dict[str, Any]:
-        """What its sweep.json says of the plan."""
+        """The fields of sweep.json that describe the plan."""
         return {
             "sweep_id": self.sweep_id,
             "model_id": self.references.model_id,
@@ -134,9 +134,9 @@ class _Plan:
         }
 
     def shards(self, config: Config) -> list[list[dict[str, Any]]]:
-        """Runs of query tracks, the same ones whenever and wherever the sweep is started again.
+        """The query tracks of each shard. Deterministic, so that a resumed sweep has the same shards.
 
-        The references are read anew for each: it is as many tracks as a worker searches with together.
+        A shard has as many tracks as a worker searches together, because each shard reads all references.
         """
         most, most_s = TAKEN_OVER_TRACKS, math.inf
         if self.references.has_fresh:
@@ -146,13 +146,13 @@ class _Plan:
             most, most_s = config.search.shard_tracks, min(TOGETHER_S, SEARCH_BYTES / bytes_s)
         most = max(1, min(most, -(-len(self.queries) // SHARDS)))
         shards: list[list[dict[str, Any]]] = []
-        room_s = 0.0
+        left_s = 0.0
         for row in self.queries:
-            if room_s <= 0 or len(shards[-1]) == most:
+            if left_s <= 0 or len(shards[-1]) == most:
                 shards.append([])
-                room_s = most_s
+                left_s = most_s
             shards[-1].append(row)
-            room_s -= row["duration_s"]
+            left_s -= row["duration_s"]
         return shards
 
 
@@ -175,11 +175,13 @@ def _plan(
     key = _digest(decisive | {"tracks": [(row["track_id"], row["content_hash"]) for row in known.to_pylist()]})
     same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
     ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
-    base, found = None, None
+    base, reusable = None, None
     if new_only and not ended:
-        found = incremental.find_base(catalogue, settings, known, renames=query_glob is None and reference_glob is None)
-    if found is not None:  # its shards hold other rows than those of a full sweep: they must not be mixed
-        base, was = found
+        reusable = incremental.find_base(
+            catalogue, settings, known, renames=query_glob is None and reference_glob is None
+        )
+    if reusable is not None:  # its shards differ from those of a full sweep, so it needs another key
+        base, was = reusable
         key = f"{key}-{_digest(base.sweep_id)}"
         fresh = frozenset(known["track_id"].to_pylist()) - was.keys()
         references = replace(references, fresh=fresh)
@@ -195,15 +197,17 @@ def _digest(values: Any) -> str:
 
 
 def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None = None) -> tuple[pa.Table, References]:
-    """The live tracks that have fingerprints (columns TRACKS, by id), and those of them that `glob` names.
+    """The live tracks with fingerprints (columns TRACKS, by id), and the references: those that match `glob`.
 
-    Raises CatalogueError where there are none.
+    Raises CatalogueError if there are none.
     """
     table = catalogue.table(fingerprints.table_name(model.model_id))
     ready = set(fingerprints.embedded(table))
     live = pa.Table.from_batches(catalogue.tracks(columns=TRACKS)) if catalogue.count_tracks() else None
     if table is None or live is None or not ready:
-        raise CatalogueError(f"no fingerprints of model {model.model_id} in {catalogue.location}: run asid embed first")
+        raise CatalogueError(
+            f"no fingerprints of model {model.model_id} in {catalogue.location}. Run asid embed first."
+        )
     ids, hashes = live["track_id"].to_pylist(), live["content_hash"].to_pylist()
     tracks = live.filter(pa.array(pair in ready for pair in zip(ids, hashes, strict=True))).sort_by("track_id")
     if missing := live.num_rows - tracks.num_rows:
@@ -214,7 +218,7 @@ def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None
 
 
 def _reranker_id(model: Fingerprinter) -> str | None:
-    """`model_id` leaves the reranker out: fingerprints do not change with it, detections do."""
+    """A digest of the reranker, which affects detections. `model_id` does not include it; fingerprints are the same."""
     if model.reranker is None:
         return None
     digest = hashlib.blake2b(digest_size=6)
@@ -224,7 +228,7 @@ def _reranker_id(model: Fingerprinter) -> str | None:
 
 
 class _Shards(Stage[int, int]):
-    """The driver's part of a sweep. A shard is committed by its task, which writes its part file in one atomic step."""
+    """The driver's part of a sweep. The task of a shard commits it by writing its part file atomically."""
 
     name = STAGE
 
@@ -240,7 +244,7 @@ class _Shards(Stage[int, int]):
         self.left = len(self._todo)
 
     def query_ids(self) -> list[list[str]]:
-        """Of each shard."""
+        """The ids of the query tracks of each shard."""
         return [[row["track_id"] for row in shard] for shard in self._shards]
 
     def todo(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What one Ray task of a sweep does: some query tracks in, one part file out."""
+"""The Ray task of a sweep: identifies some query tracks and writes one part file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pipelines.store.catalogue import Catalogue
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a worker keeps of its newest sweep: weights, and features of references."""
+    """State that a worker keeps for its newest sweep: weights, and features of references."""
 
     catalogue: Catalogue
     model: Fingerprinter
@@ -34,7 +34,7 @@ class _Kept:
 
     @functools.cached_property
     def identifier(self) -> Identifier:
-        torch.set_num_threads(1)  # a task a core
+        torch.set_num_threads(1)  # each task has one core
         return Identifier(self.catalogue, self.model, self.config, self.references)
 
 
@@ -46,11 +46,10 @@ def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
 
 
 def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
-    """A Ray task: identify some query tracks (rows with columns sweep.TRACKS) and write their part file, which may be
-    empty.
+    """A Ray task: identify some query tracks (rows with columns sweep.TRACKS) and write their part file.
 
-    shared: one ObjectRef of (Fingerprinter, Config, References, Base | None); in a list, or Ray
-    would copy 80 MB for every shard.
+    The file may be empty. shared: a list with one ObjectRef of (Fingerprinter, Config, References, Base | None). It is
+    in a list because Ray would otherwise resolve it, and copy 80 MB for every shard.
     """
     kept = _kept(uri, sweep_id, shared[0])
     found: dict[str, list[Detection]] = {}
