@@ -31,7 +31,7 @@ def work(session: Session) -> Outcome:
     counts = f"{summary.samples:,} pairs with samples and {summary.duplicates:,} near-duplicates"
     counts += f", {summary.places:,} places"
     counts += f" (the best of {summary.found:,})" if summary.places < summary.found else ""
-    return Outcome(session.summary(f"{summary.page}: {counts}, {summary.snippets:,} snippets to play"))
+    return Outcome(session.summary(f"{summary.page}: {counts}, {summary.heard:,} of them to play"))
 
 
 VERB = Verb(
@@ -39,7 +39,7 @@ VERB = Verb(
     "Write a web page of the findings with audio, and exports for other tools.",
     "asid report --catalogue ~/music.asid --output ~/samples      # then open ~/samples/index.html\n"
     "asid report --catalogue ~/music.asid --output ~/confirmed --verdict confirmed\n"
-    "asid report --catalogue ~/music.asid --output ~/samples --min-score 0.8 --set report.snippets=1000",
+    "asid report --catalogue ~/music.asid --output ~/samples --min-score 0.8 --set report.sound_mb=1000",
     options,
     work,
 )

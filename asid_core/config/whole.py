@@ -18,7 +18,7 @@ from asid_core.config.search import (
     VerifyConfig,
 )
 from asid_core.config.training import TrainingConfig
-from asid_core.config.values import SAMPLE_RATE_HZ, STRICT, Count, CountOrZero, Loudness, NotNegative, Positive, Rows
+from asid_core.config.values import SAMPLE_RATE_HZ, STRICT, Count, Loudness, NotNegative, Positive, Rows
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -48,7 +48,7 @@ class ReportConfig:
     """How much of a sweep the report shows: limits for the best samples and, separately, the best duplicates."""
 
     detections: Rows = 100_000
-    snippets: CountOrZero = 200  # detections with audio, 60 kB each
+    sound_mb: Annotated[float, Field(ge=0)] = 100.0  # of places that can be heard: some 200 kB each
     snippet_s: Annotated[float, Field(gt=0, le=60)] = 8.0
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
@@ -18,9 +20,10 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from asid_core.config import Config
-from pipelines.report import exports, snippets
+from pipelines.report import exports, listening, snippets
 from pipelines.report.findings import KINDS, VERDICT_COLUMNS, Findings, findings
 from pipelines.runtime import ProgressCallback
 from pipelines.store.catalogue import Catalogue, new_run_id
@@ -60,7 +63,9 @@ Columns = dict[str, list[Any]]
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What the page shows: relations of both kinds, their places, and of how many detections those are the best."""
+    """What the page shows: relations of both kinds, their places, and of how many detections those are the best.
+
+    `heard`: places that can be played."""
 
     page: str
     sweep_id: str
@@ -68,7 +73,7 @@ class ReportSummary:
     duplicates: int
     places: int
     found: int
-    snippets: int
+    heard: int
     seconds: float
 
 
@@ -90,7 +95,7 @@ def report(
     found = findings(catalogue, config.report.detections, min_score, only)
     run = f"{FOLDER}/{new_run_id(STAGE)}"
     place = output.join(run)
-    heard = _write_snippets(catalogue, found, config, place, progress)
+    heard = _write_media(catalogue, found, config, place, progress)
     pages = list(_write_pages(found, heard, _seen_before(output), place))
     _write_script(place.join("data", "network.js"), "network", network(found))
     written = exports.write_exports(found, output.join("exports"))
@@ -104,7 +109,7 @@ def report(
         "shown": {kind: found.count(kind) for kind in KINDS},
         "places": found.rows.num_rows,
         "most": config.report.detections,
-        "sounds": {"snippets": len(heard), "seconds": config.report.snippet_s, "most": config.report.snippets},
+        "sounds": {"places": len(heard), "mb": config.report.sound_mb},
         "pages": [{key: page[key] for key in ("file", "kind", "rows")} for page in pages],
         "fresh": sum(page["new"] for page in pages),  # relations that the report before this one did not have
         "exports": written,
@@ -118,7 +123,7 @@ def report(
     counts = {"samples": found.count("sample"), "duplicates": found.count("duplicate"), "places": found.rows.num_rows}
     seconds = time.monotonic() - started
     return ReportSummary(
-        str(page), found.sweep_id, **counts, found=sum(found.found.values()), snippets=len(heard), seconds=seconds
+        str(page), found.sweep_id, **counts, found=sum(found.found.values()), heard=len(heard), seconds=seconds
     )
 
 
@@ -128,28 +133,31 @@ def _write_script(place: Location, function: str, *values: Any) -> None:
     place.write_bytes(f"asid.{function}({text});\n".encode())
 
 
-def _write_snippets(
+def _write_media(
     catalogue: Catalogue, found: Findings, config: Config, place: Location, progress: ProgressCallback | None
-) -> set[tuple[int, str]]:
-    """Write sound and picture of each snippet; returns which there are, as (row number, side)."""
-    wanted = snippets.wanted(found, config.report.snippets, config.report.snippet_s)
-    heard: set[tuple[int, str]] = set()
-    for snippet in snippets.cut_snippets(catalogue, wanted):
-        name = f"{snippet.number}-{snippet.side}"
-        place.join("media", f"{name}.mp3").write_bytes(snippets.mp3(snippet))
-        picture = snippets.picture(snippet)
-        _write_script(place.join("media", f"{name}.js"), "picture", snippet.number, snippet.side, picture)
-        heard.add((snippet.number, snippet.side))
-        if progress is not None:
-            progress({"stage": STAGE, "done": len(heard), "total": len(wanted), "unit": "snippets"})
-    if len(heard) < len(wanted):
-        log.warning("%d snippets have no audio: their tracks have left the catalogue", len(wanted) - len(heard))
+) -> set[int]:
+    """Write what is heard and seen of places, within `report.sound_mb`; returns their numbers."""
+    limits = config.report.sound_mb * 1e6, config.report.snippet_s
+    total = sum(1 for _ in snippets.places_to_hear(found, *limits))
+    heard: set[int] = set()
+
+    def write(one: snippets.PlaceToHear) -> int:
+        _write_script(place.join("media", f"{one.number}.js"), "media", one.number, listening.media(one))
+        return one.number
+
+    # encoders and transforms run outside Python's lock; threads of torch within these threads would only wait
+    with ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        for some in snippets.cut(catalogue, snippets.places_to_hear(found, *limits)):
+            for number in pool.map(write, some):
+                heard.add(number)
+                if progress is not None:
+                    progress({"stage": STAGE, "done": len(heard), "total": total, "unit": "places"})
+    if len(heard) < total:
+        log.warning("%d places have no audio: their tracks have left the catalogue", total - len(heard))
     return heard
 
 
-def _write_pages(
-    found: Findings, heard: set[tuple[int, str]], seen: frozenset[str], place: Location
-) -> Iterator[dict[str, Any]]:
+def _write_pages(found: Findings, heard: set[int], seen: frozenset[str], place: Location) -> Iterator[dict[str, Any]]:
     """Write relations in pages of one kind, best first, each with a file of its places; yields what the head says."""
     first = 0
     for kind in KINDS:
@@ -165,7 +173,7 @@ def _write_pages(
         first += relations.num_rows
 
 
-def _relations(found: Findings, columns: Columns, heard: set[tuple[int, str]], seen: frozenset[str]) -> dict[str, Any]:
+def _relations(found: Findings, columns: Columns, heard: set[int], seen: frozenset[str]) -> dict[str, Any]:
     """Relations by column; `q` and `r` count in the page's own list of tracks, so that pages load in any order."""
     numbers: dict[str, int] = {}
     sides = {s: [numbers.setdefault(i, len(numbers)) for i in columns[f"{s}_id"]] for s in ("query", "reference")}
@@ -173,7 +181,7 @@ def _relations(found: Findings, columns: Columns, heard: set[tuple[int, str]], s
     page: dict[str, Any] = {"tracks": [_track(found, track_id) for track_id in numbers]}
     page |= {"id": columns["relation_id"], "q": sides["query"], "r": sides["reference"], "source": sources}
     page |= {"by": columns["decided_by"], **_numbers(columns, RELATION_NUMBERS), "first": columns["first_place"]}
-    page["heard"] = [_heard(heard, first) for first in columns["first_place"]]
+    page["heard"] = [int(first in heard) for first in columns["first_place"]]
     said = zip(*(columns[name] for name in VERDICT_COLUMNS), strict=True)
     page["verdict"] = [_verdict(*one) for one in said]
     page["new"] = [int(one not in seen) if seen else 0 for one in columns["relation_id"]]
@@ -196,13 +204,19 @@ def _seen_before(output: Location) -> frozenset[str]:
     return frozenset(table.column("relation_id").to_pylist() if "relation_id" in table.column_names else ())
 
 
-def _places(found: Findings, relations: Columns, heard: set[tuple[int, str]]) -> dict[str, Any]:
+def _places(found: Findings, relations: Columns, heard: set[int]) -> dict[str, Any]:
     """The places of some relations that follow each other, by column, in order."""
     first = relations["first_place"][0]
     count = relations["first_place"][-1] + relations["places"][-1] - first
     columns = found.rows.slice(first, count).to_pydict()
     numbers = range(first, first + count)
-    return {"first": first, **_numbers(columns, PLACE_NUMBERS), "heard": [_heard(heard, n) for n in numbers]}
+    backwards = [int(bool(value)) for value in columns["reversed"]]
+    return {
+        "first": first,
+        **_numbers(columns, PLACE_NUMBERS),
+        "back": backwards,
+        "heard": [int(number in heard) for number in numbers],
+    }
 
 
 def _numbers(columns: Columns, names: Mapping[str, tuple[str, int]]) -> Columns:
@@ -211,11 +225,6 @@ def _numbers(columns: Columns, names: Mapping[str, tuple[str, int]]) -> Columns:
         name: [None if value is None else round(value, digits) for value in columns[column]]
         for name, (column, digits) in names.items()
     }
-
-
-def _heard(heard: set[tuple[int, str]], number: int) -> int:
-    """Which sides of a place can be played: 1 the query, 2 the reference, 3 both."""
-    return int((number, "query") in heard) + 2 * int((number, "reference") in heard)
 
 
 def _track(found: Findings, track_id: str) -> list[Any]:

@@ -1,39 +1,38 @@
-"""A few seconds of both sides of a detection, cut from the segment tables: to hear (MP3) and to see (mel spectrogram).
+"""A few seconds of both sides of a place, cut from the segment tables, to hear and to see.
 
-Streams: segments are read once, file by file, and only snippets of the track being read are held.
+Streams: segments are read file by file, and at most PLACES_AT_ONCE places are held.
 """
 
 from __future__ import annotations
 
-import base64
-import io
+import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from asid_core.config import SAMPLE_RATE_HZ, LogMelConfig
-from asid_core.signal.pcm import from_pcm
+from asid_core.config import SAMPLE_RATE_HZ
 from pipelines.report.findings import Findings
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.segments import read_segments
 
 CONTEXT_S = 0.5  # heard before and after the matched span
-PEAK = 0.9
-MOST_GAIN = 10.0  # a quiet side is brought up by 20 dB at most
-RANGE_DB = 70.0  # of a picture: what is further below its loudest point is black
+PLACES_AT_ONCE = 100  # some 50 MB of samples
+BYTES_PER_S = 12_000  # of a side on the page: its sound twice at most, as the track has it and as the query plays it
 SHORTEST_SAMPLES = 1024  # a window of the spectrogram
+PLACE_COLUMNS = (
+    "query_id", "reference_id", "query_start_s", "query_end_s", "reference_start_s", "reference_end_s", "tempo_ratio",
+    "pitch_semitones", "reversed",
+)  # fmt: skip
 
 
 @dataclass
 class Snippet:
-    """One side of detection `number` (its row in the findings): int16 samples of the track from `first` on."""
+    """int16 samples of a track from `first` on."""
 
-    number: int
-    side: str  # 'query' | 'reference'
     track_id: str
     first: int
     pcm: np.ndarray = field(repr=False)
@@ -56,31 +55,57 @@ class Snippet:
             self.filled = stop - self.first
 
 
-def wanted(found: Findings, snippets: int, snippet_s: float) -> list[Snippet]:
-    """Empty snippets of `snippets` places of each kind: of every relation its best place, then its second best, ...
+@dataclass
+class PlaceToHear:
+    """Both sides of place `number` (its row in the findings); they begin and end on its line."""
 
-    Tracks that are no longer there have none.
+    number: int
+    query: Snippet
+    reference: Snippet
+    tempo_ratio: float
+    pitch_semitones: float  # 0 where it is not known
+    is_reversed: bool = False  # the query plays the reference backwards
+
+    def trimmed(self) -> bool:
+        """Cut both sides to what both have; False where that is too short. Tracks may be shorter than they were."""
+        if self.is_reversed and self.reference.filled < len(self.reference.pcm):
+            return False  # what is missing is what the query begins with
+        samples = min(self.query.filled, math.floor(self.reference.filled / self.tempo_ratio))
+        self.query.pcm = self.query.pcm[:samples]
+        self.reference.pcm = self.reference.pcm[: math.ceil(samples * self.tempo_ratio)]
+        return min(len(self.query.pcm), len(self.reference.pcm)) >= SHORTEST_SAMPLES
+
+
+def places_to_hear(found: Findings, limit_bytes: float, snippet_s: float) -> Iterator[PlaceToHear]:
+    """Empty places for about `limit_bytes` on the page: of every relation its best, then of each its second best, ...
+
+    Places of tracks that are no longer there are left out.
     """
-    made: list[Snippet] = []
-    for number in _places_to_hear(found, snippets):
-        row = found.rows.slice(number, 1).to_pylist()[0]
+    columns = {name: found.rows.column(name).to_pylist() for name in PLACE_COLUMNS}
+    used = 0.0
+    for number in _in_turn(found):
+        row = {name: values[number] for name, values in columns.items()}
         tracks = {side: found.tracks[row[f"{side}_id"]] for side in ("query", "reference")}
         spans = spans_to_hear(row, tracks["query"].duration_s, tracks["reference"].duration_s, snippet_s)
-        for side, (start_s, seconds) in spans.items():
-            samples = math.floor(seconds * SAMPLE_RATE_HZ)
-            if samples >= SHORTEST_SAMPLES:
-                empty = np.zeros(samples, "<i2")
-                made.append(Snippet(number, side, tracks[side].track_id, round(start_s * SAMPLE_RATE_HZ), empty))
-    return made
+        if min(seconds for _, seconds in spans.values()) * SAMPLE_RATE_HZ < SHORTEST_SAMPLES:
+            continue
+        used += BYTES_PER_S * sum(seconds for _, seconds in spans.values())
+        if used > limit_bytes:
+            return
+        sides = {side: _empty(tracks[side].track_id, *span) for side, span in spans.items()}
+        change = row["tempo_ratio"], row["pitch_semitones"] or 0.0, bool(row["reversed"])
+        yield PlaceToHear(number, sides["query"], sides["reference"], *change)
 
 
-def _places_to_hear(found: Findings, limit: int) -> list[int]:
-    """Numbers of `limit` places of each kind, in order of rows."""
-    columns = [found.relations.column(name).to_pylist() for name in ("kind", "first_place", "places")]
-    by_kind: dict[str, list[tuple[int, int]]] = {}
-    for kind, first, places in zip(*columns, strict=True):
-        by_kind.setdefault(kind, []).extend((rank, first + rank) for rank in range(places))
-    return sorted(number for ranked in by_kind.values() for _, number in sorted(ranked)[:limit])
+def _empty(track_id: str, start_s: float, seconds: float) -> Snippet:
+    return Snippet(track_id, round(start_s * SAMPLE_RATE_HZ), np.zeros(math.floor(seconds * SAMPLE_RATE_HZ), "<i2"))
+
+
+def _in_turn(found: Findings) -> list[int]:
+    """Numbers of all places: of all relations the best, the second best, ..."""
+    columns = (found.relations.column(name).to_pylist() for name in ("first_place", "places"))
+    ranked = ((rank, first + rank) for first, places in zip(*columns, strict=True) for rank in range(places))
+    return [number for _, number in sorted(ranked)]
 
 
 def spans_to_hear(
@@ -89,19 +114,32 @@ def spans_to_hear(
     """Start and length in seconds of both sides, as far as both tracks reach and neither longer than `longest_s`.
 
     Both lie on the detection's line `t_reference = t_0 + tempo_ratio * t_query`, so that they can be heard at once.
+    Where the reference is played backwards, the line falls, from its end.
     """
-    ratio, query_s, reference_s = row["tempo_ratio"], row["query_start_s"], row["reference_start_s"]
-    before = max(0.0, min(CONTEXT_S, query_s, reference_s / ratio))
+    ratio, query_s = row["tempo_ratio"], row["query_start_s"]
+    if row["reversed"]:
+        there_s, room_s = row["reference_end_s"], reference_duration_s - row["reference_end_s"]
+    else:
+        there_s, room_s = reference_duration_s - row["reference_start_s"], row["reference_start_s"]
+    before = max(0.0, min(CONTEXT_S, query_s, room_s / ratio))
     length = min(row["query_end_s"] - query_s + before + CONTEXT_S, longest_s / max(1.0, ratio))
-    length = min(length, query_duration_s - query_s + before, (reference_duration_s - reference_s) / ratio + before)
-    return {"query": (query_s - before, length), "reference": (reference_s - before * ratio, length * ratio)}
+    length = min(length, query_duration_s - query_s + before, there_s / ratio + before)
+    first = there_s - (length - before) * ratio if row["reversed"] else row["reference_start_s"] - before * ratio
+    return {"query": (query_s - before, length), "reference": (first, length * ratio)}
 
 
-def cut_snippets(catalogue: Catalogue, snippets: Iterable[Snippet]) -> Iterator[Snippet]:
-    """The snippets with their audio, as it is found; where a track has become shorter, they end early or are left out.
+def cut(catalogue: Catalogue, places: Iterable[PlaceToHear]) -> Iterator[list[PlaceToHear]]:
+    """The places with their audio, some at a time; without those of which a side has become too short.
 
     Raises FileNotFoundError where a segment file that a live track names is gone.
     """
+    remaining = iter(places)
+    while batch := list(itertools.islice(remaining, PLACES_AT_ONCE)):
+        _fill(catalogue, [side for place in batch for side in (place.query, place.reference)])
+        yield [place for place in batch if place.trimmed()]
+
+
+def _fill(catalogue: Catalogue, snippets: Sequence[Snippet]) -> None:
     waiting: dict[str, list[Snippet]] = {}
     for snippet in snippets:
         waiting.setdefault(snippet.track_id, []).append(snippet)
@@ -111,14 +149,6 @@ def cut_snippets(catalogue: Catalogue, snippets: Iterable[Snippet]) -> Iterator[
             segment_first, pcm = _audio(batch, i)
             for snippet in waiting[track_id]:
                 snippet.take(segment_first, pcm)
-                if snippet.filled == len(snippet.pcm):
-                    yield snippet
-            waiting[track_id] = [s for s in waiting[track_id] if s.filled < len(s.pcm)]
-    for left in waiting.values():
-        for snippet in left:
-            if snippet.filled >= SHORTEST_SAMPLES:
-                snippet.pcm = snippet.pcm[: snippet.filled]
-                yield snippet
 
 
 def _audio(batch: pa.RecordBatch, i: int) -> tuple[int, np.ndarray]:
@@ -126,32 +156,3 @@ def _audio(batch: pa.RecordBatch, i: int) -> tuple[int, np.ndarray]:
     core_first = round(batch.column("start_s")[i].as_py() * SAMPLE_RATE_HZ)
     pcm = np.frombuffer(batch.column("pcm")[i].as_buffer(), "<i2")
     return core_first - batch.column("lead_samples")[i].as_py(), pcm
-
-
-def mp3(snippet: Snippet) -> bytes:
-    """About 3 kB a second, mono 16 kHz; brought up to a common peak. MP3 because every browser plays it."""
-    import soundfile
-
-    wave = from_pcm(snippet.pcm)
-    gain = min(PEAK / max(float(np.abs(wave).max()), 1e-4), MOST_GAIN)
-    sink = io.BytesIO()
-    soundfile.write(sink, wave * np.float32(gain), SAMPLE_RATE_HZ, format="MP3")
-    return sink.getvalue()
-
-
-def picture(snippet: Snippet) -> dict[str, Any]:
-    """Mel spectrogram [bins, frames] of 0..255, base64, row by row from the lowest band; and where it lies."""
-    import torch
-
-    from asid_core.signal.log_mel import LogMelFrontEnd
-
-    with torch.no_grad():
-        mel = LogMelFrontEnd(LogMelConfig())(torch.from_numpy(from_pcm(snippet.pcm))[None])[0].numpy()
-    shades = np.clip((mel - mel.max() + RANGE_DB) / RANGE_DB, 0, 1) * 255
-    return {
-        "start": round(snippet.start_s, 3),
-        "seconds": round(len(snippet.pcm) / SAMPLE_RATE_HZ, 3),
-        "bins": mel.shape[0],
-        "frames": mel.shape[1],
-        "mel": base64.b64encode(shades.astype(np.uint8).tobytes()).decode(),
-    }

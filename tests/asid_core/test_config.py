@@ -90,7 +90,7 @@ def test_numbers_in_lists_too() -> None:
         ("score.coarse=.inf", "score.coarse must be a finite number"),
         ("search.first_pass.stride=3", "search.first_pass.stride must be 0, 1, 2, 4, 8 or 16"),
         ("segment=1", "segment must be a section"),
-        ("report.snippets={", "report.snippets: .* is not valid YAML"),
+        ("report.sound_mb={", "report.sound_mb: .* is not valid YAML"),
     ],
 )
 def test_what_cannot_be_is_refused_with_its_dotted_path(assignment: str, message: str) -> None:

@@ -4,7 +4,7 @@
 var asid = (() => {
   const base = document.currentScript.src.replace(/[^/]*$/, "");
   const KINDS = ["sample", "duplicate"];
-  const state = { head: null, rows: { sample: [], duplicate: [] }, byId: new Map(), byFirst: new Map(), tracks: new Map(), pictures: new Map() };
+  const state = { head: null, rows: { sample: [], duplicate: [] }, byId: new Map(), byFirst: new Map(), tracks: new Map(), media: new Map() };
   const loading = new Map();
 
   // A browser does not let a page opened as file:// fetch its data: they are scripts that call asid.page(...) and so on.
@@ -46,7 +46,7 @@ var asid = (() => {
     let relation = null;
     data.qs.forEach((_, i) => {
       const place = { number: data.first + i };
-      for (const name of ["qs", "qe", "rs", "re", "score", "rerank", "coarse", "verify", "tempo", "pitch", "windows", "heard"]) place[name] = data[name][i];
+      for (const name of ["qs", "qe", "rs", "re", "score", "rerank", "coarse", "verify", "tempo", "pitch", "windows", "heard", "back"]) place[name] = data[name][i];
       if (state.byFirst.has(place.number)) { relation = state.byFirst.get(place.number); relation.found = []; }
       relation.found.push(place);
     });
@@ -115,7 +115,7 @@ var asid = (() => {
     KINDS, state, load, page, places, el, titleOf, format, direction, isChanged, base, track, addressed,
     start: (head) => { state.head = head; },
     network: (data) => { state.network = data; },
-    picture: (number, side, picture) => { state.pictures.set(number + side, picture); },
+    media: (number, media) => { state.media.set(number, media); },
     byId: (id) => document.getElementById(id),
   };
 })();

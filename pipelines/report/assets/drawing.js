@@ -47,19 +47,35 @@ asid.drawing = (() => {
   }
   const palette = Array.from({ length: 256 }, (_, i) => shade(i / 255));
 
-  function spectrogram(picture, label) {
+  const grey = Array.from({ length: 256 }, (_, i) => [14, 16, 26].map((low) => low + 0.42 * i));
+
+  // colorOf(cell, shade): cells by row from the lowest band, shades from 0 to 255
+  function spectrogram(picture, label, colorOf) {
     const canvas = el("canvas", { width: picture.frames, height: picture.bins, role: "img", "aria-label": label });
     const bytes = atob(picture.mel), context = canvas.getContext("2d");
     const image = context.createImageData(picture.frames, picture.bins);
     for (let bin = 0; bin < picture.bins; bin++) {
       for (let frame = 0; frame < picture.frames; frame++) {
-        const color = palette[bytes.charCodeAt(bin * picture.frames + frame)];
+        const cell = bin * picture.frames + frame, color = colorOf(cell, bytes.charCodeAt(cell));
         const at = 4 * ((picture.bins - 1 - bin) * picture.frames + frame); // low below
         image.data.set([color[0], color[1], color[2], 255], at);
       }
     }
     context.putImageData(image, 0, 0);
     return canvas;
+  }
+
+  // The query in grey, and in colour what the reference, at the query's pitch and tempo, explains of it.
+  function shared(media) {
+    const bits = atob(media.shared.bits);
+    const isSame = (cell) => (bits.charCodeAt(cell >> 3) >> (7 - (cell & 7))) & 1;
+    const percent = format.percent(media.shared.share);
+    const label = `Spectrogram of the query; highlighted: what it shares with the reference, ${percent} of what is heard of the reference`;
+    const head = el("span", { class: "playhead", hidden: true });
+    const figure = el("figure", { class: "snippet shared" },
+      el("figcaption", {}, el("b", {}, "What they share"), ` in colour: ${percent} of what is heard of the reference is in the query as loud as expected`),
+      el("div", { class: "picture" }, spectrogram(media.query, label, (cell, value) => (isSame(cell) ? palette[Math.max(value, 90)] : grey[value])), head));
+    return { figure, head };
   }
 
   // One snippet: its spectrogram, the matched span marked, a line that follows the sound.
@@ -72,15 +88,16 @@ asid.drawing = (() => {
     const figure = el("figure", { class: "snippet " + side },
       el("figcaption", {}, el("b", {}, side === "query" ? "Query" : "Reference"), " ",
         format.span(picture.start, picture.start + picture.seconds)),
-      el("div", { class: "picture" }, spectrogram(picture, label), mark, head));
+      el("div", { class: "picture" }, spectrogram(picture, label, (_, value) => palette[value]), mark, head));
     return { figure, head, shares: [share(from), share(to)] };
   }
 
-  // What is marked above and below belongs together.
-  function links(above, below) {
-    const points = [[above[0], 0], [above[1], 0], [below[1], 1], [below[0], 1]].map(([x, y]) => `${100 * x},${20 * y}`).join(" ");
+  // What is marked above and below belongs together, end to start where the query plays it backwards.
+  function links(above, below, isBackwards) {
+    const [first, last] = isBackwards ? [1, 0] : [0, 1];
+    const points = [[above[0], 0], [above[1], 0], [below[last], 1], [below[first], 1]].map(([x, y]) => `${100 * x},${20 * y}`).join(" ");
     return svg("svg", { viewBox: "0 0 100 20", preserveAspectRatio: "none", class: "links", "aria-hidden": "true" }, svg("polygon", { points, class: "link" }));
   }
 
-  return { tracks, snippet, links };
+  return { tracks, snippet, shared, links };
 })();

@@ -3,7 +3,6 @@
 
 asid.place = (() => {
   const { el, format, state, drawing, player } = asid;
-  const SIDES = ["query", "reference"];
 
   function change(row) {
     const percent = Math.round(Math.abs(row.tempo - 1) * 100);
@@ -20,6 +19,7 @@ asid.place = (() => {
       ["Score", format.score(row.score)],
       ["Tempo", `${format.tempo(row.tempo)}, ${tempo}`],
       ["Pitch", row.pitch === null ? pitch : `${format.pitch(row.pitch)}, ${pitch}`],
+      ...(row.back ? [["Played", "backwards"]] : []),
       ["In the query", format.span(row.qs, row.qe)],
       ["In the reference", format.span(row.rs, row.re)],
       ["Evidence", `${format.count(row.windows)} windows; ` + parts.map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")],
@@ -27,61 +27,59 @@ asid.place = (() => {
     return el("dl", { class: "facts" }, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   }
 
-  function voice(row, side, head) {
-    const audio = new Audio(`${asid.base}media/${row.number}-${side}.mp3`);
-    audio.preload = "auto";
-    return { audio, head };
+  // The reference as the query plays it; where that changes nothing, the reference itself.
+  const likeQuery = (media) => media.matched || media.reference;
+
+  async function voices(media, heads) {
+    const [query, reference, matched] = await Promise.all([media.query, media.reference, likeQuery(media)].map((one) => player.decode(one.mp3)));
+    return {
+      query: { buffer: query, heads: [heads.query, heads.shared] },
+      reference: { buffer: reference, heads: [heads.reference] },
+      matched: { buffer: matched, heads: [heads.reference, heads.shared] },
+    };
   }
 
-  function controls(row, voices) {
-    const both = voices.query && voices.reference;
-    const rate = el("input", { type: "checkbox", checked: true });
+  function controls(row, media, heads) {
     const message = el("span", { class: "message", role: "status" });
     const buttons = [];
+    let decoded = null; // at the first press: most are never played
     const add = (text, sides, together) => {
       const button = el("button", { type: "button", "aria-pressed": "false", class: sides.length === 1 ? sides[0] : "" }, text);
-      button.onclick = () => {
+      button.onclick = async () => {
         if (button.getAttribute("aria-pressed") === "true") return player.stop();
-        const fit = both && rate.checked;
-        if (voices.reference) {
-          voices.reference.audio.playbackRate = fit ? row.tempo : 1;
-          voices.reference.audio.preservesPitch = !(fit && player.isTurntable(row));
-        }
-        player.play(sides.map((side) => voices[side]), together, () => button.setAttribute("aria-pressed", "false"))
-          .catch((error) => { message.textContent = "Cannot play: " + error.message; });
         button.setAttribute("aria-pressed", "true");
+        try {
+          decoded ||= voices(media, heads);
+          const all = await decoded;
+          await player.play(sides.map((side) => all[side]), together, () => button.setAttribute("aria-pressed", "false"));
+        } catch (error) {
+          button.setAttribute("aria-pressed", "false");
+          message.textContent = "Cannot play: " + error.message;
+        }
         return undefined;
       };
       buttons.push(button);
     };
-    for (const side of SIDES) if (voices[side]) add(side === "query" ? "Play query" : "Play reference", [side], false);
-    if (both) {
-      add("In turn", SIDES, false);
-      add("Both at once", SIDES, true);
-    }
-    const stretch = both && asid.isChanged.tempo(row)
-      ? el("label", { class: "check" }, rate, ` Reference at the query's tempo (${format.tempo(row.tempo)}${player.isTurntable(row) ? ", and pitch" : ""})`) : null;
-    return el("div", { class: "controls", role: "group", "aria-label": "Play" }, ...buttons, stretch, message);
+    add("Play query", ["query"], false);
+    add("Play reference", ["reference"], false);
+    if (media.matched) add(row.back ? "Reference backwards, at the query’s pitch and tempo" : "Reference at the query’s pitch and tempo", ["matched"], false);
+    add("In turn", ["query", "matched"], false);
+    add("Both at once", ["query", "matched"], true);
+    return el("div", { class: "controls", role: "group", "aria-label": "Play" }, ...buttons, message);
   }
 
   async function sound(row, place) {
-    const sides = SIDES.filter((_, i) => row.heard & (1 << i));
-    if (!sides.length) {
-      place.append(el("p", { class: "note" }, `No sound is kept for this place. This page has sound for ${format.count(state.head.sounds.most)} places of each kind, the best of each pair first; asid report --set report.snippets=N makes more.`));
+    if (!row.heard) {
+      place.append(el("p", { class: "note" }, `No sound is kept for this place. This page has sound for ${format.count(state.head.sounds.places)} places within ${format.count(state.head.sounds.mb)} MB, the best of each pair first; asid report --set report.sound_mb=N keeps more.`));
       return;
     }
-    await Promise.all(sides.map((side) => asid.load(`media/${row.number}-${side}.js`)));
-    const spans = { query: [row.qs, row.qe], reference: [row.rs, row.re] };
-    const pictures = {}, voices = {};
-    for (const side of sides) {
-      pictures[side] = drawing.snippet(side, state.pictures.get(row.number + side), ...spans[side]);
-      voices[side] = voice(row, side, pictures[side].head);
-    }
-    const stack = el("div", { class: "snippets" });
-    if (pictures.query) stack.append(pictures.query.figure);
-    if (pictures.query && pictures.reference) stack.append(drawing.links(pictures.query.shares, pictures.reference.shares));
-    if (pictures.reference) stack.append(pictures.reference.figure);
-    place.replaceChildren(controls(row, voices), stack);
+    await asid.load(`media/${row.number}.js`);
+    const media = state.media.get(row.number);
+    const query = drawing.snippet("query", media.query, row.qs, row.qe), reference = drawing.snippet("reference", media.reference, row.rs, row.re);
+    const shared = drawing.shared(media);
+    const heads = { query: query.head, reference: reference.head, shared: shared.head };
+    place.replaceChildren(controls(row, media, heads),
+      el("div", { class: "snippets" }, query.figure, drawing.links(query.shares, reference.shares, row.back), reference.figure, shared.figure));
   }
 
   return { sound, facts };

@@ -1,46 +1,58 @@
-// Plays two snippets: one, the other, in turn, or both at once.
+// Plays what a place has: one side, one after the other, or both at once, sample by sample together.
 "use strict";
 
 asid.player = (() => {
-  let current = null;
+  const BOTH_GAIN = 0.7; // two voices of equal loudness are 3 dB louder than one
+  let context = null, current = null;
+
+  // The sound of a file is in a script, as base64: a page opened from a disk may not fetch it.
+  async function decode(text) {
+    context ||= new AudioContext();
+    const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
+    return context.decodeAudioData(bytes.buffer);
+  }
 
   function stop() {
     if (!current) return;
-    cancelAnimationFrame(current.frame);
-    for (const { audio, head } of current.voices) { audio.pause(); if (head) head.hidden = true; }
-    const ended = current.ended;
+    const { sources, heads, frame, ended } = current;
     current = null;
+    cancelAnimationFrame(frame);
+    for (const source of sources) { source.onended = null; source.stop(); }
+    for (const head of heads) head.hidden = true;
     ended();
   }
 
-  // Samples taken on a turntable change pitch with tempo; those of a time-stretcher do not.
-  function isTurntable(row) {
-    return row.pitch !== null && Math.abs(row.pitch - 12 * Math.log2(row.tempo)) < 0.5 && Math.abs(row.tempo - 1) > 0.02;
-  }
-
-  // voices: [{audio, head}]; together: all at once, else one after the other
-  function play(voices, together, ended) {
+  // voices: [{buffer, heads}]; together: all from the same sample on, else one after the other.
+  async function play(voices, together, ended) {
     stop();
-    const mine = (current = { voices, ended, frame: 0 });
+    await context.resume();
+    const gain = new GainNode(context, { gain: together && voices.length > 1 ? BOTH_GAIN : 1 });
+    gain.connect(context.destination);
+    const begin = context.currentTime + 0.05;
+    let at = begin;
+    const parts = voices.map(({ buffer, heads }) => {
+      const source = new AudioBufferSourceNode(context, { buffer });
+      source.connect(gain);
+      source.start(together ? begin : at);
+      const part = { source, heads, from: together ? begin : at, seconds: buffer.duration };
+      at += buffer.duration;
+      return part;
+    });
+    const mine = current = { sources: parts.map((part) => part.source), heads: parts.flatMap((part) => part.heads), parts, frame: 0, ended };
+    const last = parts.reduce((a, b) => (a.from + a.seconds > b.from + b.seconds ? a : b));
+    last.source.onended = () => { if (current === mine) stop(); };
     const follow = () => {
-      for (const { audio, head } of voices) {
-        if (!head) continue;
-        head.hidden = audio.paused;
-        head.style.left = (100 * audio.currentTime) / (audio.duration || 1) + "%";
+      for (const { heads, from, seconds } of parts) {
+        const share = (context.currentTime - from) / seconds;
+        for (const head of heads) {
+          head.hidden = share < 0 || share > 1;
+          head.style.left = 100 * share + "%";
+        }
       }
       if (current === mine) mine.frame = requestAnimationFrame(follow);
     };
-    const begin = (voice) => { voice.audio.currentTime = 0; return voice.audio.play(); };
-    const finished = (i) => {
-      if (current !== mine) return;
-      if (!together && i + 1 < voices.length) begin(voices[i + 1]).catch(stop);
-      else if (voices.every(({ audio }) => audio.ended || audio.paused)) stop();
-    };
-    voices.forEach(({ audio }, i) => { audio.onended = () => finished(i); });
-    const started = Promise.all((together ? voices : voices.slice(0, 1)).map(begin));
     mine.frame = requestAnimationFrame(follow);
-    return started.catch((error) => { if (current === mine) stop(); if (error.name !== "AbortError") throw error; });
   }
 
-  return { play, stop, isTurntable, isPlaying: () => current !== null };
+  return { decode, play, stop, isPlaying: () => current !== null, playing: () => current };
 })();

@@ -42,7 +42,7 @@ asid.relation = (() => {
     const items = row.found.map((place) => el("li", {},
       el("a", { href: address(row, place), "aria-current": place === chosen ? "true" : null },
         el("span", { class: "query" }, format.span(place.qs, place.qe)), " from ", el("span", { class: "reference" }, format.span(place.rs, place.re))),
-      el("span", { class: "how" }, ` ${format.tempo(place.tempo)}, ${format.pitch(place.pitch)}, score ${format.score(place.score)}`)));
+      el("span", { class: "how" }, ` ${format.tempo(place.tempo)}, ${format.pitch(place.pitch)}${place.back ? ", backwards" : ""}, score ${format.score(place.score)}`)));
     return el("ol", { class: "place-list", "aria-label": "Places" }, ...items);
   }
 

@@ -16,8 +16,9 @@ import soundfile
 from asid_core.config import Config, ReportConfig
 from asid_core.schema import TRACKS
 from jobs import cli
+from pipelines.report import listening, snippets
 from pipelines.report.findings import Track, findings, newest_sweep, shorten
-from pipelines.report.page import report, snippets
+from pipelines.report.page import report
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
@@ -28,6 +29,12 @@ def calls(place: Location, name: str) -> list[Any]:
     """What a data script hands to the page."""
     text = place.join(name).read_bytes().decode("ascii")
     return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
+
+
+def heard(side: dict[str, Any]) -> tuple[np.ndarray, int]:
+    """Samples and rate of what a place's media have of one side."""
+    audio, rate = soundfile.read(io.BytesIO(base64.b64decode(side["mp3"])))
+    return audio, rate
 
 
 def files_of(output: Location) -> Location:
@@ -44,14 +51,14 @@ def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
     events: list[dict[str, Any]] = []
     made = report(catalogue, output, Config(), progress=events.append)
-    assert (made.samples, made.duplicates, made.places, made.found, made.snippets) == (6, 1, 8, 8, 14)
-    assert events[-1]["done"] == 14
+    assert (made.samples, made.duplicates, made.places, made.found, made.heard) == (6, 1, 8, 8, 7)
+    assert events[-1]["done"] == events[-1]["total"] == 7
     files = files_of(output)
     head = calls(files, "data/head.js")[0]
     assert head["shown"] == {"sample": 6, "duplicate": 1} and head["tracks"] == 10 and head["places"] == 8
     page = calls(files, head["pages"][0]["file"])[0]
     assert page["score"] == sorted(page["score"], reverse=True)
-    assert page["heard"] == [3, 3, 3, 3, 3, 0] and page["places"] == [
+    assert page["heard"] == [1, 1, 1, 1, 1, 0] and page["places"] == [
         1,
         1,
         1,
@@ -63,7 +70,7 @@ def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     assert page["by"] == ["years", "unknown", "unknown", "unknown", "years", "unknown"]
     places = calls(files, page["file"])[0]
     assert places["first"] == 0 and places["qs"] == [6.0, 0.0, 2.0, 2.0, 2.0, 8.0, 2.0] and page["first"][-1] == 6
-    audio, rate = soundfile.read(io.BytesIO(files.join("media/0-query.mp3").read_bytes()))
+    audio, rate = heard(calls(files, "media/0.js")[1]["query"])
     assert rate == 16_000 and len(audio) == pytest.approx(5.0 * rate, abs=2000)  # 4 s, and 0.5 s more on both sides
     assert files.join("vendor", "cytoscape.LICENSE").exists()
 
@@ -82,12 +89,15 @@ def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path
 
 def test_only_the_best_are_shown_and_heard(tmp_path: Path) -> None:
     catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
-    made = report(catalogue, output, Config(report=ReportConfig(detections=3, snippets=1, snippet_s=2.0)))
-    assert (made.samples, made.duplicates, made.places, made.found, made.snippets) == (3, 1, 4, 8, 4)
+    made = report(catalogue, output, Config(report=ReportConfig(detections=3, sound_mb=0.2, snippet_s=2.0)))
+    assert (made.samples, made.duplicates, made.places, made.found, made.heard) == (3, 1, 4, 8, 4)
+    assert calls(files_of(output), "media/0.js")[1]["reference"]["seconds"] <= 2.0
+    made = report(catalogue, output, Config(report=ReportConfig(sound_mb=0.12, snippet_s=2.0)))
     page = calls(files_of(output), "data/sample-0000.js")[0]
-    assert page["heard"] == [3, 0, 0]
-    side = calls(files_of(output), "media/0-reference.js")[2]
-    assert side["seconds"] <= 2.0
+    assert page["heard"] == [1, 1, 0, 0, 0, 0] and made.heard == 2
+    media = tmp_path / "out" / files_of(output).uri.split("/out/")[1] / "media"
+    assert sum(file.stat().st_size for file in media.iterdir()) <= 0.12e6
+    assert calls(files_of(output), "data/head.js")[0]["sounds"] == {"places": 2, "mb": 0.12}
 
 
 def test_a_snippet_is_the_tracks_own_audio_across_segments(tmp_path: Path) -> None:
@@ -95,29 +105,17 @@ def test_a_snippet_is_the_tracks_own_audio_across_segments(tmp_path: Path) -> No
     wave = fake_sweep.wave(3, 14.0)
     fake_sweep.add_tracks(catalogue, {"a": wave, "b": wave})
     add_sweep(catalogue, [detection("a", "b", query_start_s=1.0, query_end_s=13.5, reference_start_s=1.0)])
-    wanted = snippets.wanted(findings(catalogue, 10), 10, 11.0)  # from 0.5 to 11.5 s, over three cores of 5.12 s
-    cut = list(snippets.cut_snippets(catalogue, wanted))
-    assert [(s.side, s.start_s, len(s.pcm)) for s in cut] == [("query", 0.5, 176_000), ("reference", 0.5, 176_000)]
-    assert np.abs(cut[0].pcm / 32768 - wave[8000:184_000]).max() < 1e-4
-    shown = snippets.picture(cut[0])
+    wanted = snippets.places_to_hear(findings(catalogue, 10), 1e9, 11.0)  # from 0.5 to 11.5 s, over three cores
+    ((place,),) = snippets.cut(catalogue, wanted)
+    sides = [place.query, place.reference]
+    assert [(side.track_id, side.start_s, len(side.pcm)) for side in sides] == [
+        ("a", 0.5, 176_000),
+        ("b", 0.5, 176_000),
+    ]
+    assert np.abs(place.query.pcm / 32768 - wave[8000:184_000]).max() < 1e-4
+    shown = listening.picture(place.query)
     mel = np.frombuffer(base64.b64decode(shown["mel"]), np.uint8).reshape(shown["bins"], shown["frames"])
     assert mel.max() == 255 and mel.mean() < 200
-
-
-@pytest.mark.parametrize("tempo_ratio", [0.5, 0.8, 1.0, 1.3, 2.0])
-@pytest.mark.parametrize(("query_s", "reference_s"), [(0.0, 0.0), (0.2, 50.0), (50.0, 0.1), (55.0, 20.0), (20.0, 58.0)])
-def test_both_sides_lie_on_the_line_and_in_their_tracks(tempo_ratio: float, query_s: float, reference_s: float) -> None:
-    row = {
-        "tempo_ratio": tempo_ratio,
-        "query_start_s": query_s,
-        "query_end_s": query_s + 9,
-        "reference_start_s": reference_s,
-    }
-    spans = snippets.spans_to_hear(row, 60.0, 60.0, 8.0)
-    for start_s, length_s in spans.values():
-        assert start_s >= 0 and length_s > 0 and start_s + length_s <= 60.0 + 1e-9 and length_s <= 8.0 + 1e-9
-    assert spans["reference"][1] == pytest.approx(spans["query"][1] * tempo_ratio)
-    assert spans["reference"][0] - reference_s == pytest.approx((spans["query"][0] - query_s) * tempo_ratio)
 
 
 def test_what_was_found_from_both_sides_is_one_finding(tmp_path: Path) -> None:
@@ -153,8 +151,7 @@ def test_the_best_place_of_every_pair_is_heard_first(tmp_path: Path) -> None:
     ]
     add_sweep(catalogue, [*rows, detection("b/plain.wav", "b/old.wav", 0.5)], sweep_id="3")
     found = findings(catalogue, 100)
-    assert {s.number for s in snippets.wanted(found, 2, 8.0)} == {0, 4}
-    assert {s.number for s in snippets.wanted(found, 3, 8.0)} == {0, 1, 4}
+    assert [place.number for place in snippets.places_to_hear(found, 1e9, 8.0)] == [0, 4, 1, 2, 3]
 
 
 def test_the_newest_sweep_that_ended_is_shown(tmp_path: Path) -> None:
@@ -166,7 +163,7 @@ def test_the_newest_sweep_that_ended_is_shown(tmp_path: Path) -> None:
     (tmp_path / "cat/detections/2/sweep.json").unlink()
     assert newest_sweep(catalogue)["sweep_id"] == "1"
     made = report(catalogue, Location(str(tmp_path / "out")), Config())
-    assert (made.samples, made.snippets) == (0, 0)
+    assert (made.samples, made.heard) == (0, 0)
 
 
 def test_the_sweeps_own_threshold_decides_what_is_shown(tmp_path: Path) -> None:
@@ -188,7 +185,7 @@ def test_texts_are_one_short_line() -> None:
 def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake_sweep.make(str(tmp_path / "cat"))
     arguments = ["report", "--catalogue", str(tmp_path / "cat"), "--output", str(tmp_path / "out")]
-    assert cli.main([*arguments, "--set", "report.snippets=1", "-q"]) == 0
-    assert "6 pairs with samples and 1 near-duplicates, 8 places, 4 snippets to play" in capsys.readouterr().out
+    assert cli.main([*arguments, "--set", "report.sound_mb=0.3", "-q"]) == 0
+    assert "6 pairs with samples and 1 near-duplicates, 8 places, 2 of them to play" in capsys.readouterr().out
     assert (tmp_path / "out" / "index.html").exists()
     assert cli.main([*arguments[:-3], str(tmp_path / "none"), *arguments[-2:]]) == 1

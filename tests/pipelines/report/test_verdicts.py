@@ -84,7 +84,7 @@ def test_reports_and_exports_can_have_only_some_verdicts(
     said = ["confirmed", "unsure"] if "none" in words else ["confirmed", "unsure", "unsure", "unsure", "not a sample"]
     assert review(catalogue, str(file_of(tmp_path / "v.json", catalogue, *said))) == 0
     arguments = [value for word in words for value in ("--verdict", word)]
-    where = ["--catalogue", catalogue.location.uri, "--output", str(tmp_path / "out"), "--set", "report.snippets=1"]
+    where = ["--catalogue", catalogue.location.uri, "--output", str(tmp_path / "out"), "--set", "report.sound_mb=0"]
     assert cli.main(["report", *where, *arguments, "-q"]) == 0
     shown = pq.read_table(tmp_path / "out/exports/relations.parquet")
     assert shown.column("relation_id").to_pylist() == every.relations.take(numbers).column("relation_id").to_pylist()
