@@ -14,7 +14,7 @@ import yaml
 from asid_core.plain_values import to_dict
 from jobs import cli, command
 from jobs.command import DONE, FAILED, USAGE, Failure, Outcome, Session, Verb
-from jobs.progress import Progress, clock
+from jobs.progress import Progress
 
 
 def _verb(work: object = lambda session: Outcome("1 thing in 0.1 s")) -> Verb:
@@ -160,7 +160,7 @@ def test_quiet_shows_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert "careful" in text and "chatter" not in text and "embed" not in text
     command.main(_verb(work), ["--catalogue", "x"])
     text = capsys.readouterr().err
-    assert "chatter" in text and "embed  1/1 tracks" in text
+    assert "chatter" in text and text.count("1/1 [") == 1
 
 
 class Terminal(io.StringIO):
@@ -170,47 +170,53 @@ class Terminal(io.StringIO):
 
 def test_progress_without_a_terminal_is_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
-    monkeypatch.setattr("jobs.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     stream = io.StringIO()
     progress = Progress(stream)
     for done in range(0, 41):
         progress({"stage": "embed", "done": done, "total": 40, "audio_s": done * 90.0})
         now[0] += 1.0
+    progress.close()
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5  # at 0, 10, 20, 30 s, and the last
-    assert lines[1] == "embed  10/40 tracks  0.25 h audio  90 h/h  0:30 left"
-    assert lines[-1] == "embed  40/40 tracks  1.00 h audio  90 h/h"
+    assert "10/40 [00:10<00:30,  1.00 tracks/s, 0.25 h audio]" in lines[1]
+    assert "40/40 [00:40<00:00,  1.00 tracks/s, 1.00 h audio]" in lines[-1]
 
 
 def test_progress_of_a_resumed_stage_counts_only_this_run(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("jobs.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("tqdm.std.time", lambda: now[0])
     stream = io.StringIO()
     progress = Progress(stream)
     progress({"stage": "embed", "done": 900, "total": 1000})
     now[0] = 20.0
     progress({"stage": "embed", "done": 910, "total": 1000})
-    assert stream.getvalue().splitlines()[-1] == "embed  910/1000 tracks  3:00 left"
+    assert "910/1000 [00:20<03:00" in stream.getvalue().splitlines()[-1]
 
 
-def test_progress_on_a_terminal_redraws_one_line_per_stage() -> None:
+def test_progress_on_a_terminal_is_one_line_a_stage() -> None:
     stream = Terminal()
     progress = Progress(stream)
     progress({"stage": "segment", "done": 0, "total": 2})
     progress({"stage": "segment", "done": 2, "total": 2})
-    progress({"stage": "embed", "done": 5})
+    progress({"stage": "embed", "done": 5, "unit": "shards"})
     progress.close()
-    text = stream.getvalue()
-    assert text.count("\n") == 2 and text.count("\r") == 3
-    assert "[########################]  2/2 tracks" in text and text.endswith("embed  5 tracks\n")
+    first, second, rest = stream.getvalue().split("\n")
+    assert "segment" in first and "2/2 [" in first and "5 shards [" in second and rest == ""
 
 
-def test_progress_of_nothing_to_do_does_not_divide_by_zero() -> None:
+@pytest.mark.parametrize("event", [{"done": 0, "total": 0}, {"done": 0}, {}])
+def test_progress_of_nothing_to_do_is_a_line(event: dict[str, int]) -> None:
     stream = io.StringIO()
-    Progress(stream)({"stage": "embed", "done": 0, "total": 0})
-    assert stream.getvalue() == "embed  0 tracks\n"
+    progress = Progress(stream)
+    progress({"stage": "embed", **event})
+    progress.close()
+    assert stream.getvalue().startswith("embed") and "0" in stream.getvalue()
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.9, "1:01"), (3661, "1:01:01")])
-def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+def test_quiet_is_quiet() -> None:
+    stream = Terminal()
+    progress = Progress(stream, quiet=True)
+    progress({"stage": "embed", "done": 1, "total": 2})
+    progress.close()
+    assert stream.getvalue() == ""
