@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from asid_core.matching.two_files import identify
+import asid_core
+from asid_core import identify
 from asid_core.signal.decode import DecodeError
 from jobs import cli
 from tests.conftest import write_audio
@@ -52,3 +53,9 @@ def test_the_verb(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", *files]) == 0
     assert "score" in (said := capsys.readouterr().out) and "of A" in said
     assert cli.main(["compare", files[0], str(music / "none.flac")]) == 1
+
+
+def test_the_package_offers_it_and_names_what_it_lacks(music: Path) -> None:
+    assert {getattr(asid_core, name).__name__ for name in asid_core.__all__} == set(asid_core.__all__)
+    with pytest.raises(AttributeError, match="nothing"):
+        asid_core.nothing  # type: ignore[attr-defined]  # noqa: B018
