@@ -13,7 +13,7 @@ from jobs.command import DONE, USAGE, Verb
 from jobs.noise import without_noise
 
 GROUPS = {
-    "find samples": ("run", "query", "compare", "report", "review", "reindex", "status", "rejects"),
+    "find samples": ("run", "query", "compare", "report", "review", "reindex", "watch", "status", "rejects"),
     "the stages of run": ("segment", "embed", "index", "sweep"),
     "models and evaluation": ("bench", "evaluate", "stems", "train", "import-weights", "fingerprint"),
     "getting started": ("demo", "plan", "completion"),
