@@ -48,7 +48,7 @@ class ReportConfig:
     """How much of a sweep the report shows: limits for the best samples and, separately, the best duplicates."""
 
     detections: Rows = 100_000
-    sound_mb: Annotated[float, Field(ge=0)] = 100.0  # of places that can be heard: some 200 kB each
+    sound_mb: Annotated[float, Field(ge=0, le=1_000_000)] = 100.0  # of places that can be heard: some 200 kB each
     snippet_s: Annotated[float, Field(gt=0, le=60)] = 8.0
 
 
