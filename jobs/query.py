@@ -28,7 +28,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         default=["probes.reversed=true"],
         help="do not look for samples that are played backwards; halves the search time",
     )
-    parser.add_argument("--top", metavar="N", type=int, default=10, help="print at most N places per file (default 10)")
+    parser.add_argument("--top", metavar="N", type=int, help="print at most N places per file (default: all)")
 
 
 def work(session: Session) -> Outcome:
@@ -41,8 +41,11 @@ def work(session: Session) -> Outcome:
     detections, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
     for file, error in unreadable.items():
         print(f"asid query: {shown(file)}: {shown(error)}", file=sys.stderr)
+    usable = [file for file in dict.fromkeys(args.files) if file not in unreadable]
+    for file in sorted(set(usable) - set(detections.column("query_id").to_pylist()), key=usable.index):
+        print(f"asid query: {shown(file)}: readable, but nothing of this catalogue was found in it", file=sys.stderr)
     show(findings_of(catalogue, detections), detections.to_pylist(), args.format)
-    counts = f"{len(args.files) - len(unreadable)} files, {detections.num_rows} places"
+    counts = f"{len(usable)} file{'' if len(usable) == 1 else 's'}, {detections.num_rows} places"
     counts += f", {len(unreadable)} unreadable" if unreadable else ""
     code = command.FAILED if unreadable else command.DONE
     return Outcome(session.summary(counts), code, to_stderr=args.format != "table")

@@ -19,11 +19,11 @@ SWEEP_ID = "query"  # of the rows, which are not stored
 
 
 def query(
-    files: Sequence[str], catalogue: Catalogue, config: Config, weights: str, top: int
+    files: Sequence[str], catalogue: Catalogue, config: Config, weights: str, top: int | None = None
 ) -> tuple[pa.Table, dict[str, str]]:
-    """The best `top` detections (schema.DETECTIONS) of each file that reach the threshold; `query_id` is the file.
+    """The best `top` detections (schema.DETECTIONS; None: all) of each file that reach the threshold.
 
-    Also returns errors by file, for files that are unusable (damaged, silent, too short). The part of a file before
+    `query_id` is the file. Also returns errors by file, for files that are unusable (damaged, silent, too short). The part of a file before
     the damage is used. Raises CatalogueError if there are no fingerprints.
     """
     model = fingerprints.load_model(weights, config)

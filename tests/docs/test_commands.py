@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from jobs import cli, command
@@ -82,6 +83,12 @@ def test_the_tour_of_the_readme_runs(home: Path, ray_session: Any, capsys: pytes
     assert "next: asid report" in said["status"] and "1 rejects" in said["rejects"]
     assert re.search(r"new-track\.mp3 +older\.wav .*\d %$", said["query"], re.M)
     assert (home / "samples" / "index.html").is_file() and "old.ogg" in (home / "samples.csv").read_text()
+    write_audio(home / "silence.wav", np.zeros((32_000, 1), np.float32), 16_000)
+    write_audio(home / "strange.wav", melody(12.0, 99)[:, None], 16_000)
+    files = [str(home / name) for name in ("silence.wav", "strange.wav")]
+    assert cli.main(["query", *files, "--catalogue", str(home / "music.asid")]) == 1
+    why = capsys.readouterr().err
+    assert "silence.wav: silent" in why and "strange.wav: readable, but nothing of this catalogue" in why
     shown = {path.name for path in (home / "samples" / "exports").iterdir()}
     text = (ROOT / "README.md").read_text("utf-8") + (ROOT / "docs" / "report.md").read_text("utf-8")
     assert all(text.count(f"`{name}`") >= 2 for name in shown)  # each is described on both pages
