@@ -6,12 +6,12 @@ FOUND = $(shell for p in python3.11 python3.12 python3.10 python3 python; do \
 PYTHON := $(or $(PYTHON),$(FOUND))
 BIN := .venv/bin
 
-.PHONY: demo test slow lint fix
+.PHONY: demo test slow lint fix site
 
 .venv/.ready: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "asid needs Python 3.10, 3.11 or 3.12 with venv: install one, or make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,cluster]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,bench,docs,cluster]'
 	touch $@
 
 demo: .venv/.ready
@@ -31,3 +31,6 @@ lint: .venv/.ready
 fix: .venv/.ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+site: .venv/.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
