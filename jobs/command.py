@@ -132,14 +132,6 @@ def share(text: str) -> float:
     return value
 
 
-def seconds(text: str) -> float:
-    """A time above 0, for argparse."""
-    value = float(text)
-    if not 0 < value < float("inf"):  # nor is NaN
-        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
-    return value
-
-
 def _add_common(parser: argparse.ArgumentParser, verb: Verb) -> None:
     group = parser.add_argument_group("common options")
     shipped = ", ".join(configs.names())

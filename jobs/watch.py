@@ -6,8 +6,16 @@ import argparse
 import sys
 
 from asid_core.plain_text import shown
-from jobs import command, reindex
+from jobs import reindex
 from jobs.command import Outcome, Session, Verb
+
+
+def seconds(text: str) -> float:
+    """A time above 0, for argparse."""
+    value = float(text)
+    if not 0 < value < float("inf"):  # nor is NaN
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
 
 
 def options(parser: argparse.ArgumentParser) -> None:
@@ -15,14 +23,14 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--every",
         metavar="S",
-        type=command.seconds,
+        type=seconds,
         default=3600.0,
         help="look again after S seconds even if no change was seen (default 3600); buckets and manifests tell of none",
     )
     parser.add_argument(
         "--settle",
         metavar="S",
-        type=command.seconds,
+        type=seconds,
         default=10.0,
         help="begin when nothing has changed for S seconds (default 10)",
     )
