@@ -23,8 +23,8 @@ def query(
 ) -> tuple[pa.Table, dict[str, str]]:
     """The best `top` detections (schema.DETECTIONS; None: all) of each file that reach the threshold.
 
-    `query_id` is the file. Also returns errors by file, for files that are unusable (damaged, silent, too short). The part of a file before
-    the damage is used. Raises CatalogueError if there are no fingerprints.
+    `query_id` is the file. Also returns errors by file, for files that are unusable (damaged, silent, too short). The
+    part of a file before the damage is used. Raises CatalogueError if there are no fingerprints.
     """
     model = fingerprints.load_model(weights, config)
     _, references = find_references(catalogue, model)
