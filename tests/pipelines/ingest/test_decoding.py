@@ -76,7 +76,7 @@ def test_the_same_samples_as_in_this_process(audio: Callable[..., Path]) -> None
 
 
 def test_an_environment_without_the_reader_is_no_fault_of_the_file() -> None:
-    with pytest.raises(RuntimeError, match="does not start"):
+    with pytest.raises(RuntimeError, match="did not start"):
         read(IsolatedDecoder(timeout_s=5, reader="asid_core.signal.decode:nothing"), os.devnull)
 
 
