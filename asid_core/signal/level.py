@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+import torch
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.plain_text import shown
+from asid_core.signal.decibels import power_db
 from asid_core.signal.decode import Blocks, DecodeError, open_native
 from asid_core.signal.pcm import SCALE, from_pcm, to_pcm
 from asid_core.signal.resample import resample_blocks
@@ -70,9 +72,9 @@ class Level:
 
     @property
     def db(self) -> float:
-        """RMS level in dBFS; at least -120, the value for digital silence."""
-        rms = math.sqrt(self._energy / max(self.samples, 1)) / SCALE
-        return max(20 * math.log10(rms), -120.0) if rms else -120.0
+        """RMS level in dBFS; FLOOR_DB for digital silence."""
+        mean_square = self._energy / max(self.samples, 1) / SCALE**2
+        return float(power_db(torch.tensor(mean_square, dtype=torch.float64)))
 
     @property
     def gain_db(self) -> float:

@@ -7,8 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from asid_core.config import FrontEndConfig
-
-LEVEL_FLOOR_DB = -120.0
+from asid_core.signal.decibels import span_db
 
 
 def window_starts(front: FrontEndConfig, num_frames: int) -> Tensor:
@@ -36,5 +35,4 @@ def level_db(front: FrontEndConfig, waveform: Tensor, first_frames: Tensor) -> T
     power = F.pad(waveform.double().square().cumsum(0), (1, 0))
     first = (first_frames.to(waveform.device) * front.hop_samples).clamp(max=len(waveform))
     last = (first + front.window_frames * front.hop_samples).clamp(max=len(waveform))
-    mean = (power[last] - power[first]) / (last - first).clamp(min=1)
-    return (10 * mean.clamp(min=1e-30).log10()).clamp(min=LEVEL_FLOOR_DB).float()
+    return span_db(power, first, last).float()

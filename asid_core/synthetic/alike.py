@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from asid_core.synthetic import effects, music_files
+from asid_core.signal.decibels import level_db
+from asid_core.synthetic import music_files
 from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.music_files import WORK_RATE_HZ
 from asid_core.synthetic.studio import NotInstalled
@@ -65,7 +66,7 @@ def _layered(files: list[Path]) -> Wave:
     """The mix of the loops at equal levels, each repeated for LENGTH_S."""
     total = np.zeros(int(LENGTH_S * WORK_RATE_HZ), np.float32)
     for _, wave in music_files.read_waves(files, 0.2):
-        total += np.resize(wave, len(total)) * np.float32(10 ** (-effects.level_db(wave) / 20))
+        total += np.resize(wave, len(total)) * np.float32(10 ** (-level_db(wave) / 20))
     return total * np.float32(0.9 / max(float(np.abs(total).max()), 1e-6))
 
 

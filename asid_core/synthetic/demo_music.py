@@ -14,8 +14,9 @@ import numpy as np
 import soundfile
 
 from asid_core.evaluation.truth import Query, Relation, Truth
+from asid_core.signal.decibels import level_db
 from asid_core.synthetic import synthesis
-from asid_core.synthetic.effects import Wave, level_db
+from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.instruments import RATE_HZ, Voice, draw_kit, draw_voice
 from asid_core.synthetic.synthesis import Recipe
 

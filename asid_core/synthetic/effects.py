@@ -14,6 +14,8 @@ import numpy.typing as npt
 import torch
 import torchaudio.functional as F
 
+from asid_core.signal.decibels import level_db
+
 Wave = npt.NDArray[np.float32]
 
 VOCODER_FFT = 2048  # 93 ms at 22.05 kHz
@@ -101,8 +103,3 @@ def faded(wave: Wave, rate_hz: int, fade_s: float = 0.005) -> Wave:
     ramp[:n] = np.linspace(0, 1, n, endpoint=False)
     ramp[len(wave) - n :] = ramp[:n][::-1]
     return wave * ramp
-
-
-def level_db(wave: Wave) -> float:
-    """RMS level of a waveform [n] in dBFS; at least -100."""
-    return float(10 * np.log10(np.mean(np.square(wave, dtype=np.float64)) + 1e-10)) if len(wave) else -100.0

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 import torchaudio.functional as F
 
+from asid_core.signal.decibels import level_db
 from asid_core.signal.decode import DecodeError, open_native
 from asid_core.signal.formats import AUDIO_SUFFIXES
-from asid_core.synthetic import effects
 from asid_core.synthetic.effects import Wave
 
 log = logging.getLogger(__name__)
@@ -105,9 +105,9 @@ def read_waves(files: Iterable[Path], min_s: float) -> Iterator[tuple[str, Wave]
         except DecodeError as error:
             log.warning("leaving out %s: %s", path, error)
             continue
-        seconds, level_db = len(wave) / WORK_RATE_HZ, effects.level_db(wave)
-        if seconds < min_s or level_db < MIN_LEVEL_DB:
-            log.warning("leaving out %s: %.1f s at %.0f dB", path, seconds, level_db)
+        seconds, loud_db = len(wave) / WORK_RATE_HZ, level_db(wave)
+        if seconds < min_s or loud_db < MIN_LEVEL_DB:
+            log.warning("leaving out %s: %.1f s at %.0f dB", path, seconds, loud_db)
             continue
         names.add(name := _unlike(names, re.sub(r"[^A-Za-z0-9]+", "_", f"{path.parent.name}_{path.stem}").strip("_")))
         yield name, wave

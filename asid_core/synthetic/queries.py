@@ -10,7 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from asid_core.evaluation.truth import Occurrence, Query, Relation
-from asid_core.synthetic import effects, synthesis
+from asid_core.signal.decibels import level_db
+from asid_core.synthetic import synthesis
 from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.kinds import WILD
 from asid_core.synthetic.music_files import WORK_RATE_HZ
@@ -132,8 +133,8 @@ def _mixed(sample: Wave, background: Wave, start: int, background_db: float) -> 
     """Mix `sample` into `background` [n] at index `start`; `background_db`: its level relative to the sample."""
     sounding = sample[np.abs(sample) > 0]
     under = max(
-        effects.level_db(background[start : start + len(sample)]), effects.level_db(background) - 15
+        level_db(background[start : start + len(sample)]), level_db(background) - 15
     )  # limits the gain if the background is nearly silent there
-    mix = background * np.float32(10 ** ((effects.level_db(sounding) + background_db - under) / 20))
+    mix = background * np.float32(10 ** ((level_db(sounding) + background_db - under) / 20))
     mix[start : start + len(sample)] += sample
     return (mix * np.float32(0.9 / max(float(np.abs(mix).max()), 1e-6))).astype(np.float32)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from asid_core.evaluation.truth import Occurrence
+from asid_core.signal.decibels import level_db
 from asid_core.synthetic import effects
 from asid_core.synthetic.effects import Wave
 
@@ -75,12 +76,12 @@ def find_cut(track: Wave, length: int, rng: np.random.Generator, rate_hz: int = 
     """
     if len(track) < length:
         return None
-    floor = effects.level_db(track) - 10
+    floor = level_db(track) - 10
     for _ in range(tries):
         start = int(rng.integers(0, len(track) - length + 1))
         piece = track[start : start + length]
-        seconds = [effects.level_db(part) for part in np.array_split(piece, max(1, length // rate_hz))]
-        if effects.level_db(piece) > floor and min(seconds) > floor - 20:
+        seconds = [level_db(part) for part in np.array_split(piece, max(1, length // rate_hz))]
+        if level_db(piece) > floor and min(seconds) > floor - 20:
             return start
     return None
 
@@ -118,8 +119,8 @@ def lay(sample: Wave, background: Wave | None, repeats: int, start: int, backgro
         mix = run
     else:
         # limits the gain if the background is nearly silent there
-        under = max(effects.level_db(background[start : start + len(run)]), effects.level_db(background) - 15)
-        mix = background * np.float32(10 ** ((effects.level_db(run) + background_db - under) / 20))
+        under = max(level_db(background[start : start + len(run)]), level_db(background) - 15)
+        mix = background * np.float32(10 ** ((level_db(run) + background_db - under) / 20))
         mix[start : start + len(run)] += run
     return (mix * np.float32(0.9 / max(float(np.abs(mix).max()), 1e-6))).astype(np.float32)
 

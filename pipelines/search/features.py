@@ -15,10 +15,11 @@ from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.signal.decibels import span_db
 from asid_core.signal.framing import core_frames, core_span, on_grid
 from asid_core.signal.front_end import FrontEnd
 from asid_core.signal.log_frequency import LevelFrontEnd, LogFrequencyFrontEnd
-from asid_core.signal.windows import LEVEL_FLOOR_DB, padded_to_window
+from asid_core.signal.windows import padded_to_window
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
 
@@ -50,8 +51,7 @@ class TrackFeatures:
         last = self.power.shape[0] - 1
         start = (centre_frames - window_frames / 2).round().long().clamp(0, last)
         stop = (centre_frames + window_frames / 2).round().long().clamp(0, last)
-        mean = (self.power[stop] - self.power[start]) / (stop - start).clamp(min=1)
-        return (10 * mean.clamp(min=1e-30).log10()).clamp(min=LEVEL_FLOOR_DB)
+        return span_db(self.power, start, stop)
 
 
 @functools.lru_cache(maxsize=1)

@@ -7,7 +7,6 @@ last span of a track ends with the track, and a shorter track (a loop) is repeat
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +18,8 @@ import pyarrow.parquet as pq
 from asid_core import schema
 from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.learning.spans import track_number
+from asid_core.signal.decibels import level_db
+from asid_core.signal.pcm import from_pcm
 from pipelines.store.files import parquet, read_json
 from pipelines.store.location import Location, StorageError
 
@@ -46,8 +47,8 @@ def spans(track_id: str, audio: Mapping[str, np.ndarray]) -> Iterator[dict[str, 
     for index in range(count):
         start = min(index * SPAN_SAMPLES, length - SPAN_SAMPLES)
         cut = {name: pcm[start : start + SPAN_SAMPLES] for name, pcm in full.items()}
-        levels = {name: level_db(pcm) for name, pcm in cut.items()}
-        mix_db = level_db(np.sum([pcm.astype(np.float32) for pcm in cut.values()], axis=0))
+        levels = {name: level_db(from_pcm(pcm)) for name, pcm in cut.items()}
+        mix_db = level_db(np.sum([from_pcm(pcm) for pcm in cut.values()], axis=0))
         if mix_db < SILENT_DB:
             continue
         row: dict[str, Any] = {
@@ -61,12 +62,6 @@ def spans(track_id: str, audio: Mapping[str, np.ndarray]) -> Iterator[dict[str, 
             row[f"{name}_db"] = levels[name]
             row[f"{name}_pcm"] = pcm.astype("<i2").tobytes() if levels[name] > SILENT_DB else None
         yield row
-
-
-def level_db(pcm: np.ndarray) -> float:
-    """RMS level in dBFS of samples [n] in the range of int16; at least -120."""
-    power = float(np.square(pcm, dtype=np.float64).mean()) / 32_768**2
-    return max(10 * math.log10(power), -120.0) if power else -120.0
 
 
 def write_part(

@@ -7,7 +7,8 @@ import soundfile
 
 from asid_core.evaluation import sample100
 from asid_core.evaluation.truth import Truth, read_truth, track_name
-from asid_core.synthetic import bench, effects, synthesis
+from asid_core.signal.decibels import level_db
+from asid_core.synthetic import bench, synthesis
 from asid_core.synthetic.bench import make_bench
 from asid_core.synthetic.music_files import family, recording
 
@@ -133,9 +134,9 @@ def test_the_bed_is_as_loud_as_asked() -> None:
     sample, background = music(1, 2), music(2, 10)
     mix = synthesis.lay(sample, background.copy(), 2, RATE, -6.0)
     alone = np.concatenate([mix[:RATE], mix[5 * RATE :]])
-    loud = effects.level_db(mix[RATE : 5 * RATE])
+    loud = level_db(mix[RATE : 5 * RATE])
     # powers of unrelated music add: the sum is 10 log10(1 + 10^-0.6) = 0.97 dB over the sample
-    assert effects.level_db(alone) - (loud - 0.97) == pytest.approx(-6, abs=1.0)
+    assert level_db(alone) - (loud - 0.97) == pytest.approx(-6, abs=1.0)
     assert np.abs(mix).max() == pytest.approx(0.9, abs=1e-3)
 
 

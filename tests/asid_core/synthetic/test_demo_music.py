@@ -8,7 +8,8 @@ import pytest
 import soundfile
 
 from asid_core.evaluation.truth import read_truth
-from asid_core.synthetic import demo_music, effects
+from asid_core.signal.decibels import level_db
+from asid_core.synthetic import demo_music
 from asid_core.synthetic.demo_music import RECIPES, TITLES, Demo, compose, make_demo, write_demo
 from asid_core.synthetic.instruments import RATE_HZ, draw_kit, draw_voice
 
@@ -31,7 +32,7 @@ def test_thirty_tracks_of_20_to_40_s_none_clipped_silent_or_offset(demo: Demo) -
         assert wave.dtype == np.float32 and np.isfinite(wave).all()
         assert 20 <= len(wave) / RATE_HZ <= 41
         assert 0.8 <= np.abs(wave).max() <= 0.95
-        assert -26 < effects.level_db(wave) < -12
+        assert -26 < level_db(wave) < -12
         assert abs(wave.mean()) < 0.01
 
 

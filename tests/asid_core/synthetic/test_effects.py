@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from asid_core.signal.decibels import level_db
 from asid_core.synthetic import effects
 
 RATE = 22_050
@@ -49,13 +50,13 @@ def test_stretch_refuses_nonsense() -> None:
 
 @pytest.mark.parametrize(("kind", "kept", "lost"), [("low_pass", 300, 6000), ("high_pass", 6000, 100)])
 def test_filters_keep_one_side(kind: str, kept: float, lost: float) -> None:
-    through = effects.level_db(effects.filtered(tone(kept), kind, 1000, 0, RATE)) - effects.level_db(tone(kept))
-    stopped = effects.level_db(effects.filtered(tone(lost), kind, 1000, 0, RATE)) - effects.level_db(tone(lost))
+    through = level_db(effects.filtered(tone(kept), kind, 1000, 0, RATE)) - level_db(tone(kept))
+    stopped = level_db(effects.filtered(tone(lost), kind, 1000, 0, RATE)) - level_db(tone(lost))
     assert through > -1 and stopped < -30
 
 
 def test_shelves_add_their_gain_and_unknown_filters_are_refused() -> None:
-    change = effects.level_db(effects.filtered(tone(60), "bass", 500, 6, RATE)) - effects.level_db(tone(60))
+    change = level_db(effects.filtered(tone(60), "bass", 500, 6, RATE)) - level_db(tone(60))
     assert change == pytest.approx(6, abs=0.5)
     with pytest.raises(ValueError, match="unknown filter 'comb'"):
         effects.filtered(tone(60), "comb", 500, 6, RATE)
@@ -66,14 +67,14 @@ def test_compression_narrows_the_range_and_reverb_rings_on() -> None:
     out = effects.compressed(wave, -6, 4, RATE)
 
     def loud_to_soft(x: np.ndarray) -> float:
-        return effects.level_db(x[1000:20000]) - effects.level_db(x[RATE + 2000 :])
+        return level_db(x[1000:20000]) - level_db(x[RATE + 2000 :])
 
     assert loud_to_soft(out) < loud_to_soft(wave) - 3
     burst = np.zeros(RATE, np.float32)
     burst[:2000] = tone(440)[:2000]
     wet = effects.reverberated(burst, 0.5, 0.5, RATE, np.random.default_rng(0))
-    assert len(wet) == len(burst) and effects.level_db(wet[3000:6000]) > effects.level_db(burst) - 40
-    assert effects.level_db(wet[-2000:]) < -90
+    assert len(wet) == len(burst) and level_db(wet[3000:6000]) > level_db(burst) - 40
+    assert level_db(wet[-2000:]) < -90
 
 
 def test_fades_end_in_silence() -> None:
