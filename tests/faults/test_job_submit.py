@@ -33,7 +33,7 @@ def free_port() -> int:
 def head() -> Iterator[str]:
     """Address of the dashboard of a Ray started by `ray start --head`."""
     dashboard = free_port()
-    command = [BIN / "ray", "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}"]
+    command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}"]
     # a default port may belong to another Ray of this machine; then the agent serves nothing, and no job ever starts
     command += [f"--{name}={free_port()}" for name in ("dashboard-agent-listen-port", "ray-client-server-port")]
     command += ["--num-cpus=2", "--object-store-memory=200000000", "--disable-usage-stats"]

@@ -117,7 +117,8 @@ def assert_agree(some: dict[tuple[str, str], Any], others: dict[tuple[str, str],
     assert some.keys() == others.keys()
     for pair, row in some.items():
         other = others[pair]
-        names, within = (*SPANS, "tempo_ratio"), 0.1
+        names: tuple[str, ...] = (*SPANS, "tempo_ratio")
+        within = 0.1
         if fresh & set(pair):
             names, within = (*names, "score", "verify_score", "coarse_score"), 1e-3
         assert [row[k] for k in names] == pytest.approx([other[k] for k in names], abs=within), pair

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -84,11 +85,11 @@ def test_without_augmentation_both_sides_are_the_same(spectra: Spectra) -> None:
 
 @pytest.mark.parametrize("objective", ["paper", "mixes"])
 @pytest.mark.parametrize("stems", [True, False])
-def test_queries_hold_their_references(spectra: Spectra, objective: str, stems: bool) -> None:
+def test_queries_hold_their_references(spectra: Spectra, objective: Literal["paper", "mixes"], stems: bool) -> None:
     background_db = 0.0 if objective == "mixes" else -6.0
     training = TrainingConfig(
         objective=objective, augmentation=replace(STILL, background_db=(background_db, background_db))
-    )  # type: ignore[arg-type]
+    )
     sources = audio(spectra)
     rests = torch.stack([notes(sources.shape[1], seed=10 + seed) for seed in range(4)]) if stems else None
     pairs = make_pairs(batch_of(sources, rests), spectra, training, difficulty=1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -159,7 +160,7 @@ def test_negatives_of_the_reranker_come_from_earlier_batches_too(monkeypatch: py
     asked: list[torch.Tensor] = []
     hardest = losses.hardest_negatives
 
-    def noted(*arguments: torch.Tensor) -> torch.Tensor:
+    def noted(*arguments: Any) -> torch.Tensor:
         asked.append(hardest(*arguments))
         return asked[-1]
 

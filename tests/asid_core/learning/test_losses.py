@@ -17,9 +17,11 @@ def test_workers_shares_average_to_the_whole_batch() -> None:
         mine = slice(4 * rank, 4 * rank + 4)
         # what an all-gather gives: everybody's rows, whichever of the two was handed in
         everybody = {z_i[mine].sum().item(): z_i, z_j[mine].sum().item(): z_j}
-        shares.append(
-            nt_xent(z_i[mine], z_j[mine], gather=lambda z, e=everybody: _nearest(e, z.sum().item()), rank=rank)
-        )
+
+        def gather(mine: torch.Tensor, everybody: dict[float, torch.Tensor] = everybody) -> torch.Tensor:
+            return _nearest(everybody, mine.sum().item())
+
+        shares.append(nt_xent(z_i[mine], z_j[mine], gather=gather, rank=rank))
     assert torch.allclose(torch.stack(shares).mean(), whole, atol=1e-5)
 
 

@@ -57,7 +57,7 @@ def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[
             heard += np.minimum(loud, np.quantile(loud, BACKGROUND_QUANTILE)).tolist() if len(loud) else []
             best += inside
             first += len(block)
-        usual, spread = (np.mean(heard), max(np.std(heard), MIN_DEVIATION)) if heard else (0.0, 1.0)
+        usual, spread = (float(np.mean(heard)), max(float(np.std(heard)), MIN_DEVIATION)) if heard else (0.0, 1.0)
         chosen = [b for b in sorted(best, reverse=True)[:keep] if b[0] > 0]
         result += [(window, probe, row, cosine, (cosine - usual) / spread) for cosine, probe, row in chosen]
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -307,9 +308,12 @@ def test_the_grid_is_only_for_what_a_glance_does_not_reject(monkeypatch: pytest.
     verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
     searched: list[float] = []
     best = verifier.filter.best
-    monkeypatch.setattr(
-        verifier.filter, "best", lambda at, *grid: searched.append(at.query_centre_s) or best(at, *grid)
-    )
+
+    def noted(at: Any, *grid: Any) -> Any:
+        searched.append(at.query_centre_s)
+        return best(at, *grid)
+
+    monkeypatch.setattr(verifier.filter, "best", noted)
     wrong = [replace(pointing(query_s, 5.0), coarse_score=3.0) for query_s in (4.0, 8.0, 30.0)]
     found = verifier.verify([planted.near(14.0, 0.4, 1.03), *wrong])
     assert found[0].verify_score > 0.6 and len(found) == 4

@@ -47,7 +47,7 @@ def music(seconds: float, seed: int = 0) -> torch.Tensor:
     time = torch.arange(round(seconds * RATE)) / RATE
     pitch = 110 * 2 ** (torch.randint(0, 36, (int(seconds * 2) + 2,), generator=generator) / 12)
     phase = 2 * torch.pi * torch.cumsum(pitch[(time * 2).long()].double(), 0) / RATE
-    tone = sum(torch.sin(k * phase) / k for k in (1, 2, 3)).float()
+    tone = torch.stack([torch.sin(k * phase) / k for k in (1, 2, 3)]).sum(0).float()
     return 0.2 * tone + 0.01 * torch.randn(len(time), generator=generator)
 
 
@@ -206,6 +206,7 @@ def test_model_id_follows_weights_and_config_but_not_the_reranker() -> None:
     with torch.no_grad():
         model.encoder.pool.bias.add_(1)  # type: ignore[union-attr,operator]
     assert model.model_id != before
+    assert isinstance(GNN.model.encoder, GnnConfig)
     other = replace(GNN, model=replace(GNN.model, encoder=replace(GNN.model.encoder, k=4)))
     torch.manual_seed(0)
     assert Fingerprinter(other).model_id != before

@@ -42,8 +42,8 @@ def test_minimum_of_neighbours_equals_maximum_over_edges_with_gradients(
     ours, theirs = convolution(nodes, neighbours), reference(convolution, nodes, neighbours)
     assert torch.allclose(ours, theirs, atol=1e-6)
     weights = torch.randn_like(ours)
-    gradients = [torch.autograd.grad((output * weights).sum(), nodes)[0] for output in (ours, theirs)]
-    assert torch.allclose(*gradients, atol=1e-5)
+    mine, other = (torch.autograd.grad((output * weights).sum(), nodes)[0] for output in (ours, theirs))
+    assert torch.allclose(mine, other, atol=1e-5)
 
 
 @pytest.mark.parametrize("ties_as_published", [True, False])

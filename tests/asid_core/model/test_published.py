@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from asid_core.config import Config, load
+from asid_core.config import Config, GnnConfig, load
 from asid_core.model.published import import_checkpoint
 from tests.asid_core.golden import ENCODER_FILE, FOLDER, RERANKER_FILE, TINY_CONFIG, difference, golden
 
@@ -71,6 +71,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: object, message: str
 def test_widths_and_stages_are_those_of_the_checkpoint() -> None:
     """The tiny checkpoint with the config of the full-size model."""
     model = import_checkpoint(ENCODER_FILE, RERANKER_FILE, load("gnn-paper"))
+    assert isinstance(TINY_CONFIG.model.encoder, GnnConfig)
     assert model.config.model.encoder == replace(TINY_CONFIG.model.encoder, graph_blocks=False)
     assert model.config.model.reranker == TINY_CONFIG.model.reranker
     expected = import_checkpoint(ENCODER_FILE, RERANKER_FILE, TINY_CONFIG).weights()

@@ -95,8 +95,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
         for number, name in enumerate(names):
             soundfile.write(corpus / folder / f"{name}.wav", music(ord(folder) + number, 40), RATE)
     wanted = ["short", "reversed", "none", "none_alike"]
-    places = {"backgrounds": [corpus / "b"], "distractors": [corpus / "c"]}
-    return output, bench.make_bench(corpus / "a", output, 1, 8, kinds=wanted, **places)
+    backgrounds, distractors = [corpus / "b"], [corpus / "c"]
+    made = bench.make_bench(corpus / "a", output, 1, 8, kinds=wanted, backgrounds=backgrounds, distractors=distractors)
+    return output, made
 
 
 def test_kinds_come_in_turn_and_distractors_are_references_that_nobody_samples(made: tuple[Path, Truth]) -> None:

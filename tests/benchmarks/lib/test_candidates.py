@@ -1,5 +1,7 @@
 """Recall of the coarse search, and tables cut to its first k."""
 
+from typing import Any
+
 import pyarrow as pa
 
 from asid_core import schema
@@ -15,7 +17,7 @@ TRUTH = Truth(
 
 def detections() -> pa.Table:
     """q0 has `a` second by coarse score though its other row is weak; q1 has `c` first; q2 was not answered."""
-    fill = dict.fromkeys(("query_start_s", "query_end_s", "reference_start_s", "reference_end_s"), 0.0)
+    fill: dict[str, Any] = dict.fromkeys(("query_start_s", "query_end_s", "reference_start_s", "reference_end_s"), 0.0)
     fill |= {"tempo_ratio": 1.0, "num_windows": 1, "score": 0.5}
     fill |= {"kind": "sample", "rank": 1, "sweep_id": "s", "model_id": "m"}
     rows = [("q0", "a", 2.0), ("q0", "b", 5.0), ("q0", "a", 4.0), ("q0", "c", 3.0), ("q1", "c", 1.0)]

@@ -105,7 +105,9 @@ def test_changed_and_new_tracks_only_and_two_models_side_by_side(ray_session: An
 
 def test_not_finite_vectors_become_zero() -> None:
     model = Fingerprinter(LINEAR).eval()
-    model.encoder.components[3] = torch.inf
+    components = model.encoder.components
+    assert isinstance(components, torch.Tensor)
+    components[3] = torch.inf
     rows = Rows(model, {"t": "ab" * 16})
     piece = Piece("t", 0, 0, 40_960, torch.from_numpy(melody(3.0, 1)))
     (batch,) = rows.of(iter([piece]))

@@ -46,8 +46,8 @@ def tag(path: Path) -> None:
         for frame in ID3:
             opened.tags.add(frame)
     else:
-        values = {".m4a": MP4, ".wma": ASF}.get(path.suffix, VORBIS)
-        for key, value in values.items():
+        by_suffix: dict[str, dict[str, Any]] = {".m4a": MP4, ".wma": ASF}
+        for key, value in by_suffix.get(path.suffix, VORBIS).items():
             opened[key] = [value]
     opened.save()
 

@@ -288,7 +288,7 @@ def test_nothing_moves_while_it_loads_and_nothing_is_cut_off(opened: Browser, pa
 @pytest.mark.parametrize("view", VIEWS)
 def test_axe_finds_nothing(opened: Browser, view: str) -> None:
     for look in ({"dark": False}, {"dark": True}, {"width": 360, "height": 740, "phone": True}):
-        opened.look(**look)  # type: ignore[arg-type]
+        opened.look(**look)
         go(opened, view, VIEWS[view])
         opened.run(AXE.read_text() + "; 0")
         found = opened.run("axe.run(document, {preload: false}).then((r) => r.violations.map((v) => v.id + v.help))")

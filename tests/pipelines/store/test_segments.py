@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -45,9 +46,12 @@ def test_one_segment_costs_the_reading_of_one(tmp_path: Path, monkeypatch: pytes
     catalogue = written(tmp_path, None)
     groups: list[int] = []
     read = pq.ParquetFile.read_row_group
-    monkeypatch.setattr(
-        pq.ParquetFile, "read_row_group", lambda self, group, **more: groups.append(group) or read(self, group, **more)
-    )
+
+    def noted(self: pq.ParquetFile, group: int, **more: Any) -> Any:
+        groups.append(group)
+        return read(self, group, **more)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", noted)
     list(read_segments(catalogue, [("b", [NAME])], {3}))
     assert groups == [18]
 

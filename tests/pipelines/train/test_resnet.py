@@ -73,7 +73,7 @@ def test_a_random_one_finds_an_exact_copy(ray_session: Any, tmp_path: Path) -> N
     index(catalogue, RESNET)
     model = Fingerprinter.from_pretrained(weights)
     table = catalogue.table(fingerprints.table_name(model.model_id))
-    assert table.schema.field("vector").type == pa.list_(pa.float32(), 32)
+    assert table is not None and table.schema.field("vector").type == pa.list_(pa.float32(), 32)
     found = sweep(catalogue, RESNET, weights, queries="user").detections.to_pylist()
     best = max(found, key=lambda row: row["score"])
     assert best["reference_id"] == "source" and best["rerank_score"] is None

@@ -73,7 +73,7 @@ def test_linear_is_fitted_without_training(tables: str, tmp_path: Path) -> None:
     assert windows > 16 * StemTables(tables).count(StemTables(tables).tracks) / 16
     model = Fingerprinter.from_pretrained(tmp_path / "linear" / "best")
     components = model.encoder.components
-    assert components.shape[0] == 16  # type: ignore[index,union-attr]
+    assert components.shape[0] == 16  # type: ignore[index]
 
 
 @pytest.mark.ray
