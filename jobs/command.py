@@ -275,7 +275,7 @@ def _unwrapped(error: Exception) -> Exception:
 
 def _is_storage_error(error: Exception) -> bool:
     """Whether a disk or an object store failed (full, gone, too busy). Arrow and Lance raise plain OSError for this."""
-    from pipelines.store.location import StoreFailure
+    from pipelines.store.errors import StoreFailure
 
     return isinstance(error, StoreFailure) or type(error) is OSError
 

@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
-from pipelines.store.files import arrow_file
 from pipelines.store.location import Location, StorageError
 
 COLUMNS = ("uri", "track_id", "title", "artist", "year", "isrc", "album", "label")
@@ -47,16 +46,14 @@ def rows(manifest: Location) -> Iterator[Row | BadRow]:
 
     Raises CorpusError if the file cannot be read any further; the message names the line if it is known.
     """
-    filesystem, path = manifest.arrow()
-    if path.lower().endswith(".parquet"):
-        yield from _parquet(manifest, arrow_file(manifest))
-        return
-    with filesystem.open_input_stream(path) as stream:
-        lines = _text(stream)
-        if path.lower().endswith(".jsonl"):
-            yield from _json_lines(lines)
+    suffix = suffix_of(manifest.uri)
+    with manifest.open() as stream:
+        if suffix == ".parquet":
+            yield from _parquet(manifest, stream)
+        elif suffix == ".jsonl":
+            yield from _json_lines(_text(stream))
         else:
-            yield from _csv(manifest, lines)
+            yield from _csv(manifest, _text(stream))
 
 
 def _text(stream: BinaryIO) -> io.TextIOWrapper:
@@ -192,7 +189,7 @@ def _further(row: Row) -> dict[str, str]:
     return texts
 
 
-def _parquet(manifest: Location, file: pa.NativeFile) -> Iterator[Row | BadRow]:
+def _parquet(manifest: Location, file: BinaryIO) -> Iterator[Row | BadRow]:
     try:
         source = pq.ParquetFile(file)
         names = source.schema_arrow.names

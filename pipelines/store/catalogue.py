@@ -19,11 +19,11 @@ import pyarrow.parquet as pq
 
 from asid_core.config import SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
-from pipelines.store.errors import CatalogueError
+from pipelines.store.errors import CatalogueError, StoreFailure, redacted
 from pipelines.store.files import damage_named, damaged, parquet, read_json, refuse_pipes
 from pipelines.store.geometry import Geometry
 from pipelines.store.lease import Lease
-from pipelines.store.location import Location, StoreFailure, redacted
+from pipelines.store.location import Location
 
 if TYPE_CHECKING:
     from lance import LanceDataset

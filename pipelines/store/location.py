@@ -9,26 +9,24 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import stat
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
-import pyarrow as pa
 import pyarrow.fs
 
 from pipelines.store import s3 as s3_client
-from pipelines.store.errors import StorageError, StoreFailure, redacted
+from pipelines.store.errors import StorageError, redacted
 from pipelines.store.listing import Entry, FolderWalk
 from pipelines.store.s3 import s3, s3_errors
 
-DOWNLOADS = 3
 NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EINVAL)
-T = TypeVar("T")
+# 409: another conditional write is under way; 404: the file to be replaced is gone
+CONDITION_FAILED = (404, 409, 412)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Location:
                 raise StorageError(f"{self.uri} is a pipe, socket or device, not a file")
             return Entry(self.name, info.st_size, str(info.st_mtime_ns))
         with s3_errors(self.uri):
-            head = s3().head_object(**self._bucket_key())
+            head = s3().call_s3("head_object", **self._bucket_key())
         return Entry(self.name, head["ContentLength"], head["ETag"].strip('"'))
 
     def exists(self) -> bool:
@@ -115,56 +113,57 @@ class Location:
         return self._list_s3() if self.is_s3 else FolderWalk(self.uri, follow_outside).entries(self.uri, "", ())
 
     def folders(self) -> Sequence[str]:
-        """Sorted names of the folders directly below, without listing their contents."""
-        filesystem, path = self.arrow()
-        entries = filesystem.get_file_info(pyarrow.fs.FileSelector(path, allow_not_found=True))
-        return sorted(entry.base_name for entry in entries if entry.type == pyarrow.fs.FileType.Directory)
+        """Names of the folders right below, sorted: `list` would walk through all that is in them."""
+        if not self.is_s3:
+            with contextlib.suppress(FileNotFoundError), os.scandir(self.uri) as found:
+                return sorted(entry.name for entry in found if entry.is_dir())
+            return []
+        with contextlib.suppress(FileNotFoundError), s3_errors(self.uri):
+            found = s3().ls(self.uri, detail=True)
+            return sorted(entry["name"].rsplit("/", 1)[-1] for entry in found if entry["type"] == "directory")
+        return []
 
     def _list_s3(self) -> Iterator[Entry]:
         where = self._bucket_key()
         prefix = where["Key"] + "/" if where["Key"] else ""
-        with s3_errors(self.uri):
-            pages = iter(s3().get_paginator("list_objects_v2").paginate(Bucket=where["Bucket"], Prefix=prefix))
+        more: dict[str, str] = {}
         while True:
             with s3_errors(self.uri):
-                page = next(pages, None)
-            if page is None:
-                return
+                page = s3().call_s3("list_objects_v2", Bucket=where["Bucket"], Prefix=prefix, **more)
             for item in page.get("Contents", ()):
                 name = item["Key"][len(prefix) :]
                 if name.endswith("/"):
                     yield Entry(name.rstrip("/"), None, None, "folder")
                 elif name:
                     yield Entry(name, item["Size"], item["ETag"].strip('"'))
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
 
     def read_bytes(self) -> bytes:
         """Read the whole file. Raises FileNotFoundError or another OSError."""
-        return self._read_whole(lambda stream: bytes(stream.read()))
-
-    def _read_whole(self, use: Callable[[BinaryIO], T]) -> T:
-        """Apply `use` to the file's stream, and retry if the stream breaks off, which botocore does not do."""
-        for _ in range(DOWNLOADS - 1):
-            with contextlib.suppress(StoreFailure), self.open() as stream:
-                return use(stream)
-        with self.open() as stream:
-            return use(stream)
+        if not self.is_s3:
+            self.stat()  # opening a pipe would block forever
+            return Path(self.uri).read_bytes()
+        with s3_errors(self.uri):
+            return bytes(s3().cat_file(self.uri))
 
     @contextlib.contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """A stream of the file's bytes. Raises FileNotFoundError, or StorageError for a pipe or a device."""
+        """A seekable stream of the file's bytes. Raises FileNotFoundError, or StorageError for a pipe or a device."""
         if not self.is_s3:
             self.stat()  # opening a pipe would block forever
-            with open(self.uri, "rb") as stream:
-                yield stream
+            with open(self.uri, "rb") as local:
+                yield local
             return
-        with s3_errors(self.uri), contextlib.closing(s3().get_object(**self._bucket_key())["Body"]) as body:
-            yield body
+        with s3_errors(self.uri), s3().open(self.uri, "rb") as stream:
+            yield stream
 
     def write_bytes(self, data: bytes) -> None:
         """Write the file atomically: readers see either the old bytes or all of the new ones."""
         if self.is_s3:
             with s3_errors(self.uri):
-                s3().put_object(**self._bucket_key(), Body=data)
+                s3().call_s3("put_object", **self._bucket_key(), Body=data)
             return
         with self.writing() as stream:
             stream.write(data)
@@ -176,17 +175,15 @@ class Location:
         """
         if not self.is_s3:
             return self._write_if_local(data, version)
-        from botocore.exceptions import ClientError
-
         condition = {"IfNoneMatch": "*"} if version is None else {"IfMatch": f'"{version}"'}
         with s3_errors(self.uri):
             try:
-                return str(s3().put_object(**self._bucket_key(), Body=data, **condition)["ETag"]).strip('"')
-            except ClientError as error:
-                # 409: another conditional write is in progress; 404: the file to be replaced is gone
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+                done = s3().call_s3("put_object", **self._bucket_key(), Body=data, **condition)
+            except OSError as error:
+                if s3_client.status_of(error) in CONDITION_FAILED:
                     return None
                 raise
+        return str(done["ETag"]).strip('"')
 
     def _write_if_local(self, data: bytes, version: str | None) -> str | None:
         import fcntl
@@ -202,23 +199,32 @@ class Location:
             os.close(folder)
 
     @contextlib.contextmanager
-    def writing(self) -> Iterator[pa.NativeFile]:
-        """A stream whose bytes appear under this name only if the block ends without an error."""
-        filesystem, path = self.arrow()
-        if self.is_s3:  # Arrow cannot abort an upload, so a failed one is completed and then deleted
+    def writing(self) -> Iterator[BinaryIO]:
+        """A stream whose bytes appear under this name only if the block ends without an error; else the old ones stay."""
+        with self._uploading() if self.is_s3 else self._replacing() as stream:
+            yield stream
+
+    @contextlib.contextmanager
+    def _uploading(self) -> Iterator[BinaryIO]:
+        with s3_errors(self.uri):
+            stream = s3().open(self.uri, "wb")
             try:
-                with filesystem.open_output_stream(path) as stream:
-                    yield stream
-            except BaseException:
-                self.delete()
-                raise
-            return
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = f"{path}.{uuid.uuid4().hex}.tmp"
-        try:
-            with filesystem.open_output_stream(temporary) as stream:
                 yield stream
-            os.replace(temporary, path)
+            except BaseException:
+                stream.closed = True  # or its end would complete the upload
+                with contextlib.suppress(Exception):  # of a store that is gone; the first error counts
+                    stream.discard()
+                raise
+            stream.close()
+
+    @contextlib.contextmanager
+    def _replacing(self) -> Iterator[BinaryIO]:
+        os.makedirs(os.path.dirname(self.uri), exist_ok=True)
+        temporary = f"{self.uri}.{uuid.uuid4().hex}.tmp"
+        try:
+            with open(temporary, "wb") as stream:
+                yield stream
+            os.replace(temporary, self.uri)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -243,7 +249,7 @@ class Location:
         """Delete this file, if it exists."""
         if self.is_s3:
             with s3_errors(self.uri):
-                s3().delete_object(**self._bucket_key())
+                s3().call_s3("delete_object", **self._bucket_key())
         else:
             Path(self.uri).unlink(missing_ok=True)
 
@@ -255,14 +261,8 @@ class Location:
             return
         # keep the extension, which decoders use for formats without a signature
         with tempfile.NamedTemporaryFile(prefix="asid-", suffix=os.path.splitext(self.name)[1]) as copy:
-
-            def take(stream: BinaryIO) -> None:
-                copy.seek(0)
-                copy.truncate()
-                shutil.copyfileobj(stream, copy, 1 << 20)
-                copy.flush()
-
-            self._read_whole(take)
+            with s3_errors(self.uri):
+                s3().get_file(self.uri, copy.name)
             yield copy.name
 
     def arrow(self) -> tuple[pyarrow.fs.FileSystem, str]:

@@ -119,12 +119,16 @@ def test_manifests(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["m.csv", "m.jsonl"])
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
 def test_a_manifest_on_s3_names_files_beside_it_and_elsewhere(s3_bucket: str, tmp_path: Path, name: str) -> None:
     (tmp_path / "local.wav").write_bytes(b"123")
     uris = ["x/1.wav", str(tmp_path / "local.wav"), s3_bucket + "/y.wav", *(f"no/{i}.wav" for i in range(600))]
-    lines = ["uri", *uris] if name == "m.csv" else [json.dumps({"uri": uri}) for uri in uris]
-    Location(s3_bucket).join("set", name).write_bytes("\n".join(lines).encode())
+    with Location(s3_bucket).join("set", name).writing() as stream:
+        if name == "m.parquet":
+            pq.write_table(pa.table({"uri": uris}), stream)
+        else:
+            lines = ["uri", *uris] if name == "m.csv" else [json.dumps({"uri": uri}) for uri in uris]
+            stream.write("\n".join(lines).encode())
     Location(s3_bucket).join("set/x/1.wav").write_bytes(b"1")
     Location(s3_bucket).join("y.wav").write_bytes(b"12")
     files, refused, _ = listing(f"{s3_bucket}/set/{name}")

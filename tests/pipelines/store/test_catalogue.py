@@ -16,7 +16,8 @@ from asid_core.config import SegmentConfig
 from asid_core.schema import TRACKS
 from pipelines.store import s3
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
-from pipelines.store.location import Location, StoreFailure
+from pipelines.store.errors import StoreFailure
+from pipelines.store.location import Location
 from tests.conftest import s3_environment
 
 

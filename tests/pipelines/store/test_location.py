@@ -98,3 +98,25 @@ def test_s3_that_cannot_be_reached_or_used_says_so(s3_bucket: str, monkeypatch: 
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(StorageError, match="AWS_ENDPOINT_URL"):
         Location(s3_bucket).join("x").read_bytes()
+
+
+def test_a_failed_rewrite_leaves_what_was_there(root: Location) -> None:
+    place = root.join("findings.csv")
+    place.write_bytes(b"old")
+    with pytest.raises(RuntimeError), place.writing() as stream:
+        stream.write(b"x" * (9 << 20))  # more than one part of an upload
+        raise RuntimeError
+    assert place.read_bytes() == b"old"
+    with place.writing() as stream:
+        stream.write(b"new" * (3 << 20))
+    assert place.stat().size_bytes == 9 << 20
+    assert [e.name for e in root.list()] == ["findings.csv"]
+
+
+def test_folders_are_those_right_below(root: Location) -> None:
+    assert root.folders() == []
+    for name in ("b/x/1", "a/2", "file"):
+        root.join(name).write_bytes(b"")
+    assert root.folders() == ["a", "b"]
+    assert root.join("b").folders() == ["x"]
+    assert root.join("nothing").folders() == []
