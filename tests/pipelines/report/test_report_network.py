@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ BOXES = """asid.networkView.graph().nodes().map((node) => {
   return {name: node.data('label') ? measured({includeLabels: true}) : null, circle: measured({includeNodes: true})};
 })"""
 HEADS = """asid.networkView.graph().edges().map((edge) => edge.renderedTargetEndpoint())"""
-SAME = {"query_start_s": 6.0, "query_end_s": 10.0}  # as the span of the reference
+SAME: dict[str, Any] = {"query_start_s": 6.0, "query_end_s": 10.0}  # as the span of the reference
 GROUP = [("a", "b"), ("b", "c"), ("a", "c")]  # three tracks that share one thing
 
 
