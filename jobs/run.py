@@ -42,11 +42,8 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> RunSummary:
         catalogue,
         session.config,
         session.weights(),
-        queries=args.queries,
-        references=args.references,
-        min_score=args.min_score,
-        new_only=args.new_only,
         progress=session.progress,
+        **sweep.chosen(args),
     )
 
 

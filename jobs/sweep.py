@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from jobs import command, relations, tables
 from jobs.command import Outcome, Session, Verb
@@ -11,6 +11,7 @@ from jobs.command import Outcome, Session, Verb
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipelines.search.sweep import SweepOptions
     from pipelines.store.catalogue import Catalogue
 
 
@@ -38,6 +39,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     command.format_option(parser)
 
 
+def chosen(args: argparse.Namespace) -> SweepOptions:
+    """What the arguments of `options` ask of a sweep."""
+    names = ("queries", "references", "min_score", "new_only")
+    return cast("SweepOptions", {name: getattr(args, name) for name in names})
+
+
 def work(session: Session) -> Outcome:
     from pipelines.runtime import start_ray
     from pipelines.search.sweep import sweep
@@ -50,11 +57,8 @@ def work(session: Session) -> Outcome:
         catalogue,
         session.config,
         session.weights(),
-        queries=args.queries,
-        references=args.references,
-        min_score=args.min_score,
         progress=session.progress,
-        new_only=args.new_only,
+        **chosen(args),
     )
     counts = show(session, catalogue, result.detections)
     return Outcome(session.summary(f"sweep {result.sweep_id}: {counts}"), to_stderr=args.format != "table")

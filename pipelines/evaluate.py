@@ -27,7 +27,7 @@ from pipelines.report.findings import findings, with_verdicts
 from pipelines.run import run
 from pipelines.runtime import ProgressCallback
 from pipelines.search.clips import identify_clips
-from pipelines.search.sweep import SweepSummary, find_references, sweep
+from pipelines.search.sweep import SweepOptions, SweepSummary, find_references, sweep
 from pipelines.store import verdicts
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.fingerprints import load_model
@@ -76,7 +76,8 @@ def sweep_bench(
     benchmark.
     """
     truth = read_truth(directory / "truth.json")
-    done = run(str(directory), catalogue, config, weights, QUERIES, REFERENCES, min_score=0.0, progress=progress)
+    options: SweepOptions = {"queries": QUERIES, "references": REFERENCES, "min_score": 0.0}
+    done = run(str(directory), catalogue, config, weights, progress, **options)
     if done.segmented.rejects + done.segmented.rejected_before:
         log.warning("some tracks of the benchmark are rejects and count as not found; asid rejects lists the reasons")
     return truth, done.swept

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from asid_core.config import Config
 from pipelines.fingerprint.embed import EmbedSummary, embed
 from pipelines.ingest.segment import SegmentSummary, segment
 from pipelines.runtime import ProgressCallback
 from pipelines.search.index import index
-from pipelines.search.sweep import SweepSummary, sweep
+from pipelines.search.sweep import SweepOptions, SweepSummary, sweep
 from pipelines.store.catalogue import Catalogue
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 VERB = "run"
 
@@ -29,22 +33,17 @@ def run(
     catalogue: Catalogue,
     config: Config,
     weights: str,
-    queries: str | None = None,
-    references: str | None = None,
-    min_score: float | None = None,
-    new_only: bool = False,
     progress: ProgressCallback | None = None,
+    **options: Unpack[SweepOptions],
 ) -> RunSummary:
-    """Segment a corpus, then `embed_and_sweep`. Holds the catalogue's lease throughout.
+    """Segment a corpus, then `embed_and_sweep`. Holds the catalogue's lease throughout. `options`: as for `sweep`.
 
     Needs a running Ray. A killed run is simply started again. Raises what the stages raise: CorpusError,
     CatalogueError, LeaseError, ConfigError, FileNotFoundError.
     """
     with catalogue.writing(VERB):
         segmented = segment(corpus_uri, catalogue, config, progress)
-        embedded, swept = embed_and_sweep(
-            catalogue, config, weights, queries, references, min_score, new_only, progress
-        )
+        embedded, swept = embed_and_sweep(catalogue, config, weights, progress, **options)
     return RunSummary(segmented, embedded, swept)
 
 
@@ -52,15 +51,12 @@ def embed_and_sweep(
     catalogue: Catalogue,
     config: Config,
     weights: str,
-    queries: str | None = None,
-    references: str | None = None,
-    min_score: float | None = None,
-    new_only: bool = False,
     progress: ProgressCallback | None = None,
+    **options: Unpack[SweepOptions],
 ) -> tuple[EmbedSummary, SweepSummary]:
-    """Run the stages after `segment`: embed, index and sweep. Arguments from `queries` on are those of `sweep`."""
+    """Run the stages after `segment`: embed, index and sweep. `options`: as for `sweep`."""
     with catalogue.writing(VERB):
         embedded = embed(catalogue, config, weights, progress)
         index(catalogue, config, progress)
-        swept = sweep(catalogue, config, weights, queries, references, min_score, progress, new_only)
+        swept = sweep(catalogue, config, weights, progress=progress, **options)
     return embedded, swept

@@ -3,13 +3,54 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Literal
 
 from asid_core.config import ScoreConfig
+from asid_core.matching.detection import Detection
 from asid_core.matching.verify import Verified
 
 DUPLICATE_SHARE = 0.8  # share of both tracks; copies of one master may differ in the silence at the ends
 DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
+
+
+@dataclass(frozen=True)
+class Track:
+    """A recording: its name in tables and its length in seconds."""
+
+    name: str
+    duration_s: float
+
+
+def scored(
+    found: Verified,
+    query: Track,
+    reference: Track,
+    tries: int,
+    direction: float | None,
+    model_id: str,
+    config: ScoreConfig,
+) -> Detection:
+    """The detection that a verified candidate becomes. `tries`: as in `probability`; `direction`: of the pair."""
+    return Detection(
+        query_id=query.name,
+        query_start_s=found.span.query_start_s,
+        query_end_s=found.span.query_end_s,
+        reference_id=reference.name,
+        reference_start_s=found.span.reference_start_s,
+        reference_end_s=found.span.reference_end_s,
+        score=probability(found, tries, config),
+        rerank_score=found.candidate.rerank_score,
+        coarse_score=found.candidate.coarse_score,
+        verify_score=found.verify_score,
+        verify_margin=found.verify_margin,
+        tempo_ratio=found.span.tempo_ratio,
+        pitch_semitones=found.pitch_semitones,
+        num_windows=found.candidate.num_windows,
+        kind=kind(found, query.duration_s, reference.duration_s),
+        model_id=model_id,
+        direction=direction,
+    )
 
 
 def probability(found: Verified, tries: int, config: ScoreConfig) -> float:

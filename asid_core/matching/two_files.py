@@ -18,15 +18,15 @@ from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.relations import relate
 from asid_core.matching.rerank import reranked
-from asid_core.matching.score import kind, probability
-from asid_core.matching.verify import Verified, Verifier
+from asid_core.matching.score import Track, scored
+from asid_core.matching.verify import Verifier
 from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.decode import DecodeError
 from asid_core.signal.level import read_levelled
 from asid_core.signal.log_frequency import LevelFrontEnd
-from asid_core.signal.windows import padded_to_window
+from asid_core.signal.windows import padded_to_window, query_centres
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _Heard:
             wave = torch.from_numpy(read_levelled(path, model.config.segment))
         except DecodeError as error:
             raise DecodeError(error.error_type, f"{path}: {error.message}") from None
-        self.path, self.seconds = path, len(wave) / SAMPLE_RATE_HZ
+        self.track = Track(path, len(wave) / SAMPLE_RATE_HZ)
         wave = padded_to_window(model.config.model.front_end, wave, 0)
         level = LevelFrontEnd(model.config.verify.features)
         self.wave = wave
@@ -62,7 +62,7 @@ class _Heard:
         self.level = self.level[0]
 
     def duration_s(self, reference: int) -> float:
-        return self.seconds
+        return self.track.duration_s
 
     def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         return self.whitened, 0.0
@@ -84,7 +84,7 @@ def identify(query_path: str | Path, reference_path: str | Path, weights: str = 
         return None
     rows = pa.Table.from_pylist([one.row() for one in kept], schema=DETECTIONS)
     relation = relate(rows, {}).table.to_pylist()[0]
-    same_way = relation["query_id"] == query.path
+    same_way = relation["query_id"] == query.track.name
     seconds = (relation["query_s"], relation["reference_s"])
     return TwoFiles(
         relation["kind"], kept[0].score, kept[0].direction, *(seconds if same_way else seconds[::-1]), tuple(kept)
@@ -93,11 +93,8 @@ def identify(query_path: str | Path, reference_path: str | Path, weights: str = 
 
 def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: Config) -> list[Detection]:
     """All verified places, best first. Steps: probe, search, align, verify, score."""
-    front = model.config.model.front_end
     features = model.features(query.wave[None])[0]
-    hop = config.probes.query_hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
-    room = max(features.shape[1] - front.window_frames, 0)
-    centres = front.window_frames / 2 + torch.arange(int(room / hop) + 1, dtype=torch.float64) * hop
+    centres = query_centres(model.config.model.front_end, features.shape[1], config.probes.query_hop_s)
     vectors = model.probe(features, centres, config.probes.grid)
     stored = model.fingerprint(reference.wave)
     search = ExactSearch(vectors, config.search.hits_per_window)
@@ -111,13 +108,14 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
         model.window_s,
         config.search,
     )
-    verifier = Verifier(Recording(query.whitened, query.seconds), reference, config.verify)
+    verifier = Verifier(Recording(query.whitened, query.track.duration_s), reference, config.verify)
     verified = verifier.verify(candidates)
     if isinstance(model.reranker, AlignedReranker):
         verified = reranked(verified, verifier.filter, model.reranker)
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)
-    return ranked(_detection(one, query, reference, tries, sampler, model, config) for one in verified)
+    both = query.track, reference.track
+    return ranked(scored(one, *both, tries, sampler, model.model_id, config.score) for one in verified)
 
 
 def _with_common_background(search: ExactSearch) -> Hits:
@@ -131,34 +129,3 @@ def _with_common_background(search: ExactSearch) -> Hits:
     mean = float(means.median())
     deviation = float((deviations.square().mean() + means.var(correction=0)).sqrt())
     return replace(hits, z_score=(hits.cosine - mean) / max(deviation, 1e-3))
-
-
-def _detection(
-    found: Verified,
-    query: _Heard,
-    reference: _Heard,
-    tries: int,
-    sampler: float | None,
-    model: Fingerprinter,
-    config: Config,
-) -> Detection:
-    span = found.span
-    return Detection(
-        query_id=query.path,
-        query_start_s=span.query_start_s,
-        query_end_s=span.query_end_s,
-        reference_id=reference.path,
-        reference_start_s=span.reference_start_s,
-        reference_end_s=span.reference_end_s,
-        score=probability(found, tries, config.score),
-        rerank_score=found.candidate.rerank_score,
-        coarse_score=found.candidate.coarse_score,
-        verify_score=found.verify_score,
-        verify_margin=found.verify_margin,
-        tempo_ratio=span.tempo_ratio,
-        pitch_semitones=found.pitch_semitones,
-        num_windows=found.candidate.num_windows,
-        kind=kind(found, query.seconds, reference.seconds),
-        model_id=model.model_id,
-        direction=sampler,
-    )

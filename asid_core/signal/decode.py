@@ -57,12 +57,6 @@ class AudioInfo:
     duration_s: float | None
 
 
-def probe(path: str) -> AudioInfo:
-    """Read only the header. Raises DecodeError."""
-    with open_native(path) as (info, _):
-        return info
-
-
 def decode(path: str) -> Iterator[np.ndarray]:
     """Decode a file to mono float32 blocks [n_i] at 16 kHz. Raises DecodeError, also while iterating."""
     with open_native(path) as (info, blocks):

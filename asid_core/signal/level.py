@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import tempfile
 from collections.abc import Iterable, Iterator
+from typing import IO
 
 import numpy as np
 import torch
@@ -20,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SOFT_DB = -35.0  # softer tracks are raised to this level; others are unchanged
 MIN_GAIN_DB = 0.1
+BLOCK_BYTES = 1 << 19
 PEAK_STEP = 7  # peaks are measured on every seventh sample
 CLIPPED_SHARE = 1e-3  # share of samples that the gain may clip, so that a click does not keep a track soft
 
@@ -103,30 +107,44 @@ class Level:
             raise DecodeError("silent", f"silent: {self.db:.0f} dB on average, below {config.silence_db:g} dB")
 
 
-def level_of(path: str, max_track_s: float = math.inf) -> Level:
-    """Read a file to measure its level. For a truncated file, measures what is there. Raises DecodeError."""
-    level = Level(max_track_s)
-    try:
-        with open_native(path) as (info, blocks):
-            for _ in level.watch(resample_blocks(level.native(blocks), info.rate_hz)):
-                pass
-    except DecodeError as error:
-        if error.error_type != "truncated":
-            raise
-    return level
-
-
 def read_levelled(path: str, config: SegmentConfig) -> np.ndarray:
     """A whole file, float32 [n] at 16 kHz, as `asid segment` stores it. Raises DecodeError."""
-    level = level_of(path, config.max_track_s)
-    level.judge(config)
-    if level.missing_s:
-        log.warning("%s: %.1f s are missing or damaged; the rest is used", shown(path), level.missing_s)
-    return from_pcm(np.concatenate(list(levelled(path, level))))
+    with levelled(path, config.max_track_s) as (level, blocks):
+        level.judge(config)
+        if level.missing_s:
+            log.warning("%s: %.1f s are missing or damaged; the rest is used", shown(path), level.missing_s)
+        return from_pcm(np.concatenate(list(blocks)))
 
 
-def levelled(path: str, level: Level) -> Iterator[np.ndarray]:
-    """int16 blocks [n_i] at 16 kHz of a file with a known level, as `asid segment` stores them. Raises DecodeError."""
-    again = Level(math.inf)
+@contextlib.contextmanager
+def levelled(path: str, max_track_s: float = math.inf) -> Iterator[tuple[Level, Iterator[np.ndarray]]]:
+    """The level of a file, and its int16 blocks [n_i] at 16 kHz as `asid segment` stores them.
+
+    A file is decoded once, into a temporary file, and a second time only if it is too soft. For a truncated file, the
+    level is that of what is there, and the blocks end with the error. Raises DecodeError, as do the blocks.
+    """
+    level, cut_off = Level(max_track_s), None
+    with tempfile.TemporaryFile(prefix="asid-") as kept:
+        try:
+            with open_native(path) as (info, blocks):
+                for pcm in level.watch(resample_blocks(level.native(blocks), info.rate_hz)):
+                    kept.write(pcm.tobytes())
+        except DecodeError as error:
+            if error.error_type != "truncated":
+                raise
+            cut_off = error
+        yield level, _raised(path, level.gain_db) if level.gain_db else _kept(kept, cut_off)
+
+
+def _raised(path: str, gain_db: float) -> Iterator[np.ndarray]:
+    level = Level(math.inf)
     with open_native(path) as (info, blocks):
-        yield from again.watch(resample_blocks(again.native(blocks), info.rate_hz), level.gain_db)
+        yield from level.watch(resample_blocks(level.native(blocks), info.rate_hz), gain_db)
+
+
+def _kept(file: IO[bytes], cut_off: DecodeError | None) -> Iterator[np.ndarray]:
+    file.seek(0)
+    while data := file.read(BLOCK_BYTES):
+        yield np.frombuffer(data, "<i2")
+    if cut_off is not None:
+        raise cut_off

@@ -6,13 +6,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from asid_core.config import FrontEndConfig
+from asid_core.config import SAMPLE_RATE_HZ, FrontEndConfig
 from asid_core.signal.decibels import span_db
 
 
 def window_starts(front: FrontEndConfig, num_frames: int) -> Tensor:
     """First frames, int64 [w], of all complete windows in a recording of `num_frames` frames."""
     return torch.arange(0, num_frames - front.window_frames + 1, front.window_hop_frames)
+
+
+def query_centres(front: FrontEndConfig, num_frames: int, hop_s: float) -> Tensor:
+    """Centres, float64 [n] in frames, of the windows that a query of `num_frames` frames is searched with.
+
+    One every `hop_s` seconds (`probes.query_hop_s`), or where that is 0 those of `window_starts`; always at least one.
+    """
+    hop = hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
+    room = max(num_frames - front.window_frames, 0)
+    return front.window_frames / 2 + torch.arange(int(room / hop) + 1, dtype=torch.float64) * hop
 
 
 def windows_in_core(front: FrontEndConfig, start_samples: int, core_samples: int) -> Tensor:

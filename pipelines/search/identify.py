@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
@@ -18,10 +17,11 @@ from asid_core.matching.coarse import Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.rerank import reranked
-from asid_core.matching.score import kind, probability
+from asid_core.matching.score import Track, scored
 from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.signal.windows import query_centres
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
@@ -115,10 +115,7 @@ class Identifier:
     def centres(self, features: TrackFeatures) -> Tensor:
         """Centres of the query windows, float64 [n] in frames: one every `probes.query_hop_s`, or all if that is 0."""
         front = self.model.config.model.front_end
-        half = front.window_frames / 2
-        hop = self._config.probes.query_hop_s * SAMPLE_RATE_HZ / front.hop_samples or front.window_hop_frames
-        last_start = max(features.model.shape[1] - front.window_frames, 0)
-        centres = half + torch.arange(int(last_start / hop) + 1, dtype=torch.float64) * hop
+        centres = query_centres(front, features.model.shape[1], self._config.probes.query_hop_s)
         return centres[features.level_db(centres, front.window_frames) >= self._config.search.silence_db]
 
     def vectors(self, features: TrackFeatures, centres: Tensor) -> Tensor:
@@ -172,29 +169,13 @@ class Identifier:
         return direction.of_pair(query.level, partial(self._heard.levels, reference), places, self._config.verify)
 
     def _detection(self, verified: Verified, query: _Query, sampler: float | None) -> Detection:
-        candidate, span, track = verified.candidate, verified.span, query.features
-        start_s, end_s = span.query_start_s, span.query_end_s
-        if query.backwards:
-            frames_s = track.frames_s(self.model.hop_samples)
-            start_s, end_s = max(0.0, frames_s - end_s), min(track.duration_s, frames_s - start_s)
-        reference_s = self._heard.duration_s(candidate.reference)
-        return Detection(
-            query_id=track.track_id,
-            query_start_s=start_s,
-            query_end_s=end_s,
-            reference_id=self._references.tracks["track_id"][candidate.reference].as_py(),
-            reference_start_s=span.reference_start_s,
-            reference_end_s=span.reference_end_s,
-            score=probability(verified, self._tries, self._config.score),
-            rerank_score=candidate.rerank_score,
-            coarse_score=candidate.coarse_score,
-            verify_score=verified.verify_score,
-            verify_margin=verified.verify_margin,
-            tempo_ratio=span.tempo_ratio,
-            pitch_semitones=verified.pitch_semitones,
-            num_windows=candidate.num_windows,
-            kind=kind(verified, track.duration_s, reference_s),
-            model_id=self._references.model_id,
-            direction=sampler,
-            reversed=query.backwards,
-        )
+        number, track = verified.candidate.reference, query.features
+        name = self._references.tracks["track_id"][number].as_py()
+        reference = Track(name, self._heard.duration_s(number))
+        whole = Track(track.track_id, track.duration_s)
+        found = scored(verified, whole, reference, self._tries, sampler, self._references.model_id, self._config.score)
+        if not query.backwards:
+            return found
+        frames_s = track.frames_s(self.model.hop_samples)
+        start_s, end_s = max(0.0, frames_s - found.query_end_s), min(track.duration_s, frames_s - found.query_start_s)
+        return dataclasses.replace(found, query_start_s=start_s, query_end_s=end_s, reversed=True)

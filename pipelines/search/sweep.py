@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
@@ -58,6 +58,15 @@ class SweepSummary:
             f"{done}{self.queries:,} queries against {self.references:,} references, "
             f"{self.detections.num_rows:,} detections (sweep {self.sweep_id})"
         )
+
+
+class SweepOptions(TypedDict, total=False):
+    """What may be asked of a sweep: the keyword arguments of `sweep`, for those who pass them on."""
+
+    queries: str | None
+    references: str | None
+    min_score: float | None
+    new_only: bool
 
 
 def sweep(

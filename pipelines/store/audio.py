@@ -11,7 +11,7 @@ from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, SegmentConfig
 from asid_core.plain_text import shown
-from asid_core.signal.level import level_of, levelled
+from asid_core.signal.level import levelled
 from asid_core.signal.pcm import cut, from_pcm
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
@@ -59,11 +59,10 @@ def pieces_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> It
 
     Raises DecodeError if it cannot be decoded or `asid segment` would reject it (silent, too short), and OSError.
     """
-    with Location(file).local_copy() as path:
-        level = level_of(path, config.max_track_s)
+    with Location(file).local_copy() as path, levelled(path, config.max_track_s) as (level, blocks):
         level.judge(config)
         if level.missing_s:
             log.warning("%s: %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s)
-        for segment in cut(levelled(path, level), catalogue.geometry.core_samples, catalogue.geometry.margin_samples):
+        for segment in cut(blocks, catalogue.geometry.core_samples, catalogue.geometry.margin_samples):
             waveform = torch.from_numpy(from_pcm(segment.pcm))
             yield Piece(file, segment.start_sample, segment.lead_samples, segment.core_samples, waveform)

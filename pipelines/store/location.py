@@ -200,7 +200,7 @@ class Location:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[BinaryIO]:
-        """A stream whose bytes appear under this name only if the block ends without an error; else the old ones stay."""
+        """A stream whose bytes appear under this name only if the block ends without error; else the old ones stay."""
         with self._uploading() if self.is_s3 else self._replacing() as stream:
             yield stream
 

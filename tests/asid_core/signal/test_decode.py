@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asid_core.signal.decode import DecodeError, decode, probe
+from asid_core.signal.decode import DecodeError, decode, open_native
 from tests.conftest import tone, write_audio
 
 Make = Callable[..., Path]
@@ -32,7 +32,8 @@ def refusal(path: Path) -> DecodeError:
 def test_every_format_gives_its_length_and_its_sound(audio: Make, kind: str) -> None:
     rate_hz = 48_000 if kind == "opus" else 44_100
     path = audio(f"a.{kind}", seconds=3.0, rate_hz=rate_hz, channels=2)
-    info = probe(str(path))
+    with open_native(str(path)) as (info, _):
+        pass
     assert (info.rate_hz, info.channels) == (rate_hz, 2)
     found = samples(path)
     assert found.dtype == np.float32 and found.ndim == 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,15 +9,20 @@ import torch
 
 from asid_core.config import SegmentConfig
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.signal.decode import DecodeError
-from asid_core.signal.level import SOFT_DB, level_of, levelled
-from asid_core.signal.pcm import from_pcm
+from asid_core.signal import level as level_module
+from asid_core.signal.decode import DecodeError, open_native
+from asid_core.signal.level import SOFT_DB, Level, levelled, read_levelled
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import melody
 
 
 def raised(path: Path) -> np.ndarray:
-    return from_pcm(np.concatenate(list(levelled(str(path), level_of(str(path))))))
+    return read_levelled(str(path), SegmentConfig())
+
+
+def level_of(path: str) -> Level:
+    with levelled(path) as (level, _):
+        return level
 
 
 def level_db(samples: np.ndarray) -> float:
@@ -62,3 +68,30 @@ def test_what_cannot_be_raised_enough_is_refused(tmp_path: Path) -> None:
                 level.judge(SegmentConfig())
         else:
             level.judge(SegmentConfig())
+
+
+@pytest.mark.parametrize(("gain_db", "times"), [(-20.0, 1), (-50.0, 2)])
+def test_only_a_soft_file_is_decoded_twice(
+    tmp_path: Path, gain_db: float, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "a.flac", melody(5.0, 2), gain_db)
+    opened: list[str] = []
+
+    def noted(path: str) -> Any:
+        opened.append(path)
+        return open_native(path)
+
+    monkeypatch.setattr(level_module, "open_native", noted)
+    assert len(read_levelled(str(path), SegmentConfig())) == 80_000
+    assert len(opened) == times
+
+
+def test_what_is_there_of_a_file_that_is_cut_off_comes_before_the_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flac", melody(20.0, 2), -20.0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with levelled(str(path)) as (level, blocks):
+        got: list[np.ndarray] = []
+        with pytest.raises(DecodeError, match="truncated"):
+            got.extend(blocks)
+    assert 0 < sum(map(len, got)) == level.samples < 320_000
