@@ -179,4 +179,5 @@ VERB = Verb(
     "asid bench fit --verdicts ~/music.asid",
     options,
     work,
+    uses_ray=True,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import importlib.metadata
@@ -48,9 +49,8 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed or too many rejects, 2 wrong usage."""
-    if argv is None:
-        with without_noise():
-            return main(sys.argv[1:])
+    is_process = argv is None  # then file descriptor 2 is ours
+    argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] == "--version":
         print(f"asid {importlib.metadata.version('asid')}")
         return DONE
@@ -63,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = f"did you mean {near[0]}?" if near else f"the verbs are {', '.join(VERBS)}"
         print(f"asid: unknown verb {name!r}; {hint} (asid --help)", file=sys.stderr)
         return USAGE
-    return command.main(verb_named(name), rest)
+    verb = verb_named(name)
+    with without_noise() if is_process and verb.uses_ray else contextlib.nullcontext():
+        return command.main(verb, rest)
 
 
 if __name__ == "__main__":

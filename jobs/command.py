@@ -78,6 +78,7 @@ class Verb:
     options: Callable[[argparse.ArgumentParser], None]
     work: Callable[[Session], Outcome]
     config: str = "discriminant"  # used without --config and --weights
+    uses_ray: bool = False
 
 
 def catalogue_option(parser: argparse.ArgumentParser) -> None:
@@ -139,7 +140,8 @@ def _add_common(parser: argparse.ArgumentParser, verb: Verb) -> None:
     group.add_argument("--weights", metavar="W", help="name of a shipped model, a directory, or an s3:// prefix")
     group.add_argument("--set", metavar="A.B=C", action="append", default=[], help="override one key of the config")
     group.add_argument("--print-config", action="store_true", help="print the resulting config and exit")
-    group.add_argument("--ray-address", metavar="ADDRESS", help="Ray cluster to join (default: start Ray locally)")
+    if verb.uses_ray:
+        group.add_argument("--ray-address", metavar="ADDRESS", help="Ray cluster to join (default: start Ray locally)")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     group.add_argument("-q", "--quiet", action="store_true", help="show warnings only, no progress")
 

@@ -105,4 +105,5 @@ VERB = Verb(
     "asid demo\nasid demo --output ~/asid-demo      # keeps music and catalogue, for asid report",
     options,
     work,
+    uses_ray=True,
 )

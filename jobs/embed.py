@@ -29,4 +29,5 @@ VERB = Verb(
     "asid embed --catalogue ~/music.asid\nasid embed --catalogue ~/music.asid --config gnn-paper",
     options,
     work,
+    uses_ray=True,
 )

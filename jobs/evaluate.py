@@ -95,4 +95,5 @@ VERB = Verb(
     "asid evaluate --annotations ~/sample100-ext --catalogue s3://bucket/everything --output ~/figures.json",
     options,
     work,
+    uses_ray=True,
 )

@@ -57,4 +57,5 @@ VERB = Verb(
     "asid reindex --corpus s3://music/all --catalogue s3://music/catalogue --max-removed 0.1",
     options,
     work,
+    uses_ray=True,
 )

@@ -55,4 +55,5 @@ VERB = Verb(
     "asid run --corpus s3://music/all --catalogue s3://music/catalogue --ray-address auto",
     options,
     work,
+    uses_ray=True,
 )

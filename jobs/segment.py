@@ -85,4 +85,5 @@ VERB = Verb(
     "asid segment --corpus tracks.csv --catalogue ~/music.asid --max-rejects 0.2",
     options,
     work,
+    uses_ray=True,
 )

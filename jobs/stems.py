@@ -53,4 +53,5 @@ VERB = Verb(
     "asid stems --midi ~/MIDI --output ~/training/stems",
     options,
     work,
+    uses_ray=True,
 )

@@ -84,4 +84,5 @@ VERB = Verb(
     'asid sweep --catalogue ~/music.asid --queries "new/*" --references "archive/*"',
     options,
     work,
+    uses_ray=True,
 )

@@ -64,4 +64,5 @@ VERB = Verb(
     options,
     work,
     config="gnn-paper",
+    uses_ray=True,
 )

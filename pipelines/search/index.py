@@ -22,6 +22,7 @@ from pipelines.store.catalogue import Catalogue, new_run_id
 log = logging.getLogger(__name__)
 
 STAGE = "index"
+# by default as many as search.exact_below_rows, so only a config with fewer of those gets an IVF_FLAT
 FLAT_BELOW_ROWS = 20_000_000  # IVF_FLAT stores whole vectors, 20 GB at 256 dimensions; larger indexes quantise them
 ROWS_PER_PARTITION = 4096
 SAMPLE, TOP = 256, 10

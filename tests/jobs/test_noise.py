@@ -1,4 +1,4 @@
-"""Known noise of C libraries is dropped, their other output is shown, and Python's own lines stay in order."""
+"""Known noise of Ray is dropped, other output is shown, and Python's own lines stay in order."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import os, sys
 from jobs.noise import NOISE, without_noise
 with without_noise():
     print("ours", file=sys.stderr)
-    for text in (*NOISE, "other"):
+    for text in (NOISE, "other"):
         os.write(2, f"[E] {text} of 7\\n".encode())
     print(sys.stderr.isatty(), file=sys.stderr)
     if len(sys.argv) > 1:

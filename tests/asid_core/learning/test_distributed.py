@@ -19,6 +19,7 @@ from asid_core.learning.loop import Loop, NotANumber
 from asid_core.learning.pairs import Pairs
 from asid_core.learning.tasks import EncoderTask, RerankerTask, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.reranker import Reranker
 
 PAIRS = 8
 
@@ -138,7 +139,7 @@ def test_the_reranker_learns_on_a_frozen_encoder() -> None:
     first.task.train()
     for _ in range(30):
         first.take(pairs())
-    assert model.reranker is not None
+    assert isinstance(model.reranker, Reranker)
     attend_to_likeness(model.reranker)
     loop = Loop(RerankerTask(model, model.config.training), model.config.training, 150, 1e-2)
     encoder = {name: value.clone() for name, value in model.encoder.state_dict().items()}

@@ -14,7 +14,7 @@ from tests.asid_core.golden import ENCODER_FILE, FOLDER, RERANKER_FILE, TINY_CON
 @torch.no_grad()
 def test_the_reranker_agrees_with_the_authors() -> None:
     reranker = import_checkpoint(ENCODER_FILE, RERANKER_FILE, TINY_CONFIG).reranker
-    assert reranker is not None
+    assert isinstance(reranker, Reranker)
     nodes = golden()["reranker.query_nodes"], golden()["reranker.reference_nodes"]
     assert difference(reranker(*nodes)[:, None], golden()["reranker.score"]) < 1e-4
     assert difference(reranker.logits(*nodes).sigmoid(), reranker(*nodes)) < 1e-6
