@@ -8,6 +8,7 @@ import torch
 
 from asid_core.config import Config, GnnConfig, load
 from asid_core.model.published import import_checkpoint
+from asid_core.model.reranker import Reranker
 from tests.asid_core.golden import ENCODER_FILE, FOLDER, RERANKER_FILE, TINY_CONFIG, difference, golden
 
 
