@@ -19,6 +19,7 @@ import yaml
 from asid_core import config as configs
 from asid_core.plain_text import shown
 from asid_core.plain_values import ConfigError, to_dict
+from jobs.errors import is_expected, is_storage_error, unwrapped
 from jobs.interruption import Stopped, how_to_resume, stoppable
 from jobs.progress import Progress
 
@@ -230,12 +231,12 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
         return _complain(verb, error, USAGE)
     except Exception as wrapped:
         progress.close()
-        cause = _unwrapped(wrapped)
+        cause = unwrapped(wrapped)
         if isinstance(cause, BrokenPipeError) and _reader_is_gone():
             return DONE
-        if not _is_expected(cause):
+        if not isinstance(cause, Failure) and not is_expected(cause):
             log.exception("this is a bug in asid; please report it with this traceback")
-        hint = RESUME_HINT if hasattr(args, "catalogue") and _is_storage_error(cause) else ""
+        hint = RESUME_HINT if hasattr(args, "catalogue") and is_storage_error(cause) else ""
         return _complain(verb, cause, FAILED, hint)
     finally:
         if not ray_was_up and _ray_is_up():
@@ -264,30 +265,6 @@ def _complain(verb: Verb, error: Exception, code: int, hint: str = "") -> int:
     text = shown(" ".join(str(error).split())) or type(error).__name__
     print(f"asid {verb.name}: {text}{hint}", file=sys.stderr)
     return code
-
-
-def _unwrapped(error: Exception) -> Exception:
-    """The error raised inside a Ray worker, if `error` wraps one; otherwise `error` itself."""
-    if "ray" not in sys.modules:
-        return error
-    from pipelines.runtime import worker_error
-
-    return worker_error(error)
-
-
-def _is_storage_error(error: Exception) -> bool:
-    """Whether a disk or an object store failed (full, gone, too busy). Arrow and Lance raise plain OSError for this."""
-    from pipelines.store.errors import StoreFailure
-
-    return isinstance(error, StoreFailure) or type(error) is OSError
-
-
-def _is_expected(error: Exception) -> bool:
-    """Whether the user can act on this error. The imports are local because these modules load heavy libraries."""
-    from asid_core.signal.decode import DecodeError
-    from pipelines.store.catalogue import CatalogueError
-
-    return isinstance(error, DecodeError | CatalogueError | OSError | Failure)
 
 
 def _set_up_logging(args: argparse.Namespace) -> None:
