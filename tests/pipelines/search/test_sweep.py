@@ -159,7 +159,7 @@ def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[P
         assert row["reference_start_s"] - row["query_start_s"] == pytest.approx(1.0, abs=0.1)
     (tmp_path / "text.mp3").write_text("no music")
     one, unreadable = query([str(tmp_path / "text.mp3"), file], catalogue, PROBED, embedded[1], 1)
-    assert one.num_rows == 1 and "not audio" in unreadable[str(tmp_path / "text.mp3")]
+    assert one.num_rows == 1 and "not readable audio" in unreadable[str(tmp_path / "text.mp3")]
     soft = str(write_audio(tmp_path / "soft.flac", music()["user"][:, None] * np.float32(0.02), 16_000))
     silent = str(write_audio(tmp_path / "silent.flac", np.zeros((48_000, 2), np.float32), 16_000))
     short = str(write_audio(tmp_path / "short.flac", music()["user"][:8000, None], 16_000))
