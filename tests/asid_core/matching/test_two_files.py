@@ -56,6 +56,7 @@ def test_the_verb(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_package_offers_it_and_names_what_it_lacks(music: Path) -> None:
-    assert {getattr(asid_core, name).__name__ for name in asid_core.__all__} == set(asid_core.__all__)
+    offered = vars(asid_core)["__all__"]
+    assert {getattr(asid_core, name).__name__ for name in offered} == set(offered)
     with pytest.raises(AttributeError, match="nothing"):
         asid_core.nothing  # type: ignore[attr-defined]  # noqa: B018

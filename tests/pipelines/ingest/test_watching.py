@@ -18,8 +18,12 @@ def test_a_new_file_is_noticed_and_a_file_that_is_no_recording_is_not(tmp_path: 
     next(times)  # at once
     (tmp_path / "music" / "cover.jpg").write_bytes(b"x")
     noticed = threading.Event()
-    waiting = threading.Thread(target=lambda: (next(times), noticed.set()), daemon=True)
-    waiting.start()
+
+    def wait() -> None:
+        next(times)
+        noticed.set()
+
+    threading.Thread(target=wait, daemon=True).start()
     assert not noticed.wait(0.7)
     (tmp_path / "music" / "new.flac").write_bytes(b"x")
     assert noticed.wait(20)
