@@ -68,7 +68,7 @@ def test_tables_are_split_by_whole_tracks(tmp_path: Path) -> None:
     assert len(drawn) == 2 and not set(drawn) & set(others)
     rows = again.read(held, 20)
     assert rows.num_rows == 20 and set(rows.column("track_id").to_pylist()) == set(held)
-    with pytest.raises(StorageError, match="held out"):
+    with pytest.raises(StorageError, match="holds out"):
         again.split(["nothing"])
     with pytest.raises(StorageError, match="asid stems"):
         StemTables(str(tmp_path / "elsewhere"))
