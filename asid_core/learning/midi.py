@@ -26,6 +26,9 @@ class MidiError(ValueError):
     """The data is not a MIDI file, or is damaged."""
 
 
+FORMATS = (0, 1, 2)
+
+
 def parse(data: bytes) -> mido.MidiFile:
     """Parse a MIDI file. Raises MidiError."""
     try:
@@ -34,6 +37,8 @@ def parse(data: bytes) -> mido.MidiFile:
         raise MidiError("not a MIDI file, or it ends too early") from None
     except (OSError, ValueError, LookupError, mido.KeySignatureError) as error:  # what mido raises for damaged files
         raise MidiError(f"the MIDI file cannot be read: {error}") from None
+    if song.type not in FORMATS:  # mido reads it, and cannot write it
+        raise MidiError(f"the MIDI file has the unknown format {song.type}")
     if not song.tracks:
         raise MidiError("no tracks in the MIDI file")
     if song.ticks_per_beat <= 0:

@@ -66,7 +66,7 @@ def test_a_run_stops_with_its_ray_and_can_be_resumed(tmp_path: Path, number: sig
     arguments += ["--set", "probes.semitones=[0.0]", "--set", "probes.tempo_ratios=[1.0]"]  # a quick sweep
     run = start("-m", "jobs.cli", *arguments)
     assert run.stderr is not None
-    wait_for(run, "embed ")  # all tracks are segmented, most of the work is still to do
+    wait_for(run, "embed:")  # all tracks are segmented, most of the work is still to do
     if number == signal.SIGINT:
         os.killpg(run.pid, number)
     else:

@@ -33,9 +33,13 @@ def test_a_task_that_fails_is_told_in_one_line_without_ray_s_traceback(
 
 @pytest.mark.ray
 def test_what_ray_says_of_a_task_it_tries_again_is_not_printed(
-    ray_session: Any, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+    ray_session: Any,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It would stand in the rows that a verb prints as json, and after asid's last line."""
+    monkeypatch.setattr(logging, "raiseExceptions", False)  # earlier tests leave handlers whose streams are closed
     start_ray()
     heard = threading.Event()
     log = logging.getLogger("pipelines.runtime")

@@ -49,5 +49,5 @@ def test_silence_stays_zero_and_is_not_fitted_to() -> None:
 
 
 def test_more_directions_than_values_are_refused() -> None:
-    with pytest.raises(ValueError, match="smaller"):
+    with pytest.raises(ValueError, match="reduce encoder.dim"):
         fit_discriminant([pairs(0)], 81)

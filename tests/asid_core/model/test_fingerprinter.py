@@ -228,7 +228,7 @@ def test_optimised_copies_agree_and_keep_the_id(tmp_path: Path) -> None:
     ("parts", "message"),
     [
         ({"front_end": LogMelConfig()}, "front_end.kind: log_frequency"),
-        ({"reranker": RerankerConfig(heads=4)}, "needs a gnn encoder"),
+        ({"reranker": RerankerConfig(heads=4)}, "nodes of a gnn encoder"),
         ({"front_end": LogFrequencyConfig(window_frames=10_000)}, "more than 65,536 values"),
     ],
 )

@@ -81,5 +81,5 @@ def test_windows_of_broken_patches_are_refused() -> None:
     config, start = small()
     with pytest.raises(ValueError, match="starts from"):
         from_discriminant(load("gnn-paper"), start)
-    with pytest.raises(ValueError, match="less than"):
+    with pytest.raises(ValueError, match="fewer than"):
         from_discriminant(replace(config, model=load("gnn", ["model.encoder.dim=64"]).model), start)

@@ -49,7 +49,7 @@ def test_the_table_has_every_stage_and_the_paired_difference_to_the_first() -> N
     assert lines[2].startswith("| a | coarse alone |") and "p < 0.001" in lines[2]
     assert lines[3] == "| a | all stages | 1.000 [1.000, 1.000] | 1.000 | - | 1.000 | 1.000 [1.000, 1.000] |  |"
     assert lines[4].endswith("| -1.000 [-1.000, -1.000], p < 0.001 |")
-    with pytest.raises(ValueError, match="same queries"):
+    with pytest.raises(ValueError, match="same benchmark"):
         fewer = replace(best, per_query=json.loads(json.dumps(best.per_query)))
         fewer.per_query["map"].popitem()
         quality_table([found[0], Scored("c", {"all": fewer})])
