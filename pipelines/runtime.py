@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -130,6 +131,7 @@ def stop_ray() -> None:
     global _folder
     import ray
 
+    gc.collect()  # an interrupted pipeline may lie in a reference cycle, and its threads wait for whoever reads it
     for thread in threading.enumerate():
         if thread.name.startswith(DATA_THREADS):
             thread.join(DATA_THREAD_S)

@@ -75,6 +75,7 @@ def test_a_run_stops_with_its_ray_and_can_be_resumed(tmp_path: Path, number: sig
     assert run.wait(timeout=120) == 128 + number, said
     assert "Traceback" not in said
     kept, resume = said.splitlines()[-2:]
+    assert resume.startswith("To resume"), said
     assert "6 tracks (0.02 h audio)" in kept and shlex.split(resume.removeprefix("To resume: ")) == ["asid", *arguments]
     with pytest.raises(ProcessLookupError):
         os.killpg(run.pid, 0)  # Ray is gone as well
