@@ -7,11 +7,9 @@ import contextlib
 import logging
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -163,17 +161,13 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _weights_here(args: argparse.Namespace) -> Iterator[None]:
-    """Weights on S3 are brought here for as long as the block: in it `args.weights` names the copy."""
-    if not (args.weights or "").startswith("s3://"):
+    """In the block, `args.weights` names a local copy of weights on S3."""
+    if not args.weights:
         yield
         return
-    from pipelines.store.location import Location
+    from pipelines.store.weights import local_weights
 
-    uri = Location(args.weights)
-    with tempfile.TemporaryDirectory(prefix="asid-weights-") as directory:
-        for name in ("config.json", "model.safetensors"):
-            (Path(directory) / name).write_bytes(uri.join(name).read_bytes())
-        args.weights = directory
+    with local_weights(args.weights) as args.weights:
         yield
 
 

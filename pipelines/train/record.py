@@ -17,6 +17,7 @@ from asid_core.learning.loop import Loop, Measured, NotANumber
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.store.files import read_json
 from pipelines.store.location import Location
+from pipelines.store.weights import local_weights
 
 log = logging.getLogger(__name__)
 
@@ -25,11 +26,7 @@ LOG_EVERY_S = 10.0
 
 def load_weights(uri: str) -> Fingerprinter:
     """`Fingerprinter.from_pretrained` for a name, a directory or an s3:// prefix."""
-    if not uri.startswith("s3://"):
-        return Fingerprinter.from_pretrained(uri)
-    with tempfile.TemporaryDirectory(prefix="asid-") as directory:
-        for name in ("config.json", "model.safetensors"):
-            (Path(directory) / name).write_bytes(Location(uri).join(name).read_bytes())
+    with local_weights(uri) as directory:
         return Fingerprinter.from_pretrained(directory)
 
 
