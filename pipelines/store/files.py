@@ -12,11 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.runtime import STORE_ERRORS
 from pipelines.store.errors import CatalogueError
 from pipelines.store.location import Location
-
-# in error messages of Arrow and Lance about a failing store, where the file itself may be intact
-STORE_ERRORS = ("AWS Error", "Generic S3 error")
 
 
 def read_json(place: Location) -> dict[str, Any]:
@@ -70,6 +68,7 @@ def damage_named(place: Location) -> Iterator[None]:
     except (pa.ArrowException, ValueError, KeyError, OSError) as error:  # KeyError: a column is missing
         # Arrow raises a plain OSError without errno for bad bytes; system errors have an errno, ours a subclass
         of_system = isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None)
+        # where the store failed, the file itself may be intact
         if of_system or any(text in str(error) for text in STORE_ERRORS):
             raise
         raise damaged(place, error) from error
