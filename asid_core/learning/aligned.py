@@ -15,13 +15,12 @@ from asid_core.learning.filterbank_spectra import LogFrequencySpectra
 from asid_core.learning.negative_queue import NegativeQueue
 from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, mixed_bands, second_references
 from asid_core.learning.spectra import Spectra
-from asid_core.learning.tasks import RerankerTask, Task
+from asid_core.learning.tasks import NEGATIVES, RerankerTask, Task
 from asid_core.model.aligned_reranker import CEILING, PATCH, aligned_patches
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.log_frequency import LogFrequencyFrontEnd
 from asid_core.signal.probing import centred, shifted, stretched
 
-NEGATIVES = 3  # a pair
 NEAREST = 12  # wrong references among which the negatives are drawn; the nearest is always one
 QUEUE_WINDOWS = 24_576  # of past references: a catalogue offers many more places than a batch
 # errors that verification leaves, standard deviations
@@ -71,9 +70,8 @@ class AlignedRerankerTask:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Binary cross-entropy of each pair and of its query with wrong references that are near it."""
         logits, labels = self._judged(module, pairs)
-        weights = torch.where(labels > 0, float(NEGATIVES), 1.0)  # both classes alike
-        loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
-        return loss, {"accuracy": ((logits > 0) == (labels > 0)).float().mean()}
+        loss, accuracy = losses.balanced_cross_entropy(logits, labels)
+        return loss, {"accuracy": accuracy}
 
     @torch.no_grad()
     def validate(self, pairs: Pairs) -> dict[str, float]:
@@ -94,22 +92,22 @@ class AlignedRerankerTask:
         track = torch.zeros(0) if pairs.track is None else pairs.track
         with torch.no_grad():
             queries, vectors = _vectors(pairs.queries), _vectors(pairs.references)
-            excluded, references = pairs.ambiguous, pairs.references
+            excluded, every = pairs.ambiguous, vectors
             if module.training:
                 excluded = excluded | second_references(len(pairs), excluded.device)  # its background
                 if len(self.negatives):
                     same = self.negatives.of_tracks([track, track.roll(1)])
                     excluded = torch.cat([excluded, same], 1)
-                    vectors = torch.cat([vectors, self.negatives.vectors])
-                    references = torch.cat([references.half(), self.negatives.patches])
-            nearest = losses.hardest_negatives(queries, vectors, min(NEAREST, len(pairs) - 1), excluded)
+                    every = torch.cat([vectors, self.negatives.vectors])
+            nearest = losses.hardest_negatives(queries, every, min(NEAREST, len(pairs) - 1), excluded)
             drawn = torch.randint(1, nearest.shape[1], (len(pairs), NEGATIVES - 1), device=nearest.device)
             wrong = torch.cat([nearest[:, :1], nearest.gather(1, drawn)], 1).flatten()
+            negatives = self.negatives.after(pairs.references, wrong)
             if module.training:
-                self.negatives.add(pairs.references.half(), _vectors(pairs.references), track)
+                self.negatives.add(pairs.references.half(), vectors, track)
         labels = torch.zeros(len(pairs) * (1 + NEGATIVES), device=pairs.queries.device)
         labels[: len(pairs)] = 1
-        both = torch.cat([pairs.references, references[wrong].float()])
+        both = torch.cat([pairs.references, negatives])
         return module(torch.cat([pairs.queries, pairs.queries.repeat_interleave(NEGATIVES, 0)]), both), labels
 
 

@@ -84,6 +84,16 @@ def two_references(
     return torch.cat(losses).mean()
 
 
+def balanced_cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Binary cross-entropy of logits [n] and labels [n] (0 or 1) with both classes weighing the same; and the accuracy.
+
+    Positives are weighted, so that a probability of 0.5 means equally likely.
+    """
+    weights = torch.where(labels > 0, (labels == 0).sum() / (labels > 0).sum(), 1.0)
+    loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
+    return loss, ((logits > 0) == (labels > 0)).float().mean()
+
+
 def area_under_curve(positive: Tensor, negative: Tensor) -> float:
     """Share of pairs of a positive [p] and a negative [n] score whose positive one is higher; ties count half."""
     higher, equal = positive[:, None] > negative, positive[:, None] == negative

@@ -23,6 +23,14 @@ class NegativeQueue:
         columns = ((self.patches, patches), (self.vectors, vectors), (self.tracks, tracks))
         self.patches, self.vectors, self.tracks = (torch.cat(pair)[-self.windows :] for pair in columns)
 
+    def after(self, patches: Tensor, numbers: Tensor) -> Tensor:
+        """The patches [k, F, W] with these `numbers` [k]: first come `patches` [B, F, W], then those of the queue."""
+        chosen = patches[numbers.clamp(max=len(patches) - 1)]
+        far = numbers >= len(patches)
+        if far.any():
+            chosen[far] = self.patches[numbers[far] - len(patches)].to(patches.dtype)
+        return chosen
+
     def of_tracks(self, tracks: list[Tensor]) -> Tensor:
         """[B, windows] bool: which are of the track that any of `tracks` [B] names."""
         found = torch.zeros(len(tracks[0]), len(self), dtype=torch.bool, device=self.tracks.device)

@@ -124,10 +124,8 @@ class RerankerTask(WindowTask):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Binary cross-entropy of each pair, and of its query with the hardest other references of this worker."""
         logits, labels = self._judged(module, pairs)
-        # balance positives and negatives, so that 0.5 means equally likely
-        weights = torch.where(labels > 0, float(NEGATIVES), 1.0)
-        loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
-        return loss, {"accuracy": ((logits > 0) == (labels > 0)).float().mean()}
+        loss, accuracy = losses.balanced_cross_entropy(logits, labels)
+        return loss, {"accuracy": accuracy}
 
     @torch.no_grad()
     def validate(self, pairs: Pairs) -> dict[str, float]:
