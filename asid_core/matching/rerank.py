@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from asid_core.matching.matched_filter import MatchedFilter
 from asid_core.matching.verify import Verified
@@ -20,11 +20,13 @@ PAIRS_PER_BATCH = 64
 
 
 @torch.no_grad()
-def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: AlignedReranker) -> list[Verified]:
+def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Module | None) -> list[Verified]:
     """The same candidates with a `rerank_score`: the mean log-odds of the best windows of their span.
 
-    `heard`: gives the features of the query and of the references.
+    Unchanged without a reranker of kind `aligned`. `heard`: gives the features of the query and of the references.
     """
+    if not isinstance(reranker, AlignedReranker):
+        return list(found)
     pairs, counts = [], []
     for one in found:
         shares = _shares(one.span.query_end_s - one.span.query_start_s)

@@ -20,7 +20,6 @@ from asid_core.matching.relations import relate
 from asid_core.matching.rerank import reranked
 from asid_core.matching.score import Track, scored
 from asid_core.matching.verify import Verifier
-from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.decode import DecodeError
@@ -109,9 +108,7 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
         config.search,
     )
     verifier = Verifier(Recording(query.whitened, query.track.duration_s), reference, config.verify)
-    verified = verifier.verify(candidates)
-    if isinstance(model.reranker, AlignedReranker):
-        verified = reranked(verified, verifier.filter, model.reranker)
+    verified = reranked(verifier.verify(candidates), verifier.filter, model.reranker)
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)
     both = query.track, reference.track

@@ -19,7 +19,6 @@ from asid_core.matching.matched_filter import Recording
 from asid_core.matching.rerank import reranked
 from asid_core.matching.score import Track, scored
 from asid_core.matching.verify import Verified, Verifier
-from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.windows import query_centres
 from pipelines.search.approximate import IndexedReferences
@@ -156,9 +155,7 @@ class Identifier:
         )
         track = query.features
         verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
-        verified = verifier.verify(candidates)
-        if isinstance(self.model.reranker, AlignedReranker):
-            verified = reranked(verified, verifier.filter, self.model.reranker)
+        verified = reranked(verifier.verify(candidates), verifier.filter, self.model.reranker)
         references = {one.candidate.reference for one in verified}
         directions = {reference: self._direction(reference, verified, track) for reference in references}
         return [self._detection(one, query, directions[one.candidate.reference]) for one in verified]
