@@ -11,22 +11,12 @@ from asid_core.evaluation.report import Report, compare
 from benchmarks.lib.results import write_section
 from benchmarks.lib.systems import BACKWARDS, System, scored
 
-# the score without a reranker has coefficients of its own
-WITHOUT_RERANKER = (
-    "score.intercept=-6.03",
-    "score.coarse=1.49",
-    "score.verify=5.62",
-    "score.margin=17.34",
-    "score.rerank=0",
-)
 NARROW = (
     "probes.semitones=[-4,-3,-2,-1,0,1,2,3,4]",
     "probes.tempo_ratios=[0.735,0.794,0.857,0.926,1.0,1.08,1.166,1.26,1.36]",
 )
 VARIANTS = {
     "not searched backwards": ("probes.reversed=false",),
-    "no reranker": WITHOUT_RERANKER,
-    "20 references verified": ("search.verify_tracks=20",),
     "81 probes": NARROW,
 }
 

@@ -19,14 +19,12 @@ _FAMILY_OF_GROUP = (
 )  # fmt: skip
 DEFAULT_TEMPO = 500_000  # microseconds per quarter where no event sets it: 120 quarters per minute
 MAX_TEMPO = 0xFFFFFF
+FORMATS = (0, 1, 2)
 NOTES = ("note_on", "note_off", "polytouch")
 
 
 class MidiError(ValueError):
     """The data is not a MIDI file, or is damaged."""
-
-
-FORMATS = (0, 1, 2)
 
 
 def parse(data: bytes) -> mido.MidiFile:

@@ -32,6 +32,9 @@ def place_of(ratio: float, query_s: float, reference_s: float, backwards: bool) 
     return {**spans, "tempo_ratio": ratio, "pitch_semitones": 0.0, "reversed": backwards}
 
 
+PLACES = [place_of(r, *starts, backwards) for r in RATIOS for starts in STARTS for backwards in (False, True)]
+
+
 def in_query(row: dict[str, Any], reference_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """When the query plays these seconds of the reference."""
     if row["reversed"]:
@@ -39,13 +42,8 @@ def in_query(row: dict[str, Any], reference_s: npt.NDArray[np.float64]) -> npt.N
     return row["query_start_s"] + (reference_s - row["reference_start_s"]) / row["tempo_ratio"]
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize(("query_s", "reference_s"), STARTS)
-def test_both_sides_lie_on_the_line_and_in_their_tracks(
-    ratio: float, query_s: float, reference_s: float, backwards: bool
-) -> None:
-    row = place_of(ratio, query_s, reference_s, backwards)
+@pytest.mark.parametrize("row", PLACES)
+def test_both_sides_lie_on_the_line_and_in_their_tracks(row: dict[str, Any]) -> None:
     spans = snippets.spans_to_hear(row, TRACK_S, TRACK_S, 8.0)
     for start_s, length_s in spans.values():
         assert start_s >= -1e-9 and length_s > 0 and start_s + length_s <= TRACK_S + 1e-9 and length_s <= 8.0 + 1e-9
@@ -65,13 +63,8 @@ def bursts(times_s: npt.NDArray[np.float64], seed: int = 0) -> Wave:
     return track
 
 
-@pytest.mark.parametrize("backwards", [False, True])
-@pytest.mark.parametrize("ratio", RATIOS)
-@pytest.mark.parametrize(("query_s", "reference_s"), STARTS)
-def test_played_at_once_the_sides_are_in_step(
-    ratio: float, query_s: float, reference_s: float, backwards: bool
-) -> None:
-    row = place_of(ratio, query_s, reference_s, backwards)
+@pytest.mark.parametrize("row", PLACES)
+def test_played_at_once_the_sides_are_in_step(row: dict[str, Any]) -> None:
     times = np.sort(np.random.default_rng(5).uniform(0, TRACK_S, 150))
     tracks = {"query": bursts(in_query(row, times)), "reference": bursts(times)}
     spans = snippets.spans_to_hear(row, TRACK_S, TRACK_S, 8.0)
@@ -79,8 +72,8 @@ def test_played_at_once_the_sides_are_in_step(
     for side, (start_s, seconds) in spans.items():
         first, samples = round(start_s * SAMPLE_RATE_HZ), int(seconds * SAMPLE_RATE_HZ)
         cut[side] = tracks[side][first : first + samples]
-    heard = cut["reference"][::-1].copy() if backwards else cut["reference"]
-    matched = listening.as_query_plays_it(heard, len(cut["query"]), ratio, 0.0)
+    heard = cut["reference"][::-1].copy() if row["reversed"] else cut["reference"]
+    matched = listening.as_query_plays_it(heard, len(cut["query"]), row["tempo_ratio"], 0.0)
     assert len(matched) == len(cut["query"])
     envelopes = [np.convolve(np.abs(one), np.ones(80) / 80, "same") for one in (matched, cut["query"])]
     lag = int(correlate(*envelopes).argmax()) - (len(matched) - 1)
