@@ -1,4 +1,7 @@
-"""Makes the front end, encoder and reranker that a config describes."""
+"""Makes the front end, encoder and reranker that a config describes.
+
+The graph encoders are imported when a config asks for one, because PyTorch Geometric takes two seconds to import.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,6 @@ from asid_core.config import (
 )
 from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.base import Encoder
-from asid_core.model.encoder import GnnEncoder, num_nodes
-from asid_core.model.gain_encoder import GainEncoder
 from asid_core.model.linear import DiscriminantEncoder, LinearEncoder
 from asid_core.model.reranker import Reranker
 from asid_core.model.resnet import ResnetIbnEncoder
@@ -51,11 +52,18 @@ def encoder_of(model: ModelConfig) -> Encoder:
             return DiscriminantEncoder(config.dim, bins, frames)
         case ResnetIbnConfig():
             return ResnetIbnEncoder(config)
-        case GnnConfig(head="gains"):
-            return GainEncoder(config, bins, frames)
         case GnnConfig():
-            num_nodes(config, bins, frames)  # raises ValueError for too small windows
-            return GnnEncoder(config)
+            return _graph_encoder_of(config, bins, frames)
+
+
+def _graph_encoder_of(config: GnnConfig, bins: int, frames: int) -> Encoder:
+    from asid_core.model.encoder import GnnEncoder, num_nodes
+    from asid_core.model.gain_encoder import GainEncoder
+
+    if config.head == "gains":
+        return GainEncoder(config, bins, frames)
+    num_nodes(config, bins, frames)  # raises ValueError for too small windows
+    return GnnEncoder(config)
 
 
 def reranker_of(model: ModelConfig) -> Reranker | AlignedReranker | None:
@@ -67,6 +75,8 @@ def reranker_of(model: ModelConfig) -> Reranker | AlignedReranker | None:
         return AlignedReranker(config.channels)
     match encoder:
         case GnnConfig():
+            from asid_core.model.encoder import num_nodes
+
             return Reranker(config, encoder.channels[-1], num_nodes(encoder, *model.front_end.patch_size))
     raise TypeError(f"a reranker needs nodes, but encoder.kind {encoder.kind} has none")
 

@@ -24,7 +24,8 @@ class LinearEncoder(Encoder):
         if dim > size:
             raise ValueError(f"encoder.dim {dim} is more than the {size} values of a patch; reduce it")
         self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("components", torch.eye(dim, size))
+        # unlike torch.eye, this does not import torch._dynamo for a model on the meta device
+        self.register_buffer("components", torch.zeros(dim, size).fill_diagonal_(1))
 
     def projection(self) -> Tensor:
         """The projection matrix [dim, bins * frames]."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +55,14 @@ def test_the_verb(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", *files]) == 0
     assert "score" in (said := capsys.readouterr().out) and "of A" in said
     assert cli.main(["compare", files[0], str(music / "none.flac")]) == 1
+
+
+def test_what_takes_long_to_import_is_not_imported(music: Path) -> None:
+    slow = {"torch_geometric", "torch._dynamo", "ray", "lance", "lancedb", "sklearn"}
+    code = "import asid_core, sys; asid_core.identify(*sys.argv[1:]); print(*sys.modules)"
+    files = [music / "user.flac", music / "old.flac"]
+    modules = subprocess.run([sys.executable, "-c", code, *files], capture_output=True, text=True, check=True).stdout
+    assert slow & set(modules.split()) == set()
 
 
 def test_the_package_offers_it_and_names_what_it_lacks(music: Path) -> None:
