@@ -17,6 +17,7 @@ import yaml
 from asid_core import config as configs
 from asid_core.plain_text import shown
 from asid_core.plain_values import ConfigError, to_dict
+from jobs import logs
 from jobs.errors import is_expected, is_storage_error, unwrapped
 from jobs.interruption import Stopped, how_to_resume, stoppable
 from jobs.progress import Progress
@@ -141,8 +142,7 @@ def _add_common(parser: argparse.ArgumentParser, verb: Verb) -> None:
     group.add_argument("--print-config", action="store_true", help="print the resulting config and exit")
     if verb.uses_ray:
         group.add_argument("--ray-address", metavar="ADDRESS", help="Ray cluster to join (default: start Ray locally)")
-    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
-    group.add_argument("-q", "--quiet", action="store_true", help="show warnings only, no progress")
+    logs.options(group)
 
 
 def build_parser(verb: Verb) -> argparse.ArgumentParser:
@@ -202,7 +202,7 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
         return _complain(verb, error, USAGE)
     except OSError as error:  # no such weights
         return _complain(verb, error, FAILED)
-    _set_up_logging(args)
+    logs.set_up(args)
     try:
         with stoppable():
             return _guarded(verb, args, argv)
@@ -211,14 +211,14 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
 
 
 def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
-    progress = Progress(sys.stderr, quiet=args.quiet)
+    progress = logs.JsonProgress() if args.log_format == "json" else Progress(sys.stderr, quiet=args.quiet)
     ray_was_up = _ray_is_up()
     try:
         with _weights_here(args):
             outcome = verb.work(Session(args, resolve_config(verb, args), progress))
     except KeyboardInterrupt as stopped:
         progress.close()
-        print(how_to_resume(verb.name, getattr(args, "catalogue", None), argv), file=sys.stderr, flush=True)
+        logs.tell(how_to_resume(verb.name, getattr(args, "catalogue", None), argv), logging.WARNING)
         return stopped.code if isinstance(stopped, Stopped) else INTERRUPTED
     except ConfigError as error:
         progress.close()
@@ -239,7 +239,10 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
             stop_ray()
     progress.close()
     if outcome.summary and not _reader_is_gone():
-        print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout)
+        if outcome.to_stderr:
+            logs.tell(outcome.summary)
+        else:
+            print(outcome.summary)
         _reader_is_gone()
     return outcome.code
 
@@ -257,15 +260,8 @@ def _reader_is_gone() -> bool:
 def _complain(verb: Verb, error: Exception, code: int, hint: str = "") -> int:
     log.debug("traceback", exc_info=error)
     text = shown(" ".join(str(error).split())) or type(error).__name__
-    print(f"asid {verb.name}: {text}{hint}", file=sys.stderr)
+    logs.tell(f"asid {verb.name}: {text}{hint}", logging.ERROR)
     return code
-
-
-def _set_up_logging(args: argparse.Namespace) -> None:
-    level = "WARNING" if args.quiet else args.log_level.upper()
-    logging.basicConfig(level="WARNING", stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s", force=True)
-    for package in ("asid_core", "pipelines", "jobs"):
-        logging.getLogger(package).setLevel(level)
 
 
 def _ray_is_up() -> bool:

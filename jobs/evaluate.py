@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs import command
+from jobs import command, logs
 from jobs.command import Failure, Outcome, Session, Verb
 
 MAX_LISTED = 20  # missing tracks to print by name
@@ -74,10 +74,10 @@ def exit_code(session: Session, missing: int, annotated: int) -> int:
     """FAILED, with a message, if most annotated tracks are missing and `--allow-missing` was not given."""
     if session.args.allow_missing or missing <= MAX_MISSING * annotated:
         return command.DONE
-    print(
+    logs.tell(
         f"asid evaluate: {missing} of {annotated} annotated tracks are not in the catalogue, so the figures mean "
         "little. Name the files after the track ids in samples.csv, or pass --allow-missing.",
-        file=sys.stderr,
+        logging.ERROR,
     )
     return command.FAILED
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import io
-import sys
+import logging
 import zipfile
 from typing import TYPE_CHECKING
 
-from jobs import command
+from jobs import command, logs
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def work(session: Session) -> Outcome:
             rows, duration_s = fingerprint(model, file, args.nodes)
         except (DecodeError, OSError) as error:
             failed += 1
-            print(f"asid fingerprint: {file}: {error}", file=sys.stderr)
+            logs.tell(f"asid fingerprint: {file}: {error}", logging.WARNING)
             continue
         seconds += duration_s
         for name, values in rows.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shlex
 import signal
@@ -11,6 +12,9 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
+
+from jobs import logs
+from pipelines.json_log import JsonLines
 
 GRACE_S = 25.0  # after SIGTERM: Kubernetes kills after 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -94,7 +98,11 @@ def _next(signals: socket.socket, seconds: float | None) -> int | None:
 
 def _say(text: str) -> None:
     """Print a line to standard error. Bypasses Python's streams, whose locks the main thread may hold."""
-    os.write(2, f"{chr(10) if os.isatty(2) else ''}asid: {text}\n".encode())
+    line = f"{chr(10) if os.isatty(2) else ''}asid: {text}"
+    if logs.are_json():
+        about = {"name": __name__, "levelno": logging.WARNING, "levelname": "WARNING", "msg": f"asid: {text}"}
+        line = JsonLines().format(logging.makeLogRecord(about))
+    os.write(2, f"{line}\n".encode())
 
 
 def _end_at_once(code: int) -> None:

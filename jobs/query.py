@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from asid_core.plain_text import shown
-from jobs import command, relations
+from jobs import command, logs, relations
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def work(session: Session) -> Outcome:
     catalogue = Catalogue(args.catalogue)
     detections, unreadable = query(args.files, catalogue, session.config, session.weights(), args.top)
     for file, error in unreadable.items():
-        print(f"asid query: {shown(file)}: {shown(error)}", file=sys.stderr)
+        logs.tell(f"asid query: {shown(file)}: {shown(error)}", logging.WARNING)
     usable = [file for file in dict.fromkeys(args.files) if file not in unreadable]
     for file in sorted(set(usable) - set(detections.column("query_id").to_pylist()), key=usable.index):
-        print(f"asid query: {shown(file)}: readable, but nothing of this catalogue was found in it", file=sys.stderr)
+        logs.tell(f"asid query: {shown(file)}: readable, but nothing of this catalogue was found in it")
     show(findings_of(catalogue, detections), detections.to_pylist(), args.format)
     counts = f"{len(usable)} file{'' if len(usable) == 1 else 's'}, {detections.num_rows} places"
     counts += f", {len(unreadable)} unreadable" if unreadable else ""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from typing import TYPE_CHECKING
 
-from jobs import command
+from jobs import command, logs
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def exit_code(session: Session, summary: SegmentSummary) -> int:
             f"{summary.reject_share:.1%} of the files are rejects; --max-rejects allows {allowed:.1%}. "
             f"To see why, run: asid rejects --catalogue {session.args.catalogue}"
         )
-    print(f"asid {session.args.verb}: {problem}", file=sys.stderr)
+    logs.tell(f"asid {session.args.verb}: {problem}", logging.ERROR)
     return command.FAILED
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 
 from asid_core.plain_text import shown
-from jobs import reindex
+from jobs import logs, reindex
 from jobs.command import Outcome, Session, Verb
 
 
@@ -53,9 +53,12 @@ def _once(session: Session) -> None:
 
     try:
         outcome = reindex.work(Session(session.args, session.config, session.progress))
-        print(outcome.summary, file=sys.stderr if outcome.to_stderr else sys.stdout, flush=True)
+        if outcome.to_stderr:
+            logs.tell(outcome.summary)
+        else:
+            print(outcome.summary, flush=True)
     except (CatalogueError, StorageError, OSError) as error:
-        print(f"asid watch: {shown(' '.join(str(error).split()))}; trying again later", file=sys.stderr, flush=True)
+        logs.tell(f"asid watch: {shown(' '.join(str(error).split()))}; trying again later", logging.WARNING)
     finally:
         stop_ray()  # between changes it needs no memory and no cores
 
