@@ -23,6 +23,7 @@ GROUP = 16
 _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
 # groups scored at once: 4 MB of rows, or 8192 query vectors, which fit in the cache
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
+_FINALISTS = 4  # rows of a group whose exact cosines are computed
 MIN_BACKGROUND_GROUPS, MAX_BACKGROUND_GROUPS, BACKGROUND_QUANTILE = 64, 512, 0.95  # of a block
 # Cosines of music deviate by 0.05 to 0.1. With a few nearly equal windows, a small difference must not look large.
 MIN_DEVIATION = 0.03
@@ -174,14 +175,9 @@ class ExactSearch:
         """Score all rows and probes of the (window, group) `pairs` [p, 2], and merge the best of each into the hits."""
         if not len(pairs):
             return
-        queries = self._flat.unflatten(0, (-1, self.probes))[part]
-        rows = len(references)
-        if ragged := -rows % GROUP:
-            references = torch.nn.functional.pad(references, (0, 0, 0, ragged))
-        groups = references.unflatten(0, (-1, GROUP))
-        chunks = pairs.split(min(_REFINE_GROUPS, max(1, _REFINE_QUERIES // self.probes)))
-        best = [_best_of(queries, groups, chunk, rows) for chunk in chunks]
-        cosine, row, probe = (torch.cat(column) for column in zip(*best, strict=True))
+        cosine, row, probe = (self._best_in_eight_bits if self.eight_bits else self._best_in_floats)(
+            part, references, pairs
+        )
         window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         column = torch.arange(len(pairs), device=self.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         at = (torch.arange(len(window), device=self.device).repeat_interleave(counts), column + self.keep)
@@ -196,6 +192,43 @@ class ExactSearch:
             both[:, : self.keep] = kept[window]
             both[at] = new.to(kept.dtype)
             kept[window] = both.gather(1, top.indices)
+
+    def _best_in_floats(self, part: slice, references: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(cosine, row, probe), each [p], of the best row and probe of each (window of `part`, group) of `pairs`."""
+        queries = self._flat.unflatten(0, (-1, self.probes))[part]
+        rows = len(references)
+        if ragged := -rows % GROUP:
+            references = torch.nn.functional.pad(references, (0, 0, 0, ragged))
+        groups = references.unflatten(0, (-1, GROUP))
+        chunks = pairs.split(min(_REFINE_GROUPS, max(1, _REFINE_QUERIES // self.probes)))
+        best = [_best_of(queries, groups, chunk, rows) for chunk in chunks]
+        cosine, row, probe = (torch.cat(column) for column in zip(*best, strict=True))
+        return cosine, row, probe
+
+    def _best_in_eight_bits(self, part: slice, references: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_best_in_floats`, but eight bits choose the probe of each row, and the _FINALISTS among the rows.
+
+        All groups of a window are one product, so that its vectors need not be copied for each group.
+        """
+        wanted, group = pairs[:, 1].unique(return_inverse=True)
+        last = len(references) - 1  # stands in for the rows that the last group may lack
+        taken = (wanted[:, None] * GROUP + torch.arange(GROUP)).clamp(max=last)
+        codes = self._numbers(references[taken].flatten(0, 1)).unflatten(0, (-1, GROUP))
+        windows, counts = pairs[:, 0].unique_consecutive(return_counts=True)
+        scores = torch.empty(len(pairs), GROUP, dtype=torch.int32)
+        probes = torch.empty(len(pairs), GROUP, dtype=torch.int64)
+        stop = 0
+        for window, count in zip((windows + part.start).tolist(), counts.tolist(), strict=True):
+            start, stop = stop, stop + count
+            rows = codes.index_select(0, group[start:stop]).flatten(0, 1)
+            products = torch._int_mm(rows, self._whole[window * self.probes : (window + 1) * self.probes].T)
+            torch.max(products, 1, out=(scores[start:stop].view(-1), probes[start:stop].view(-1)))
+        rows = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=last)
+        places = scores.topk(_FINALISTS, 1).indices
+        rows, probes = rows.gather(1, places), probes.gather(1, places)
+        queries = self._flat[(pairs[:, :1] + part.start) * self.probes + probes]
+        cosine, best = (restored(references[rows]) * queries).sum(2).max(1, keepdim=True)
+        return cosine[:, 0], rows.gather(1, best)[:, 0], probes.gather(1, best)[:, 0]
 
     def hits(self) -> Hits:
         """The hits, best first within a window, without those of a cosine of 0 or less (silence, unused entries)."""
