@@ -64,8 +64,10 @@ class TagReader:
     def read(self, path: str) -> Tags:
         """The tags of a file; empty if they cannot be read for any reason."""
         try:
-            with self._child.open(path) as (tags, _):
+            with self._child.open(path) as (tags, blocks):
                 assert isinstance(tags, Tags)
+                for _ in blocks:  # takes the child's last message: a child that is still sending is not reused
+                    pass
                 return tags
         except DecodeError as error:
             log.info("cannot read the tags of %s: %s", path, error)

@@ -52,6 +52,21 @@ def tag(path: Path) -> None:
     opened.save()
 
 
+def test_one_child_reads_all_files(audio: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    starts, start = [], IsolatedDecoder._start
+
+    def counted(decoder: IsolatedDecoder) -> Any:
+        starts.append(decoder)
+        return start(decoder)
+
+    monkeypatch.setattr(IsolatedDecoder, "_start", counted)
+    paths = [audio(f"{number}.wav", 0.5) for number in range(3)]
+    tag(paths[2])
+    reader = TagReader()
+    assert [reader.read(str(path)) for path in paths] == [Tags(), Tags(), WANTED]
+    assert len(starts) == 1
+
+
 @pytest.mark.parametrize("name", ["a.mp3", "a.flac", "a.ogg", "a.opus", "a.m4a", "a.wma", "a.wav", "a.aiff"])
 def test_every_container(audio: Callable[..., Path], name: str) -> None:
     rate = 48_000 if name == "a.opus" else 44_100
