@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
+from pipelines import metrics
 from pipelines.runtime import ProgressCallback, worker_error
 
 log = logging.getLogger(__name__)
@@ -61,16 +62,19 @@ class Stage(ABC, Generic[Item, Outcome]):
 
 
 def drive(stage: Stage[Any, Any], progress: ProgressCallback | None = None) -> None:
-    """Run a stage to its end. Needs a running Ray.
+    """Run a stage to its end; `progress` and Prometheus hear of every outcome. Needs a running Ray.
 
     Outcomes that were taken are committed however the run ends: normally, by an error or by Ctrl-C.
     """
 
-    def report() -> None:
-        if progress is not None:
-            progress({"stage": stage.name, **stage.counts()})
+    started = committed = time.monotonic()
 
-    committed = time.monotonic()
+    def report() -> None:
+        event = {"stage": stage.name, **stage.counts()}
+        metrics.report_stage(event, time.monotonic() - started)
+        if progress is not None:
+            progress(event)
+
     try:
         todo = iter(stage.todo())
         while wave := list(itertools.islice(todo, WAVE)):

@@ -15,6 +15,7 @@ WINGS = {"signal": 0, "model": 1, "learning": 2, "matching": 2, "evaluation": 3,
 # a package of pipelines may import those of lower rank and itself; a file beside them may import all of them
 ROOMS = {
     "json_log": 0,
+    "metrics": 0,
     "local_ray": 0,
     "runtime": 1,
     "driver": 2,

@@ -55,6 +55,7 @@ class Identifier:
     def __init__(self, catalogue: Catalogue, model: Fingerprinter, config: Config, references: References) -> None:
         self.model, self._config, self._references = model.for_inference(), config, references
         self._probes = config.probes.grid
+        self.candidates = 0  # that it has looked at so far
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
         self._heard = HeardReferences(self._spans, references.tracks, self.model, config.verify.features)
@@ -155,6 +156,7 @@ class Identifier:
         )
         track = query.features
         verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
+        self.candidates += len(candidates)
         verified = reranked(verifier.verify(candidates), verifier.filter, self.model.reranker)
         references = {one.candidate.reference for one in verified}
         directions = {reference: self._direction(reference, verified, track) for reference in references}

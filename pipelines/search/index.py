@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import normalize
 
 from asid_core.config import Config
+from pipelines import metrics
 from pipelines.runtime import ProgressCallback
 from pipelines.search.approximate import nearest, open_table
 from pipelines.store import fingerprints
@@ -74,6 +75,7 @@ def index(catalogue: Catalogue, config: Config, progress: ProgressCallback | Non
             if progress is not None:
                 progress({"stage": STAGE, "done": number, "total": len(tables), "unit": "tables"})
         summary = IndexSummary(tuple(found), time.monotonic() - started)
+        metrics.report_stage({"stage": STAGE}, summary.seconds)
         if any(table.compacted or table.built for table in found):
             record = {"verb": STAGE, "outcome": "done", "counts": dataclasses.asdict(summary)}
             catalogue.record_run(new_run_id(STAGE), record)

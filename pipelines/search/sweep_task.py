@@ -13,6 +13,7 @@ import torch
 from asid_core.config import Config
 from asid_core.matching.detection import Detection, ranked
 from asid_core.model.fingerprinter import Fingerprinter
+from pipelines import metrics
 from pipelines.search import incremental
 from pipelines.search.exact import References
 from pipelines.search.identify import Identifier
@@ -58,8 +59,10 @@ def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str,
         found = incremental.carried(kept.catalogue, kept.base, known)
     if kept.references.has_fresh:
         pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+        before = kept.identifier.candidates
         for track_id, some in kept.identifier.identify(pieces):
             found[track_id] = found.get(track_id, []) + some
+        metrics.count_candidates(kept.identifier.candidates - before)
     rows = detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
     with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
         pq.write_table(rows, stream)

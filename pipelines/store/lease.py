@@ -14,6 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from pipelines import metrics
 from pipelines.store.errors import CatalogueError, LeaseError
 from pipelines.store.location import Location
 
@@ -136,6 +137,7 @@ class Lease:
                 return False
             expires = holder["expires"]
         self._version, self._expires = version, expires
+        metrics.report_lease(expires - self._seconds)
         return True
 
 
