@@ -16,6 +16,13 @@ from asid_core.signal.probing import normalised, pooled_bins, probed_patches
 FLOOR = 1e-4
 
 
+def running_mean(bins: int, width: int) -> Tensor:
+    """The matrix [bins, bins] that averages over `width` (odd) bins around each bin; at the edges, over fewer."""
+    number = torch.arange(bins)
+    near = ((number[:, None] - number).abs() <= width // 2).float()
+    return near / near.sum(1, keepdim=True)
+
+
 def triangular_filters(config: LogFrequencyConfig) -> Tensor:
     """The filterbank [bins, n_fft // 2 + 1]; each row sums to 1.
 
@@ -30,12 +37,19 @@ def triangular_filters(config: LogFrequencyConfig) -> Tensor:
     return (weights / weights.sum(1, keepdim=True)).float()
 
 
+def _extent(filters: Tensor, start: int, stop: int) -> tuple[slice, slice]:
+    """The rows start to stop of `filters`, and the range of columns in which they are not zero."""
+    used = filters[start:stop].sum(0).nonzero()
+    return slice(start, stop), slice(int(used.min()), int(used.max()) + 1)
+
+
 class LogFrequencyFrontEnd(FrontEnd):
     """Waveform -> whitened features [B, bins, T]; all values are >= 0, and silence is 0."""
 
     config: LogFrequencyConfig
     filters: Tensor
     window: Tensor
+    mean_over_bins: Tensor
 
     def __init__(self, config: LogFrequencyConfig) -> None:
         super().__init__()
@@ -44,7 +58,11 @@ class LogFrequencyFrontEnd(FrontEnd):
         # leave out FFT bins above the highest filter
         self.used_bins = int(filters.sum(0).nonzero().max()) + 1
         self.register_buffer("filters", filters[:, : self.used_bins].contiguous(), persistent=False)
+        # filters of an octave, and the FFT bins that they read: multiplying by the other zeros takes six times longer
+        octaves = range(0, config.bins, config.bins_per_octave)
+        self.octaves = [_extent(filters, start, start + config.bins_per_octave) for start in octaves]
         self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("mean_over_bins", running_mean(config.bins, config.mean_bins), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Waveform [B, n] float32 at 16 kHz, n > n_fft // 2 -> [B, bins, 1 + n // hop_samples]. Reflects edges."""
@@ -62,7 +80,8 @@ class LogFrequencyFrontEnd(FrontEnd):
             return_complex=True,
         )
         magnitude = spectrum[:, : self.used_bins].abs() * (2 / self.window.sum())
-        return torch.log((self.filters @ magnitude / FLOOR).clamp(min=1))  # silence is exactly 0, also after whitening
+        bands = torch.cat([self.filters[rows, columns] @ magnitude[:, columns] for rows, columns in self.octaves], 1)
+        return torch.log((bands / FLOOR).clamp(min=1))  # silence is exactly 0, also after whitening
 
     def whitened(self, level: Tensor) -> Tensor:
         """Log magnitudes [B, bins, T] minus their local mean; negative values become 0."""
@@ -91,9 +110,9 @@ class LogFrequencyFrontEnd(FrontEnd):
 
     def _local_mean(self, level: Tensor) -> Tensor:
         """Mean over `mean_bins` x `mean_frames` around each point; at the edges, over fewer points."""
-        rows, columns = self.config.mean_bins, self.config.mean_frames
-        mean = F.avg_pool2d(level[:, None], (rows, 1), 1, (rows // 2, 0), count_include_pad=False)
-        return F.avg_pool2d(mean, (1, columns), 1, (0, columns // 2), count_include_pad=False)[:, 0]
+        columns = self.config.mean_frames
+        mean = self.mean_over_bins @ level
+        return F.avg_pool1d(mean, columns, 1, columns // 2, count_include_pad=False)
 
 
 class LevelFrontEnd(LogFrequencyFrontEnd):
