@@ -29,6 +29,7 @@ TRACKS = pa.schema(
         pa.field("album", pa.string()),
         pa.field("label", pa.string()),
         pa.field("manifest", pa.string()),  # JSON object of the track's manifest row; null without a manifest
+        pa.field("cover", pa.string()),  # file name in covers/ of the front cover's thumbnail; null: none in the tags
     ]
 )
 

@@ -30,7 +30,7 @@ def work(session: Session) -> Outcome:
     summary = report(catalogue, Location(args.output), session.config, args.min_score, session.progress, args.verdict)
     counts = f"{summary.samples:,} pairs with samples and {summary.duplicates:,} near-duplicates"
     counts += f", {summary.places:,} places"
-    counts += f" (the best of {summary.found:,})" if summary.places < summary.found else ""
+    counts += f" (the best of {summary.detections:,})" if summary.places < summary.detections else ""
     return Outcome(session.summary(f"{summary.page}: {counts}, {summary.heard:,} of them to play"))
 
 

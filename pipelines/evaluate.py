@@ -23,7 +23,7 @@ from asid_core.evaluation.occurrences import Rates, rates
 from asid_core.evaluation.report import Report, plain
 from asid_core.evaluation.sample100 import QUERY_LENGTHS_S, Annotations, Clip, read_annotations, read_authors_clips
 from asid_core.evaluation.truth import Truth, read_truth, track_name
-from pipelines.report.findings import findings, with_verdicts
+from pipelines.report.findings import newest_findings, with_verdicts
 from pipelines.run import run
 from pipelines.runtime import ProgressCallback
 from pipelines.search.clips import identify_clips
@@ -89,7 +89,7 @@ def fit_verdicts(catalogue: Catalogue, config: Config, weights: str) -> Fit:
     Confirmed pairs are right, those marked "not a sample" are wrong, and "unsure" ones are ignored. Uses the best
     `report.detections` rows of each kind. Raises CatalogueError without a sweep, ValueError with too few verdicts.
     """
-    every = findings(catalogue, config.report.detections, min_score=0.0)
+    every = newest_findings(catalogue, config.report.detections, min_score=0.0)
     judged = with_verdicts(every, (verdicts.CONFIRMED, verdicts.NOT_A_SAMPLE))
     best = judged.rows.take(judged.relations.column("first_place"))
     columns = [pc.fill_null(best.column(name), 0.0).to_numpy() for name in EVIDENCE]

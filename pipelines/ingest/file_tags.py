@@ -1,4 +1,4 @@
-"""Title, artist, album, year, ISRC and label from the tags in a file.
+"""Title, artist, album, year, ISRC, label and front cover from the tags in a file.
 
 mutagen trusts what a file claims: a compressed frame may unpack to gigabytes. It therefore runs in a child process with
 limits on memory and time. A file whose tags cannot be read is treated as having none.
@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, BinaryIO
 
 from asid_core.signal.decode import DecodeError
+from pipelines.ingest.cover_art import front_cover
 from pipelines.ingest.decoding import IsolatedDecoder
 
 log = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Tags:
     year: int | None = None
     isrc: str | None = None
     label: str | None = None
+    cover: bytes | None = None  # a small JPEG
 
 
 class TagReader:
@@ -101,16 +103,18 @@ def read_tags(path: str) -> Tags:
     import mutagen
 
     texts: dict[str, str] = {}
+    cover = None
     try:
         with open(path, "rb") as stream:
             texts = riff_texts(stream)
         opened = mutagen.File(path)
         if opened is not None and opened.tags is not None:
             texts |= _texts(opened.tags)
+            cover = front_cover(opened)  # last, so that a damaged picture costs no title
     except Exception as error:  # mutagen raises KeyError, struct.error and more for broken tags
         log.info("cannot read all tags of %s: %s", path, error)
     values: dict[str, Any] = {key: _first(texts, names) for key, names in NAMES.items()}
-    return Tags(**values, year=_year(texts))
+    return Tags(**values, year=_year(texts), cover=cover)
 
 
 def _texts(tags: Any) -> dict[str, str]:

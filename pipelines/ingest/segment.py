@@ -31,7 +31,7 @@ __all__ = ["SegmentSummary", "read_segments", "segment"]
 log = logging.getLogger(__name__)
 
 LISTED = ("uri", "size_bytes", "version", "manifest")  # columns from the listing; a file is read again when one changes
-FILE_COLUMNS = (*LISTED, "title", "artist", "year", "isrc", "album", "label")
+FILE_COLUMNS = (*LISTED, "title", "artist", "year", "isrc", "album", "label", "cover")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from asid_core.signal.pcm import cut
 from asid_core.signal.resample import resample_blocks
 from pipelines.ingest.decoding import IsolatedDecoder
 from pipelines.ingest.file_tags import TagReader, with_tags
+from pipelines.store import covers
 from pipelines.store.location import Location, StorageError
 from pipelines.store.segments import SegmentWriter
 
@@ -36,6 +37,7 @@ FILES = pa.schema(
         pa.field("album", pa.string()),
         pa.field("label", pa.string()),
         pa.field("manifest", pa.string()),
+        pa.field("cover", pa.string()),
         pa.field("known_hash", pa.string()),
     ]
 )
@@ -70,11 +72,12 @@ def segment_batch(batch: pa.Table, catalogue_uri: str, run_id: str, config: Segm
     """Decode and segment the files in `batch` (rows of FILES) into part files; returns rows of OUTCOMES."""
     name = f"segments/{run_id}/part-{uuid.uuid4().hex}.parquet"
     decoder = _decoder(config.decode_timeout_s, reader)
+    catalogue = Location(catalogue_uri)
     outcomes = []
-    with SegmentWriter(Location(catalogue_uri).join(name)) as writer:
+    with SegmentWriter(catalogue.join(name)) as writer:
         for file in batch.to_pylist():
             try:
-                outcomes.append(_segment_file(file, writer, decoder, config, run_id))
+                outcomes.append(_segment_file(file, catalogue, writer, decoder, config, run_id))
             except DecodeError as error:
                 writer.forget(file["track_id"])
                 outcomes.append({"reject": reject_row(file, error.error_type, error.message)})
@@ -89,14 +92,19 @@ def reject_row(file: dict[str, Any], error_type: str, error: str) -> dict[str, A
 
 
 def _segment_file(
-    file: dict[str, Any], writer: SegmentWriter, decoder: IsolatedDecoder, config: SegmentConfig, run_id: str
+    file: dict[str, Any],
+    catalogue: Location,
+    writer: SegmentWriter,
+    decoder: IsolatedDecoder,
+    config: SegmentConfig,
+    run_id: str,
 ) -> dict[str, Any]:
     try:
         with Location(file["uri"]).local_copy() as path:
             file_hash = hash_file(path)
             if file_hash == (file["known_hash"] or "").partition("+")[0]:
-                return {"same": with_tags(file, _tag_reader().read(path))}
-            tags = _tag_reader().read(path)
+                return {"same": _with_tags(file, path, catalogue)}
+            tagged = _with_tags(file, path, catalogue)
             info, level, count = _write(path, file["track_id"], writer, decoder, config)
             level.judge(config)
             if gain_db := level.gain_db:  # the level is known only after reading, so read and write again
@@ -104,7 +112,7 @@ def _segment_file(
                 _write(path, file["track_id"], writer, decoder, config, gain_db)
     except (FileNotFoundError, PermissionError, IsADirectoryError, StorageError) as error:
         raise unreadable(error) from None
-    row = {key: value for key, value in with_tags(file, tags).items() if key != "known_hash"}
+    row = {key: value for key, value in tagged.items() if key != "known_hash"}
     return {
         "missing_s": level.missing_s,
         "track": row
@@ -119,6 +127,12 @@ def _segment_file(
             "run_id": run_id,
         },
     }
+
+
+def _with_tags(file: dict[str, Any], path: str, catalogue: Location) -> dict[str, Any]:
+    """The file's row with the columns of its tags. The cover is stored in the catalogue."""
+    tags = _tag_reader().read(path)
+    return with_tags(file, tags) | {"cover": covers.add(catalogue, tags.cover) if tags.cover else None}
 
 
 def _write(

@@ -44,35 +44,35 @@ GRAPHML_HEAD = """<?xml version="1.0" encoding="utf-8"?>
 Region = tuple[float, float, float, str]  # start_s, end_s, score, label
 
 
-def write_exports(found: Findings, place: Location) -> list[str]:
+def write_exports(findings: Findings, place: Location) -> list[str]:
     """Write every format below `place`; returns the files' names."""
     writers: dict[str, Callable[[Findings, BinaryIO], None]] = {
         "relations.csv": write_relations_csv,
         "relations.jsonl": write_relations_json_lines,
-        "relations.parquet": lambda found, stream: pq.write_table(relations(found), stream, compression="zstd"),
+        "relations.parquet": lambda findings, stream: pq.write_table(relations(findings), stream, compression="zstd"),
         "detections.csv": write_panako_csv,
         "detections.jsonl": write_json_lines,
         "detections.parquet": write_parquet,
         "network.graphml": write_graphml,
-        "sonic-visualiser.zip": lambda found, stream: write_zip(found, stream, "csv", region_layer),
-        "audacity-labels.zip": lambda found, stream: write_zip(found, stream, "txt", audacity_labels),
+        "sonic-visualiser.zip": lambda findings, stream: write_zip(findings, stream, "csv", region_layer),
+        "audacity-labels.zip": lambda findings, stream: write_zip(findings, stream, "txt", audacity_labels),
     }
     for name, write in writers.items():
         with place.join(name).writing() as stream:
-            write(found, stream)
+            write(findings, stream)
     return list(writers)
 
 
-def relations(found: Findings) -> pa.Table:
+def relations(findings: Findings) -> pa.Table:
     """schema.RELATIONS with `relation_id` first and each side's title, artist and year; one row a pair."""
-    table = _with_names(found, found.relations)
+    table = _with_names(findings, findings.relations)
     names = ["relation_id", *(n for n in table.column_names if n not in ("relation_id", "first_place"))]
     return table.select(names)
 
 
-def write_relations_csv(found: Findings, stream: BinaryIO) -> None:
+def write_relations_csv(findings: Findings, stream: BinaryIO) -> None:
     """`relations` as CSV: UTF-8, a header, commas."""
-    table = relations(found)
+    table = relations(findings)
     text = io.TextIOWrapper(stream, "utf-8", "replace", newline="", write_through=True)
     writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
     writer.writeheader()
@@ -80,9 +80,9 @@ def write_relations_csv(found: Findings, stream: BinaryIO) -> None:
     text.detach()
 
 
-def write_relations_json_lines(found: Findings, stream: BinaryIO) -> None:
+def write_relations_json_lines(findings: Findings, stream: BinaryIO) -> None:
     """`relations`, one object a line."""
-    for row in relations(found).to_pylist():
+    for row in relations(findings).to_pylist():
         stream.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace"))
 
 
@@ -91,12 +91,12 @@ def _rounded(row: dict[str, Any]) -> dict[str, Any]:
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
-def _rows(found: Findings) -> Iterator[dict[str, Any]]:
-    for batch in found.rows.to_batches(max_chunksize=4096):
+def _rows(findings: Findings) -> Iterator[dict[str, Any]]:
+    for batch in findings.rows.to_batches(max_chunksize=4096):
         yield from batch.to_pylist()
 
 
-def write_panako_csv(found: Findings, stream: BinaryIO) -> None:
+def write_panako_csv(findings: Findings, stream: BinaryIO) -> None:
     """Panako's columns, separated by `;`. `Match` is the reference; times as `query` and `reference` spans have them.
 
     Time factor: how long the reference's audio lasts in the query, frequency factor: how high it is there, in % of the
@@ -105,34 +105,34 @@ def write_panako_csv(found: Findings, stream: BinaryIO) -> None:
     text = io.TextIOWrapper(stream, "utf-8", newline="", write_through=True)
     writer = csv.writer(text, delimiter=";", lineterminator="\n")
     writer.writerow(PANAKO)
-    for index, row in enumerate(_rows(found), start=1):
+    for index, row in enumerate(_rows(findings), start=1):
         match = spreadsheet_text(row["reference_id"])
         times = [f"{row[key]:.3f}" for key in ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")]
         frequency = 100 * 2 ** ((row["pitch_semitones"] or 0.0) / 12)
         writer.writerow(
-            [index, found.rows.num_rows, spreadsheet_text(row["query_id"]), *times[:2], match, match, *times[2:]]
+            [index, findings.rows.num_rows, spreadsheet_text(row["query_id"]), *times[:2], match, match, *times[2:]]
             + [f"{row['score']:.4f}", f"{100 / row['tempo_ratio']:.1f}", f"{frequency:.1f}", ""]
         )
     text.detach()
 
 
-def write_json_lines(found: Findings, stream: BinaryIO) -> None:
+def write_json_lines(findings: Findings, stream: BinaryIO) -> None:
     """One object a detection: the schema's columns and each side's title, artist and year."""
-    named = _with_names(found, found.rows)
+    named = _with_names(findings, findings.rows)
     for row in (row for batch in named.to_batches(max_chunksize=4096) for row in batch.to_pylist()):
         stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
 
 
-def write_parquet(found: Findings, stream: BinaryIO) -> None:
+def write_parquet(findings: Findings, stream: BinaryIO) -> None:
     """The schema's columns, each side's title and so on, and the number of the relation."""
-    pq.write_table(_with_names(found, found.rows), stream, compression="zstd")
+    pq.write_table(_with_names(findings, findings.rows), stream, compression="zstd")
 
 
-def _with_names(found: Findings, table: pa.Table) -> pa.Table:
+def _with_names(findings: Findings, table: pa.Table) -> pa.Table:
     """`table` (columns query_id and reference_id) with each side's title, artist and so on, and manifest columns."""
-    further = sorted({key for track in found.tracks.values() for key in track.more})[:FURTHER]
+    further = sorted({key for track in findings.tracks.values() for key in track.more})[:FURTHER]
     for side in ("query", "reference"):
-        tracks = [found.tracks[i] for i in table.column(f"{side}_id").to_pylist()]
+        tracks = [findings.tracks[i] for i in table.column(f"{side}_id").to_pylist()]
         for name, attribute in JOINED.items():
             kind = pa.int32() if name == "year" else pa.string()
             table = table.append_column(f"{side}_{name}", pa.array([getattr(t, attribute) for t in tracks], kind))
@@ -149,13 +149,13 @@ def _free_name(name: str, taken: Sequence[str]) -> str:
     return name
 
 
-def write_graphml(found: Findings, stream: BinaryIO) -> None:
+def write_graphml(findings: Findings, stream: BinaryIO) -> None:
     """Tracks and who samples whom: an edge a relation, from the query to the reference, with its best score."""
     stream.write(GRAPHML_HEAD.encode())
-    for track in found.tracks.values():
+    for track in findings.tracks.values():
         values = {"title": track.title, "artist": track.artist, "year": track.year}
         stream.write(_element("node", {"id": track.track_id}, values))
-    for row in found.relations.to_pylist():
+    for row in findings.relations.to_pylist():
         edge = {"kind": row["kind"], "score": f"{row['score']:.4f}", "detections": row["places"]}
         edge |= {"direction": row["decided_by"]}
         stream.write(_element("edge", {"source": row["query_id"], "target": row["reference_id"]}, edge))
@@ -169,18 +169,18 @@ def _element(name: str, attributes: Mapping[str, str], values: Mapping[str, obje
     return f"<{name}{named}>{data}</{name}>\n".encode()
 
 
-def write_zip(found: Findings, stream: BinaryIO, ending: str, encode: Callable[[list[Region]], str]) -> None:
+def write_zip(findings: Findings, stream: BinaryIO, ending: str, encode: Callable[[list[Region]], str]) -> None:
     """Two files a track, as far as it has either: what it samples, and where others sample it."""
     regions: dict[tuple[str, str], list[Region]] = {}
-    for row in _rows(found):
+    for row in _rows(findings):
         for side, other, role in (("query", "reference", "samples"), ("reference", "query", "sampled_by")):
-            label = f"{role.replace('_', ' ')} {found.tracks[row[f'{other}_id']].label} ({row['score']:.2f})"
+            label = f"{role.replace('_', ' ')} {findings.tracks[row[f'{other}_id']].label} ({row['score']:.2f})"
             region = (row[f"{side}_start_s"], row[f"{side}_end_s"], row["score"], " ".join(label.split()))
             regions.setdefault((row[f"{side}_id"], role), []).append(region)
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for (track_id, role), spans in regions.items():
             # a fixed date: the same findings give the same bytes
-            entry = zipfile.ZipInfo(f"{file_name(found.tracks[track_id])}.{role}.{ending}")
+            entry = zipfile.ZipInfo(f"{file_name(findings.tracks[track_id])}.{role}.{ending}")
             archive.writestr(entry, encode(sorted(spans)).encode("utf-8", "replace"), zipfile.ZIP_DEFLATED)
 
 

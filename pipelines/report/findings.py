@@ -41,6 +41,7 @@ class Track:
     isrc: str | None = None
     rights: str | None = None  # the label, as tags and manifests call it
     more: Mapping[str, str] = field(default_factory=dict)  # further columns of the manifest
+    cover: str | None = None  # see pipelines.store.covers
 
     @property
     def label(self) -> str:
@@ -56,7 +57,7 @@ class Findings:
     `relations` (schema.RELATIONS, `relation_id`, and VERDICT_COLUMNS, null where nobody gave a verdict): samples, then
     duplicates, each by falling score. `rows`
     (schema.DETECTIONS and `relation`, the number of the relation): the places of relation 0, then of relation 1, ...
-    `found`: how many detections of each kind the sweep has, of which `rows` are the best.
+    `detections`: how many detections of each kind the sweep has, of which `rows` are the best.
     """
 
     sweep_id: str
@@ -64,14 +65,14 @@ class Findings:
     relations: pa.Table
     rows: pa.Table
     tracks: Mapping[str, Track]
-    found: Mapping[str, int]
+    detections: Mapping[str, int]
 
     def count(self, kind: str) -> int:
         """Relations of a kind."""
         return int(pc.sum(pc.equal(self.relations.column("kind"), kind)).as_py() or 0)
 
 
-def findings(
+def newest_findings(
     catalogue: Catalogue, limit: int, min_score: float | None = None, only: Sequence[str] | None = None
 ) -> Findings:
     """The relations of the best `limit` samples and the best `limit` duplicates of the newest sweep.
@@ -81,22 +82,22 @@ def findings(
     """
     head = newest_sweep(catalogue)
     least = detections.threshold(head) if min_score is None else min_score
-    kept, found = _best(detections.batches(catalogue, head["sweep_id"], least), limit)
-    every = findings_of(catalogue, pa.concat_tables(kept.values()), head["sweep_id"], head["model_id"], found)
-    return every if only is None else with_verdicts(every, only)
+    best, counts = _best(detections.batches(catalogue, head["sweep_id"], least), limit)
+    findings = findings_of(catalogue, pa.concat_tables(best.values()), head["sweep_id"], head["model_id"], counts)
+    return findings if only is None else with_verdicts(findings, only)
 
 
-def with_verdicts(found: Findings, words: Sequence[str]) -> Findings:
+def with_verdicts(findings: Findings, chosen: Sequence[str]) -> Findings:
     """The relations that have one of these verdicts, with their places, numbered anew."""
-    given = pc.fill_null(found.relations.column("verdict"), NO_VERDICT)
-    kept = pc.is_in(given, pa.array(words, pa.string()))
+    given = pc.fill_null(findings.relations.column("verdict"), NO_VERDICT)
+    kept = pc.is_in(given, pa.array(chosen, pa.string()))
     numbers = pc.indices_nonzero(kept)
-    relations = found.relations.filter(kept)
-    rows = found.rows.filter(pc.is_in(found.rows.column("relation"), pc.cast(numbers, pa.int32())))
+    relations = findings.relations.filter(kept)
+    rows = findings.rows.filter(pc.is_in(findings.rows.column("relation"), pc.cast(numbers, pa.int32())))
     first = [0, *accumulate(relations.column("places").to_pylist())][: relations.num_rows]
     relations = _replaced(relations, "first_place", first)
     again = [number for number, places in enumerate(relations.column("places").to_pylist()) for _ in range(places)]
-    return replace(found, relations=relations, rows=_replaced(rows, "relation", again))
+    return replace(findings, relations=relations, rows=_replaced(rows, "relation", again))
 
 
 def _replaced(table: pa.Table, name: str, values: list[int]) -> pa.Table:
@@ -105,9 +106,16 @@ def _replaced(table: pa.Table, name: str, values: list[int]) -> pa.Table:
 
 
 def findings_of(
-    catalogue: Catalogue, rows: pa.Table, sweep_id: str = "", model_id: str = "", found: Mapping[str, int] | None = None
+    catalogue: Catalogue,
+    rows: pa.Table,
+    sweep_id: str = "",
+    model_id: str = "",
+    counts: Mapping[str, int] | None = None,
 ) -> Findings:
-    """The relations of `rows` (schema.DETECTIONS). A track that is not in the catalogue is only an id."""
+    """The relations of `rows` (schema.DETECTIONS). A track that is not in the catalogue has only its id.
+
+    counts: detections of each kind in the sweep.
+    """
     tracks = _tracks(catalogue, rows)
     relations = relate(rows, {track_id: track.year for track_id, track in tracks.items()})
     pairs = zip(*(relations.table.column(f"{side}_id").to_pylist() for side in SIDES), strict=True)
@@ -119,7 +127,7 @@ def findings_of(
         table = table.append_column(name, pa.array(values, VERDICTS.field(name).type))
     numbers = [n for n, places in enumerate(table.column("places").to_pylist()) for _ in range(places)]
     places = relations.places.append_column("relation", pa.array(numbers, pa.int32()))
-    return Findings(sweep_id, model_id, table, places, tracks, found or {})
+    return Findings(sweep_id, model_id, table, places, tracks, counts or {})
 
 
 def relation_id(one: Track, other: Track) -> str:
@@ -140,16 +148,16 @@ def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:
 def _best(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[dict[str, pa.Table], dict[str, int]]:
     """The best rows of each kind and how many there were; holds at most a few times `limit` rows."""
     kept = {kind: DETECTIONS.empty_table() for kind in KINDS}
-    found = dict.fromkeys(KINDS, 0)
+    counts = dict.fromkeys(KINDS, 0)
     for batch in batches:
         rows_of_all = pa.Table.from_batches([batch]).cast(DETECTIONS)
         for kind in KINDS:
             rows = rows_of_all.filter(pc.equal(rows_of_all.column("kind"), kind))
-            found[kind] += rows.num_rows
+            counts[kind] += rows.num_rows
             kept[kind] = pa.concat_tables([kept[kind], rows])
             if kept[kind].num_rows > 2 * limit + rows.num_rows:
                 kept[kind] = _by_score(kept[kind]).slice(0, limit)
-    return {kind: _by_score(rows).slice(0, limit) for kind, rows in kept.items()}, found
+    return {kind: _by_score(rows).slice(0, limit) for kind, rows in kept.items()}, counts
 
 
 def _by_score(rows: pa.Table) -> pa.Table:
@@ -161,7 +169,7 @@ def _tracks(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:
     chunks = rows.column("query_id").chunks + rows.column("reference_id").chunks
     ids = pc.unique(pa.chunked_array(chunks, pa.string())).to_pylist()
     tracks = {track_id: Track(track_id) for track_id in ids}
-    names = ["track_id", "year", "duration_s", "content_hash", *TEXTS, "label", "manifest"]
+    names = ["track_id", "year", "duration_s", "content_hash", *TEXTS, "label", "manifest", "cover"]
     for row in catalogue.tracks_of(ids).select(names).to_pylist():
         row |= {key: shorten(row[key]) for key in TEXTS}
         row |= {"rights": shorten(row.pop("label")), "more": _further_columns(row.pop("manifest"))}

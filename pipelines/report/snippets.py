@@ -1,6 +1,6 @@
 """A few seconds of both sides of a place, cut from the segment tables, to hear and to see.
 
-Streams: segments are read file by file, and at most PLACES_AT_ONCE places are held.
+Segments are read file by file, and the audio of at most PLACES_AT_ONCE places is in memory.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +31,17 @@ PLACE_COLUMNS = (
 
 @dataclass
 class Snippet:
-    """int16 samples of a track from `first` on."""
+    """`samples` samples of a track from `first` on. `pcm`: int16, of which the first `filled` are known so far."""
 
     track_id: str
     first: int
-    pcm: np.ndarray = field(repr=False)
-    filled: int = 0  # samples known from the left
+    samples: int
+    pcm: np.ndarray = field(default_factory=lambda: np.zeros(0, "<i2"), repr=False)
+    filled: int = 0
+
+    def with_room(self) -> Snippet:
+        """A copy with memory for its samples."""
+        return replace(self, pcm=np.zeros(self.samples, "<i2"))
 
     @property
     def start_s(self) -> float:
@@ -44,7 +49,7 @@ class Snippet:
 
     @property
     def end(self) -> int:
-        return self.first + len(self.pcm)
+        return self.first + self.samples
 
     def take(self, segment_first: int, pcm: np.ndarray) -> None:
         """Copy what a segment's samples, starting at `segment_first` of the track, have of this snippet."""
@@ -66,6 +71,10 @@ class PlaceToHear:
     pitch_semitones: float  # 0 where it is not known
     is_reversed: bool = False  # the query plays the reference backwards
 
+    def with_room(self) -> PlaceToHear:
+        """A copy with memory for the samples of both sides."""
+        return replace(self, query=self.query.with_room(), reference=self.reference.with_room())
+
     def trimmed(self) -> bool:
         """Cut both sides to what both have; False where that is too short. Tracks may be shorter than they were."""
         if self.is_reversed and self.reference.filled < len(self.reference.pcm):
@@ -76,34 +85,36 @@ class PlaceToHear:
         return min(len(self.query.pcm), len(self.reference.pcm)) >= SHORTEST_SAMPLES
 
 
-def places_to_hear(found: Findings, limit_bytes: float, snippet_s: float) -> Iterator[PlaceToHear]:
-    """Empty places for about `limit_bytes` on the page: of every relation its best, then of each its second best, ...
+def places_to_hear(findings: Findings, limit_bytes: float, snippet_s: float) -> list[PlaceToHear]:
+    """The places for which the page has room in `limit_bytes`, still without audio.
 
-    Places of tracks that are no longer there are left out.
+    Of every relation the best place comes first, then of each the second best, and so on. Places of tracks that are no
+    longer there are left out.
     """
-    columns = {name: found.rows.column(name).to_pylist() for name in PLACE_COLUMNS}
-    used = 0.0
-    for number in _in_turn(found):
+    columns = {name: findings.rows.column(name).to_pylist() for name in PLACE_COLUMNS}
+    used, places = 0.0, []
+    for number in _in_turn(findings):
         row = {name: values[number] for name, values in columns.items()}
-        tracks = {side: found.tracks[row[f"{side}_id"]] for side in ("query", "reference")}
+        tracks = {side: findings.tracks[row[f"{side}_id"]] for side in ("query", "reference")}
         spans = spans_to_hear(row, tracks["query"].duration_s, tracks["reference"].duration_s, snippet_s)
         if min(seconds for _, seconds in spans.values()) * SAMPLE_RATE_HZ < SHORTEST_SAMPLES:
             continue
         used += BYTES_PER_S * sum(seconds for _, seconds in spans.values())
         if used > limit_bytes:
-            return
-        sides = {side: _empty(tracks[side].track_id, *span) for side, span in spans.items()}
+            break
+        sides = {side: _snippet(tracks[side].track_id, *span) for side, span in spans.items()}
         change = row["tempo_ratio"], row["pitch_semitones"] or 0.0, bool(row["reversed"])
-        yield PlaceToHear(number, sides["query"], sides["reference"], *change)
+        places.append(PlaceToHear(number, sides["query"], sides["reference"], *change))
+    return places
 
 
-def _empty(track_id: str, start_s: float, seconds: float) -> Snippet:
-    return Snippet(track_id, round(start_s * SAMPLE_RATE_HZ), np.zeros(math.floor(seconds * SAMPLE_RATE_HZ), "<i2"))
+def _snippet(track_id: str, start_s: float, seconds: float) -> Snippet:
+    return Snippet(track_id, round(start_s * SAMPLE_RATE_HZ), math.floor(seconds * SAMPLE_RATE_HZ))
 
 
-def _in_turn(found: Findings) -> list[int]:
+def _in_turn(findings: Findings) -> list[int]:
     """Numbers of all places: of all relations the best, the second best, ..."""
-    columns = (found.relations.column(name).to_pylist() for name in ("first_place", "places"))
+    columns = (findings.relations.column(name).to_pylist() for name in ("first_place", "places"))
     ranked = ((rank, first + rank) for first, places in zip(*columns, strict=True) for rank in range(places))
     return [number for _, number in sorted(ranked)]
 
@@ -134,7 +145,7 @@ def cut(catalogue: Catalogue, places: Iterable[PlaceToHear]) -> Iterator[list[Pl
     Raises FileNotFoundError where a segment file that a live track names is gone.
     """
     remaining = iter(places)
-    while batch := list(itertools.islice(remaining, PLACES_AT_ONCE)):
+    while batch := [place.with_room() for place in itertools.islice(remaining, PLACES_AT_ONCE)]:
         _fill(catalogue, [side for place in batch for side in (place.query, place.reference)])
         yield [place for place in batch if place.trimmed()]
 

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from pipelines.store import detections, fingerprints
+from pipelines.store import covers, detections, fingerprints
 from pipelines.store.catalogue import IDS_PER_FILTER, WITHDRAWN, Catalogue, is_one_of
 from pipelines.store.files import parquet
 from pipelines.store.location import Location
@@ -127,17 +127,20 @@ def _remove_folder(place: Location) -> None:
 def delete_orphans(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
     """Delete segment parts that no track uses, and reject parts whose rows are all superseded; returns both counts.
 
-    Only parts older than `grace_s` seconds are deleted. This must be longer than any run, because no track uses the
-    uncommitted parts of a running one. A part is kept until all of its tracks are gone.
+    Deletes the covers that no track uses, too. Only files older than `grace_s` seconds are deleted. This must be longer
+    than any run, because no track uses the uncommitted parts of a running one. A part is kept until all of its tracks
+    are gone.
     """
     now = time.time()
     segments = {name for name, written in _parts(catalogue, "segments") if now - written > grace_s}
-    for batch in catalogue.tracks(columns=["segment_files"]):
+    unused_covers = {name for name, written in _files(catalogue, covers.FOLDER) if now - written > grace_s}
+    for batch in catalogue.tracks(columns=["segment_files", "cover"]):
         segments.difference_update(batch.column(0).flatten().to_pylist())
+        unused_covers.difference_update(f"{covers.FOLDER}/{name}" for name in batch.column(1).to_pylist())
     rejects = _superseded(catalogue, now - grace_s)
     catalogue.check_writing()
     # oldest first, so that a withdrawal is deleted after the rejects that it cancels
-    for name in [*sorted(segments), *rejects]:
+    for name in [*sorted(segments), *rejects, *sorted(unused_covers)]:
         catalogue.location.join(name).delete()
     if segments or rejects:
         log.info("deleted %d segment parts and %d reject parts no longer used", len(segments), len(rejects))

@@ -19,7 +19,7 @@ from asid_core.config import FirstPassConfig, ProbesConfig, ScoreConfig, SearchC
 from asid_core.schema import TRACKS
 from pipelines.reindex import ReindexSummary, reindex
 from pipelines.search.sweep import sweep
-from pipelines.store import detections, fingerprints, maintenance
+from pipelines.store import covers, detections, fingerprints, maintenance
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.lease import Lease, LeaseError
 from tests.conftest import write_audio
@@ -231,6 +231,18 @@ def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) ->
         os.utime(orphan, (week, week))
         maintenance.clean_versions(catalogue, 0)
         assert not orphan.exists()
+
+
+def test_covers_that_no_track_uses_go_after_a_grace_time(tmp_path: Path) -> None:
+    with Catalogue(str(tmp_path / "c"), create=True).writing("test") as catalogue:
+        used, unused = (covers.add(catalogue.location, jpeg) for jpeg in (b"one", b"other"))
+        catalogue.commit_tracks(pa.Table.from_pylist([track("a") | {"cover": used}, track("b")], schema=TRACKS))
+        maintenance.delete_orphans(catalogue, 60)
+        assert covers.read(catalogue.location, unused) == b"other"
+        for path in (tmp_path / "c/covers").iterdir():
+            os.utime(path, (0, 0))
+        maintenance.delete_orphans(catalogue, 60)
+        assert covers.read(catalogue.location, used) == b"one" and covers.read(catalogue.location, unused) is None
 
 
 def test_a_withdrawal_stays_as_long_as_what_it_withdraws(tmp_path: Path) -> None:

@@ -21,10 +21,10 @@ var asid = (() => {
     return loading.get(file);
   }
 
-  function track([id, title, artist, year, duration]) {
+  function track([id, title, artist, year, duration, cover]) {
     if (!state.tracks.has(id)) {
       const name = title || id.split("/").pop() || id;
-      state.tracks.set(id, { id, name, artist, year, duration, text: [name, artist, year, id].join(" ").toLowerCase() });
+      state.tracks.set(id, { id, name, artist, year, duration, cover, text: [name, artist, year, id].join(" ").toLowerCase() });
     }
     return state.tracks.get(id);
   }
@@ -32,7 +32,7 @@ var asid = (() => {
   function page(data) {
     const tracks = data.tracks.map(track);
     data.q.forEach((q, i) => {
-      const row = { kind: data.kind, file: data.file, query: tracks[q], reference: tracks[data.r[i]], source: data.source[i] === null ? null : tracks[data.source[i]], found: null };
+      const row = { kind: data.kind, file: data.file, query: tracks[q], reference: tracks[data.r[i]], source: data.source[i] === null ? null : tracks[data.source[i]], placeList: null };
       for (const name of ["id", "score", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard", "verdict", "new"]) row[name] = data[name][i];
       row.number = row.first; // of the best first, samples before duplicates
       state.rows[data.kind].push(row);
@@ -47,8 +47,8 @@ var asid = (() => {
     data.qs.forEach((_, i) => {
       const place = { number: data.first + i };
       for (const name of ["qs", "qe", "rs", "re", "score", "rerank", "coarse", "verify", "tempo", "pitch", "windows", "heard", "back"]) place[name] = data[name][i];
-      if (state.byFirst.has(place.number)) { relation = state.byFirst.get(place.number); relation.found = []; }
-      relation.found.push(place);
+      if (state.byFirst.has(place.number)) { relation = state.byFirst.get(place.number); relation.placeList = []; }
+      relation.placeList.push(place);
     });
   }
 
@@ -66,7 +66,8 @@ var asid = (() => {
   // A title in its own direction: right-to-left text does not turn what stands beside it.
   function titleOf(track, detailed) {
     const under = [track.artist, track.year].filter(Boolean).join(", ");
-    return el("span", { class: "title", title: track.id.slice(0, 300) },
+    const cover = track.cover && el("img", { class: "cover", src: base + "covers/" + track.cover, alt: "", loading: "lazy" });
+    return el("span", { class: cover ? "title with-cover" : "title", title: track.id.slice(0, 300) }, cover,
       el("bdi", { class: "name" }, track.name),
       under || detailed ? el("bdi", { class: "under" }, under || track.id.slice(0, 200)) : null);
   }
@@ -107,8 +108,8 @@ var asid = (() => {
 
   // The relation that the address names, at once: what is shown follows a moment later.
   function addressed() {
-    const found = ADDRESS.exec(location.hash);
-    return found && { id: found[1], seconds: found[2] && Number(found[2]), row: state.byId.get(found[1]) || null };
+    const match = ADDRESS.exec(location.hash);
+    return match && { id: match[1], seconds: match[2] && Number(match[2]), row: state.byId.get(match[1]) || null };
   }
 
   return {

@@ -16,14 +16,14 @@ asid.drawing = (() => {
   // Both tracks from beginning to end, all places of the relation marked and linked; the others than `chosen` are paler.
   function tracks(row, chosen) {
     const W = 1000, H = 150, BAR = 34;
-    const longest = Math.max(row.query.duration, row.reference.duration, ...row.found.flatMap((one) => [one.qe, one.re]), 1);
+    const longest = Math.max(row.query.duration, row.reference.duration, ...row.placeList.flatMap((one) => [one.qe, one.re]), 1);
     const x = (seconds) => (seconds / longest) * W;
     const wide = (from, to) => Math.max(x(to) - x(from), 4);
     const parts = [];
     for (const [track, top, end] of [[row.query, 0, chosen.qe], [row.reference, H - BAR, chosen.re]]) {
       parts.push(svg("rect", { x: 0, y: top, width: x(Math.max(track.duration, end)), height: BAR, rx: 3, class: "whole" }));
     }
-    const drawn = row.found.slice(0, 500).filter((one) => one !== chosen);
+    const drawn = row.placeList.slice(0, 500).filter((one) => one !== chosen);
     for (const one of [...drawn, chosen]) {
       const q = x(one.qs), r = x(one.rs), qw = wide(one.qs, one.qe), rw = wide(one.rs, one.re);
       const group = svg("g", { class: one === chosen ? "this" : "other" });
@@ -33,7 +33,7 @@ asid.drawing = (() => {
       group.append(svg("rect", { x: r, y: H - BAR, width: rw, height: BAR, class: "reference" }));
       parts.push(group);
     }
-    const text = `${row.found.length} places; this one is ${format.span(chosen.qs, chosen.qe)} of the query and ${format.span(chosen.rs, chosen.re)} of the reference`;
+    const text = `${row.placeList.length} places; this one is ${format.span(chosen.qs, chosen.qe)} of the query and ${format.span(chosen.rs, chosen.re)} of the reference`;
     return el("figure", { class: "tracks" },
       el("figcaption", { class: "ends query" }, asid.titleOf(row.query), el("span", {}, format.clock(row.query.duration, 0))),
       svg("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": text }, ...parts),

@@ -39,7 +39,7 @@ asid.relation = (() => {
   const address = (row, place) => `#r${row.id}/${place.qs.toFixed(1)}`;
 
   function places(row, chosen) {
-    const items = row.found.map((place) => el("li", {},
+    const items = row.placeList.map((place) => el("li", {},
       el("a", { href: address(row, place), "aria-current": place === chosen ? "true" : null },
         el("span", { class: "query" }, format.span(place.qs, place.qe)), " from ", el("span", { class: "reference" }, format.span(place.rs, place.re))),
       el("span", { class: "how" }, ` ${format.tempo(place.tempo)}, ${format.pitch(place.pitch)}${place.back ? ", backwards" : ""}, score ${format.score(place.score)}`)));
@@ -48,8 +48,8 @@ asid.relation = (() => {
 
   // #r<id> or #r<id>/<seconds>: the place of the query nearest to these seconds, or the best
   function chosen(row, seconds) {
-    if (seconds === undefined) return row.found[0];
-    return row.found.reduce((best, place) => (Math.abs(place.qs - seconds) < Math.abs(best.qs - seconds) ? place : best));
+    if (seconds === undefined) return row.placeList[0];
+    return row.placeList.reduce((best, place) => (Math.abs(place.qs - seconds) < Math.abs(best.qs - seconds) ? place : best));
   }
 
   async function show({ row, seconds }) {
@@ -65,11 +65,11 @@ asid.relation = (() => {
     const body = el("div", { class: "sound" });
     view.replaceChildren(steps(row), heading(row), summary(row), ...[common(row)].filter(Boolean), asid.verdict.panel(row), body);
     try {
-      if (!row.found) await asid.load(row.file);
+      if (!row.placeList) await asid.load(row.file);
       if (mine !== shown) return;
       const place = mine.place = chosen(row, seconds);
       const sound = el("div", { class: "sound" });
-      body.replaceWith(sound, drawing.tracks(row, place), ...(row.found.length > 1 ? [el("h3", {}, "All places"), places(row, place)] : []),
+      body.replaceWith(sound, drawing.tracks(row, place), ...(row.placeList.length > 1 ? [el("h3", {}, "All places"), places(row, place)] : []),
         asid.place.facts(place), permalink(row, place));
       await asid.place.sound(place, sound);
     } catch (error) {

@@ -7,7 +7,7 @@ asid.table = (() => {
   const AUTOMATIC = 60; // data files (of 500 relations) that load by themselves
   const VERDICTS = ["confirmed", "", "unsure", "not a sample"]; // in this order
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
-  const view = { kind: "sample", sort: "score", down: true, page: 0, found: [] };
+  const view = { kind: "sample", sort: "score", down: true, page: 0, rows: [] };
   const loaded = { sample: 0, duplicate: 0 };
   let allowed = AUTOMATIC;
 
@@ -86,16 +86,16 @@ asid.table = (() => {
   }
 
   function update() {
-    view.found = sorted(filtered());
-    view.page = Math.min(view.page, Math.max(0, Math.ceil(view.found.length / PAGE) - 1));
+    view.rows = sorted(filtered());
+    view.page = Math.min(view.page, Math.max(0, Math.ceil(view.rows.length / PAGE) - 1));
     drawRows();
   }
 
   function drawRows() {
     const at = links().indexOf(document.activeElement);
-    const rows = view.found.slice(view.page * PAGE, (view.page + 1) * PAGE);
+    const rows = view.rows.slice(view.page * PAGE, (view.page + 1) * PAGE);
     byId("table-body").replaceChildren(...rows.map(drawRow));
-    const pages = Math.max(1, Math.ceil(view.found.length / PAGE));
+    const pages = Math.max(1, Math.ceil(view.rows.length / PAGE));
     byId("page-number").textContent = `Page ${format.count(view.page + 1)} of ${format.count(pages)}`;
     byId("page-first").disabled = byId("page-previous").disabled = view.page === 0;
     byId("page-next").disabled = view.page >= pages - 1;
@@ -117,7 +117,7 @@ asid.table = (() => {
   function say() {
     const here = state.rows[view.kind].length, all = state.head.shown[view.kind];
     const [one, many] = view.kind === "sample" ? ["pair with samples", "pairs with samples"] : ["near-duplicate", "near-duplicates"];
-    const some = view.found.length === here ? "" : `${format.count(view.found.length)} of `;
+    const some = view.rows.length === here ? "" : `${format.count(view.rows.length)} of `;
     const text = all === 0 ? `No ${view.kind === "sample" ? "samples" : many} were found.` : `${some}${format.count(here)} ${here === 1 ? one : many}`;
     byId("list-status").textContent = text + (here < all ? `, the best of ${format.count(all)}; others are not loaded yet` : "");
     byId("load-more").hidden = here >= all || loaded.sample + loaded.duplicate < allowed;
@@ -147,7 +147,7 @@ asid.table = (() => {
     if (isNew) Object.assign(view, { kind, sort: "score", down: true, page: 0 });
     byId("list-heading").textContent = kind === "sample" ? "Samples" : "Near-duplicates";
     byId("list-note").textContent = (kind === "sample" ? "" : "Pairs that share most of their audio: other masters, edits and copies rather than samples. ")
-      + (state.head.found[kind] > state.head.most ? `The page has the best ${format.count(state.head.most)} of ${format.count(state.head.found[kind])} places.` : "");
+      + (state.head.detections[kind] > state.head.most ? `The page has the best ${format.count(state.head.most)} of ${format.count(state.head.detections[kind])} places.` : "");
     byId("list-note").hidden = !byId("list-note").textContent;
     drawHead();
     update();
@@ -161,15 +161,15 @@ asid.table = (() => {
 
   // The relation whose link has the focus, and the way to the next.
   const links = () => [...byId("table-body").querySelectorAll("a.open")];
-  const focused = () => view.found[view.page * PAGE + links().indexOf(document.activeElement)] || null;
+  const focused = () => view.rows[view.page * PAGE + links().indexOf(document.activeElement)] || null;
   function move(step) {
     const all = links(), at = all.indexOf(document.activeElement);
     if (all.length) all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
   }
 
   function next(id, step) { // the relation before or after, in the order of the table
-    const i = view.found.findIndex((row) => row.id === id);
-    return i < 0 ? null : view.found[i + step] || null;
+    const i = view.rows.findIndex((row) => row.id === id);
+    return i < 0 ? null : view.rows[i + step] || null;
   }
 
   function begin() {

@@ -125,7 +125,7 @@ def test_a_manifest_overrides_tags() -> None:
     merged = with_tags(row, Tags("From the file", "Artist", year=1999))
     assert merged == {
         "track_id": "x", "title": "From the manifest", "artist": "Artist", "album": None, "year": 1999, "isrc": None,
-        "label": None,
+        "label": None, "cover": None,
     }  # fmt: skip
 
 

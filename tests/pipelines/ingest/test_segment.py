@@ -24,10 +24,12 @@ from asid_core.signal.decode import decode
 from asid_core.signal.pcm import to_pcm
 from pipelines.ingest.segment import SegmentSummary, read_segments, segment
 from pipelines.ingest.segment_task import FILES, segment_batch
+from pipelines.store import covers
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.location import Location
 from pipelines.store.status import status
 from tests.conftest import tone, write_audio
+from tests.pipelines.pictures import picture
 
 pytestmark = pytest.mark.ray
 STUB = "tests.pipelines.stub_decoders:by_name"
@@ -241,18 +243,22 @@ def test_names_come_from_tags_and_the_manifest_overrides_them(
     path = audio("music/a.flac", 2.0)
     tags = mutagen.flac.FLAC(path)
     tags.update({"title": "Of the file", "artist": "Artist", "date": "1971", "label": "Label"})
+    cover = mutagen.flac.Picture()
+    cover.data = picture()
+    tags.add_picture(cover)
     tags.save()
     assert run(path.parent, tmp_path / "c").tracks == 1
     row = rows(tmp_path / "c")["a.flac"]
     names = ("title", "artist", "year", "label", "album", "manifest")
-    assert [row[name] for name in names] == ["Of the file", "Artist", 1971, "Label", None, None]
+    assert [row[key] for key in names] == ["Of the file", "Artist", 1971, "Label", None, None]
+    assert covers.read(Location(str(tmp_path / "c")), name := row["cover"])
     assert run(path.parent, tmp_path / "c").already == 1  # a title from the file is no change of the listing
     manifest = tmp_path / "list.csv"
     for title in ("First", "Second"):
         manifest.write_text(f"uri,track_id,title,publisher\nmusic/a.flac,a.flac,{title},P\n")
         assert run(manifest, tmp_path / "c").refreshed == 1
         row = rows(tmp_path / "c")["a.flac"]
-        assert [row[name] for name in names[:5]] == [title, "Artist", 1971, "Label", None]
+        assert [row[key] for key in names[:5]] == [title, "Artist", 1971, "Label", None] and row["cover"] == name
         assert json.loads(row["manifest"]) == {"title": title, "publisher": "P"}
     assert run(manifest, tmp_path / "c").already == 1
 

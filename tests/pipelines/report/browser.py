@@ -87,12 +87,16 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Load a page and wait until it says it is ready (`data-ready` on the root element)."""
-        for address in ("about:blank", url):  # from a blank page: going to another # of the same one loads nothing
-            before, deadline = self._loads, time.monotonic() + PATIENCE_S
-            self.call("Page.navigate", url=address)
-            while self._loads == before:
-                self._note(self._receive(deadline))
+        self.navigate("about:blank")  # going to another # of the same page loads nothing
+        self.navigate(url)
         self.wait("document.documentElement.dataset.ready === 'yes'")
+
+    def navigate(self, url: str) -> None:
+        """Load a page and wait for its load event."""
+        before, deadline = self._loads, time.monotonic() + PATIENCE_S
+        self.call("Page.navigate", url=url)
+        while self._loads == before:
+            self._note(self._receive(deadline))
 
     def run(self, script: str) -> Any:
         """The value of a JavaScript expression; promises are awaited."""

@@ -15,7 +15,7 @@ import pytest
 
 from asid_core.schema import DETECTIONS
 from pipelines.report import exports as module
-from pipelines.report.findings import Findings, Track, findings
+from pipelines.report.findings import Findings, Track, newest_findings
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
@@ -23,7 +23,7 @@ from tests.pipelines import fake_sweep
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
-    return findings(fake_sweep.make(str(tmp_path_factory.mktemp("exchange") / "cat")), 100)
+    return newest_findings(fake_sweep.make(str(tmp_path_factory.mktemp("exchange") / "cat")), 100)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_further_columns_of_a_manifest_travel_with_each_side(tmp_path: Path) -> 
     tracks = {name: fake_sweep.wave(1, 12.0) for name in "ab"}
     fake_sweep.add_tracks(catalogue, tracks, manifest=manifest, label={"b": "L"}, album={"b": "Al"}, isrc={"b": "I"})
     fake_sweep.add_sweep(catalogue, [fake_sweep.detection("a", "b")])
-    module.write_exports(findings(catalogue, 10), Location(str(tmp_path / "out")))
+    module.write_exports(newest_findings(catalogue, 10), Location(str(tmp_path / "out")))
     for name in ("relations.parquet", "detections.parquet"):
         (row,) = pq.read_table(tmp_path / "out" / name).to_pylist()
         assert (row["query_publisher"], row["query_contract"], row["reference_publisher"]) == ("P", "x =1+1", None)

@@ -105,7 +105,10 @@ def test_what_is_shared_is_highlighted() -> None:
 
 def test_the_media_of_a_place() -> None:
     def place(*change: Any) -> PlaceToHear:
-        query, reference = (Snippet(name, 16_000, to_pcm(wave(1, s)), 0) for name, s in (("q", 4.0), ("r", 5.0)))
+        query, reference = (
+            Snippet(name, 16_000, round(seconds * SAMPLE_RATE_HZ), to_pcm(wave(1, seconds)))
+            for name, seconds in (("q", 4.0), ("r", 5.0))
+        )
         return PlaceToHear(0, query, reference, *change)
 
     made = listening.media(place(1.25, 2.0, False))

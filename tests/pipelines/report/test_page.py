@@ -17,12 +17,14 @@ from asid_core.config import Config, ReportConfig
 from asid_core.schema import TRACKS
 from jobs import cli
 from pipelines.report import listening, snippets
-from pipelines.report.findings import Track, findings, newest_sweep, shorten
+from pipelines.report.findings import Track, newest_findings, newest_sweep, shorten
 from pipelines.report.page import report
+from pipelines.store import covers
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.location import Location
 from tests.pipelines import fake_sweep
 from tests.pipelines.fake_sweep import add_sweep, detection
+from tests.pipelines.pictures import picture
 
 
 def calls(place: Location, name: str) -> list[Any]:
@@ -51,7 +53,7 @@ def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
     events: list[dict[str, Any]] = []
     made = report(catalogue, output, Config(), progress=events.append)
-    assert (made.samples, made.duplicates, made.places, made.found, made.heard) == (6, 1, 8, 8, 7)
+    assert (made.samples, made.duplicates, made.places, made.detections, made.heard) == (6, 1, 8, 8, 7)
     assert events[-1]["done"] == events[-1]["total"] == 7
     files = files_of(output)
     head = calls(files, "data/head.js")[0]
@@ -75,6 +77,23 @@ def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     assert files.join("vendor", "cytoscape.LICENSE").exists()
 
 
+def test_covers_are_copied_and_those_that_are_gone_are_left_out(place: str) -> None:
+    catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
+    kept, gone = covers.add(catalogue.location, picture()), covers.add(catalogue.location, b"gone")
+    catalogue.location.join(covers.FOLDER, gone).delete()
+    rows = catalogue.tracks_of(["b/old.wav", "b/young.wav", "b/plain.wav"]).to_pylist()
+    names = {"b/old.wav": kept, "b/young.wav": gone, "b/plain.wav": "../../tracks.lance"}
+    with catalogue.writing("test"):
+        rows = [row | {"cover": names[row["track_id"]]} for row in rows]
+        catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
+    report(catalogue, output, Config(report=ReportConfig(sound_mb=0)))
+    files = files_of(output)
+    shown = {row[0]: row[5] for row in calls(files, "data/sample-0000.js")[0]["tracks"]}
+    assert shown["b/old.wav"] == kept and {name for name in shown.values() if name} == {kept}
+    assert files.join(covers.FOLDER, kept).read_bytes() == picture()
+    assert [entry.name for entry in files.join(covers.FOLDER).list()] == [kept]
+
+
 def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path) -> None:
     catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
     report(catalogue, output, Config())
@@ -90,7 +109,7 @@ def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path
 def test_only_the_best_are_shown_and_heard(tmp_path: Path) -> None:
     catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
     made = report(catalogue, output, Config(report=ReportConfig(detections=3, sound_mb=0.2, snippet_s=2.0)))
-    assert (made.samples, made.duplicates, made.places, made.found, made.heard) == (3, 1, 4, 8, 4)
+    assert (made.samples, made.duplicates, made.places, made.detections, made.heard) == (3, 1, 4, 8, 4)
     assert calls(files_of(output), "media/0.js")[1]["reference"]["seconds"] <= 2.0
     made = report(catalogue, output, Config(report=ReportConfig(sound_mb=0.12, snippet_s=2.0)))
     page = calls(files_of(output), "data/sample-0000.js")[0]
@@ -105,7 +124,7 @@ def test_a_snippet_is_the_tracks_own_audio_across_segments(tmp_path: Path) -> No
     wave = fake_sweep.wave(3, 14.0)
     fake_sweep.add_tracks(catalogue, {"a": wave, "b": wave})
     add_sweep(catalogue, [detection("a", "b", query_start_s=1.0, query_end_s=13.5, reference_start_s=1.0)])
-    wanted = snippets.places_to_hear(findings(catalogue, 10), 1e9, 11.0)  # from 0.5 to 11.5 s, over three cores
+    wanted = snippets.places_to_hear(newest_findings(catalogue, 10), 1e9, 11.0)  # from 0.5 to 11.5 s, over three cores
     ((place,),) = snippets.cut(catalogue, wanted)
     sides = [place.query, place.reference]
     assert [(side.track_id, side.start_s, len(side.pcm)) for side in sides] == [
@@ -124,9 +143,9 @@ def test_what_was_found_from_both_sides_is_one_finding(tmp_path: Path) -> None:
     elsewhere = {"query_start_s": 0.0, "query_end_s": 2.0}
     rows = [detection("x", "y", 0.9), detection("y", "x", 0.8, **back), detection("x", "y", 0.7, **elsewhere)]
     add_sweep(catalogue, rows, sweep_id="3")
-    found = findings(catalogue, 100)
+    found = newest_findings(catalogue, 100)
     assert [round(s, 1) for s in found.rows.column("score").to_pylist()] == [0.9, 0.7]
-    assert found.relations.column("places").to_pylist() == [2] and found.found["sample"] == 3
+    assert found.relations.column("places").to_pylist() == [2] and found.detections["sample"] == 3
 
 
 def test_a_relation_keeps_its_id_when_tracks_are_renamed_and_swept_again(tmp_path: Path) -> None:
@@ -139,7 +158,7 @@ def test_a_relation_keeps_its_id_when_tracks_are_renamed_and_swept_again(tmp_pat
         with catalogue.writing("test"):
             catalogue.commit_tracks(pa.Table.from_pylist(renamed, schema=TRACKS))
         add_sweep(catalogue, [detection(names[1], names[0]), detection(names[0], names[2])], sweep_id=names)
-        ids.append(sorted(findings(catalogue, 10).relations.column("relation_id").to_pylist()))
+        ids.append(sorted(newest_findings(catalogue, 10).relations.column("relation_id").to_pylist()))
     assert ids[0] == ids[1] and len(set(ids[0])) == 2
 
 
@@ -150,7 +169,7 @@ def test_the_best_place_of_every_pair_is_heard_first(tmp_path: Path) -> None:
         for i in range(4)
     ]
     add_sweep(catalogue, [*rows, detection("b/plain.wav", "b/old.wav", 0.5)], sweep_id="3")
-    found = findings(catalogue, 100)
+    found = newest_findings(catalogue, 100)
     assert [place.number for place in snippets.places_to_hear(found, 1e9, 8.0)] == [0, 4, 1, 2, 3]
 
 
@@ -172,8 +191,8 @@ def test_the_sweeps_own_threshold_decides_what_is_shown(tmp_path: Path) -> None:
     rows[0] |= {"query_start_s": 8.0, "query_end_s": 9.0}
     rows[1] |= {"query_start_s": 0.0, "query_end_s": 1.0}
     add_sweep(catalogue, rows, sweep_id="3", config={"score": {"threshold": 0.5}})
-    assert findings(catalogue, 100).found["sample"] == 2
-    assert findings(catalogue, 100, min_score=0.0).found["sample"] == 3
+    assert newest_findings(catalogue, 100).detections["sample"] == 2
+    assert newest_findings(catalogue, 100, min_score=0.0).detections["sample"] == 3
 
 
 def test_texts_are_one_short_line() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from asid_core.config import Config
-from pipelines.report.findings import findings
+from pipelines.report.findings import newest_findings
 from pipelines.report.page import report
 from pipelines.store import verdicts
 from pipelines.store.catalogue import Catalogue
@@ -257,7 +257,7 @@ def test_the_next_report_starts_with_what_is_new_and_knows_the_verdicts(chromium
     report(catalogue, output, Config())
     old = [detection("b/other.wav", "b/old.wav", 0.9), detection("b/plain.wav", "b/old.wav", 0.8)]
     add_sweep(catalogue, old, sweep_id="3")
-    ids = [row["relation_id"] for row in findings(catalogue, 9).relations.to_pylist()]
+    ids = [row["relation_id"] for row in newest_findings(catalogue, 9).relations.to_pylist()]
     said = {"note": "", "said_by": "Ann", "said_at": datetime(2026, 1, 2, tzinfo=timezone.utc)}
     row = {"relation_id": ids[0], "verdict": "confirmed", "query_id": "q", "reference_id": "r"}
     verdicts.write(catalogue, [row | said])
@@ -349,7 +349,7 @@ def test_served_from_a_bucket_or_server_it_is_the_same(chromium: Browser, page: 
         chromium.run("[...document.querySelectorAll('.controls button')][0].click()")
         chromium.wait("!document.querySelector('.query .playhead').hidden")
         go(chromium, "network", "asid.networkView.graph()")
-        chromium.call("Page.navigate", url="about:blank")
+        chromium.navigate("about:blank")
         server.shutdown()
     assert chromium.problems == []
 

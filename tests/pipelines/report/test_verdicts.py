@@ -14,7 +14,7 @@ import yaml
 from asid_core.config import Config
 from asid_core.schema import TRACKS
 from jobs import cli
-from pipelines.report.findings import findings
+from pipelines.report.findings import newest_findings
 from pipelines.report.page import report
 from pipelines.store import verdicts
 from pipelines.store.catalogue import Catalogue, CatalogueError
@@ -30,7 +30,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 def file_of(path: Path, catalogue: Catalogue, *said: str, when: str = "2026-01-02T03:04:05.678Z") -> Path:
     """A file as the report saves it: the verdicts of the first relations."""
-    rows = findings(catalogue, 100).relations.to_pylist()
+    rows = newest_findings(catalogue, 100).relations.to_pylist()
     listed: list[dict[str, Any]] = [
         {"relation": row["relation_id"], "query": row["query_id"], "reference": row["reference_id"], "verdict": verdict}
         for row, verdict in zip(rows, said, strict=False)
@@ -80,7 +80,7 @@ def test_the_latest_verdict_counts_and_can_be_withdrawn(catalogue: Catalogue, tm
 def test_reports_and_exports_can_have_only_some_verdicts(
     catalogue: Catalogue, tmp_path: Path, words: list[str], numbers: list[int]
 ) -> None:
-    every = findings(catalogue, 100)
+    every = newest_findings(catalogue, 100)
     said = ["confirmed", "unsure"] if "none" in words else ["confirmed", "unsure", "unsure", "unsure", "not a sample"]
     assert review(catalogue, str(file_of(tmp_path / "v.json", catalogue, *said))) == 0
     arguments = [value for word in words for value in ("--verdict", word)]
@@ -89,7 +89,7 @@ def test_reports_and_exports_can_have_only_some_verdicts(
     shown = pq.read_table(tmp_path / "out/exports/relations.parquet")
     assert shown.column("relation_id").to_pylist() == every.relations.take(numbers).column("relation_id").to_pylist()
     places = pq.read_table(tmp_path / "out/exports/detections.parquet").to_pylist()
-    for number, row in enumerate(findings(catalogue, 100, only=words).relations.to_pylist()):
+    for number, row in enumerate(newest_findings(catalogue, 100, only=words).relations.to_pylist()):
         some = places[row["first_place"] : row["first_place"] + row["places"]]
         assert {(p["relation"], p["query_id"]) for p in some} == {(number, row["query_id"])}
     assert len(places) == sum(shown.column("places").to_pylist())
@@ -105,12 +105,12 @@ def test_a_verdict_stays_with_the_audio(catalogue: Catalogue, tmp_path: Path) ->
     add_sweep(
         catalogue, [detection("renamed.wav", "b/young.wav"), detection("b/copy.wav", "b/young.wav")], sweep_id="3"
     )
-    found = {r["reference_id"]: r["verdict"] for r in findings(catalogue, 9).relations.to_pylist()}
+    found = {r["reference_id"]: r["verdict"] for r in newest_findings(catalogue, 9).relations.to_pylist()}
     assert found == {"renamed.wav": "confirmed", "b/young.wav": None}
     changed = old | {"track_id": "renamed.wav", "content_hash": "other audio"}
     with catalogue.writing("test"):
         catalogue.commit_tracks(pa.Table.from_pylist([changed], schema=TRACKS))
-    assert set(findings(catalogue, 9).relations.column("verdict").to_pylist()) == {None}
+    assert set(newest_findings(catalogue, 9).relations.column("verdict").to_pylist()) == {None}
 
 
 ONE = {"relation": "0123456789abcdef", "verdict": "unsure", "query": "a", "reference": "b", "when": "2026-01-01"}
