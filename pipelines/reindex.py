@@ -15,7 +15,7 @@ from pipelines.ingest.segment import SegmentSummary, segment
 from pipelines.run import embed_and_sweep
 from pipelines.runtime import ProgressCallback
 from pipelines.search.sweep import SweepSummary
-from pipelines.store import maintenance
+from pipelines.store import maintenance, run_log
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 
 log = logging.getLogger(__name__)
@@ -87,6 +87,7 @@ def reindex(
         maintenance.clean_versions(catalogue, grace_s)
         parts, _ = maintenance.delete_orphans(catalogue, grace_s)
         maintenance.delete_old_sweeps(catalogue, grace_s)
+        run_log.delete_old(catalogue.location)
         moved = {old for new, old in renamed.items() if old not in after and new not in before}
         summary = ReindexSummary(
             segmented,

@@ -24,6 +24,7 @@ from pipelines.store.files import damage_named, damaged, parquet, read_json, ref
 from pipelines.store.geometry import Geometry
 from pipelines.store.lease import Lease
 from pipelines.store.location import Location
+from pipelines.store.run_log import RunLog
 
 if TYPE_CHECKING:
     from lance import LanceDataset
@@ -84,14 +85,16 @@ class Catalogue:
     def writing(self, verb: str) -> Iterator[Catalogue]:
         """`with catalogue.writing("embed"):` holds the lease, which every commit needs; a thread renews it.
 
-        Nested blocks share one lease, so a job of several stages holds the catalogue throughout.
+        Nested blocks share one lease, so a job of several stages holds the catalogue throughout. What is logged
+        meanwhile is kept in runs/<run_id>.log.
         Raises LeaseError if another run holds the lease.
         """
         if self._lease is not None:
             yield self
             return
         self._check_file_system()
-        with Lease(self.location, verb) as self._lease:
+        kept = self.location.join("runs", f"{new_run_id(verb)}.log")
+        with Lease(self.location, verb) as self._lease, RunLog(kept):
             try:
                 yield self
             finally:
