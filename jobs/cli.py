@@ -14,7 +14,8 @@ from jobs.command import DONE, USAGE, Verb
 from jobs.noise import without_noise
 
 GROUPS = {
-    "find samples": ("run", "query", "compare", "report", "review", "reindex", "watch", "status", "rejects"),
+    "find samples": ("run", "query", "compare", "report", "review"),
+    "keep a catalogue": ("reindex", "watch", "status", "rejects", "maintain"),
     "the stages of run": ("segment", "embed", "index", "sweep"),
     "models and evaluation": ("bench", "evaluate", "stems", "train", "import-weights", "fingerprint"),
     "getting started": ("demo", "plan", "completion"),

@@ -7,6 +7,7 @@ Only the driver commits, and only while it holds the lease: two `merge_insert` o
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import secrets
@@ -21,7 +22,7 @@ from asid_core.config import SegmentConfig
 from asid_core.schema import REJECTS, TRACKS
 from pipelines.store.errors import CatalogueError, StoreFailure, redacted
 from pipelines.store.files import damage_named, damaged, parquet, read_json, refuse_pipes
-from pipelines.store.geometry import Geometry
+from pipelines.store.geometry import FORMAT, Geometry
 from pipelines.store.lease import Lease
 from pipelines.store.location import Location
 from pipelines.store.run_log import RunLog
@@ -71,7 +72,7 @@ class Catalogue:
     def __init__(self, uri: str, create: bool = False, geometry: SegmentConfig | None = None) -> None:
         self.location = Location(uri)
         self._lease: Lease | None = None
-        head = self.location.join("catalogue.json")
+        head = self._head = self.location.join("catalogue.json")
         if not head.exists():
             if not create:
                 raise CatalogueError(f"no catalogue at {self.location}. Make one with `asid segment` or `asid run`.")
@@ -160,12 +161,18 @@ class Catalogue:
             table.delete(is_one_of(column, values[start : start + IDS_PER_FILTER]))
 
     def tracks(
-        self, columns: Sequence[str] | None = None, filter: str | None = None, batch_rows: int = 8192
+        self,
+        columns: Sequence[str] | None = None,
+        filter: str | None = None,
+        batch_rows: int = 8192,
+        version: int | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Stream the live tracks (schema.TRACKS). `filter` is SQL, such as `year < 1990`."""
+        """Stream the live tracks (schema.TRACKS), or those of an earlier version. `filter` is SQL: `year < 1990`."""
         table = self.table("tracks")
         if table is None:
             return
+        if version is not None:
+            table = table.checkout_version(version)
         wanted = [TRACKS.field(name) for name in (TRACKS.names if columns is None else columns)]
         there = [field.name for field in wanted if field.name in table.schema.names]
         with damage_named(self.location.join("tracks.lance")):
@@ -201,6 +208,19 @@ class Catalogue:
         missing = [] if table is None else [field for field in schema if field.name not in table.schema.names]
         if table is not None and missing:
             table.add_columns(missing)
+
+    def migrate(self) -> int:
+        """Bring the catalogue to the format of this asid; returns its old one. Driver only.
+
+        In format 2 it may have tags (tags.py), and `tracks` has the columns that tables of older versions lack.
+        """
+        self.check_writing()
+        before = self.geometry.format
+        if before < FORMAT:
+            self._add_columns("tracks", TRACKS)
+            self.geometry = dataclasses.replace(self.geometry, format=FORMAT)
+            self._head.write_bytes(self.geometry.to_json())
+        return before
 
     def delete_tracks(self, track_ids: Iterable[str]) -> None:
         """Remove tracks from the catalogue. `maintenance.delete_orphans` deletes their segments later. Driver only."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -42,6 +43,18 @@ def sweeps(catalogue: Catalogue) -> list[dict[str, Any]]:
                 raise damaged(place, f"it is of sweep {head.get('sweep_id')!r}")
             heads.append(head)
     return heads
+
+
+def delete(catalogue: Catalogue, sweep_id: str) -> None:
+    """Delete a sweep. Driver only. sweep.json goes first, so that a partly deleted sweep counts as unfinished."""
+    place = folder(catalogue, sweep_id)
+    names = [entry.name for entry in place.list() if entry.kind == "file"]
+    for name in sorted(names, key=lambda name: name != HEAD):
+        catalogue.check_writing()
+        place.join(name).delete()
+    if not place.is_s3:  # S3 has no folders
+        with contextlib.suppress(OSError):
+            os.rmdir(place.uri)
 
 
 def threshold(head: dict[str, Any]) -> float:

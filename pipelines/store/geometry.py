@@ -11,7 +11,8 @@ from pipelines.store.errors import CatalogueError
 from pipelines.store.files import damaged, read_json
 from pipelines.store.location import Location
 
-FORMAT = 1
+FORMAT = 2  # of a new catalogue; 1 had no tags (tags.py), and is read and written as it is
+OLDEST = 1
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Geometry:
 
     core_samples: int
     margin_samples: int
+    format: int = FORMAT
     head: Location | None = None  # the catalogue.json that says so
 
     @classmethod
@@ -31,22 +33,25 @@ class Geometry:
     def read(cls, head: Location) -> Geometry:
         """That of a catalogue.json. Raises CatalogueError where it is damaged or too new."""
         values = read_json(head)
-        if values.get("format") != FORMAT:
+        number: Any = values.get("format")
+        if isinstance(number, int) and number > FORMAT:
             raise CatalogueError(
-                f"{head} has format {values.get('format')}, but this asid reads format {FORMAT}. Make a new catalogue."
+                f"{head} has format {number}, but this asid reads formats up to {FORMAT}. Install a newer asid."
             )
+        if number not in range(OLDEST, FORMAT + 1):
+            raise damaged(head, f"format {number!r}")
         core: Any = values.get("core_samples")
         margin: Any = values.get("margin_samples")
         try:  # the ranges are those of the settings
             SegmentConfig(core_s=core / SAMPLE_RATE_HZ, margin_s=margin / SAMPLE_RATE_HZ)
         except (TypeError, ValueError) as error:
             raise damaged(head, f"core_samples {core!r}, margin_samples {margin!r}") from error
-        return cls(core, margin, head)
+        return cls(core, margin, number, head)
 
     def to_json(self) -> bytes:
         """What `read` reads."""
         samples = {"core_samples": self.core_samples, "margin_samples": self.margin_samples}
-        return json.dumps({"format": FORMAT, "sample_rate_hz": SAMPLE_RATE_HZ, **samples}, indent=2).encode()
+        return json.dumps({"format": self.format, "sample_rate_hz": SAMPLE_RATE_HZ, **samples}, indent=2).encode()
 
     @property
     def _seconds(self) -> tuple[float, float]:

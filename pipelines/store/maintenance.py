@@ -5,10 +5,9 @@ All functions work from what is committed, so a killed run is simply started aga
 
 from __future__ import annotations
 
-import contextlib
 import datetime
+import itertools
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,10 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from pipelines.store import covers, detections, fingerprints
+from pipelines.store import covers, detections, fingerprints, tags
 from pipelines.store.catalogue import IDS_PER_FILTER, WITHDRAWN, Catalogue, is_one_of
 from pipelines.store.files import parquet
-from pipelines.store.location import Location
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +76,7 @@ def _is_pair(pairs: Sequence[Pair]) -> str:
 
 
 def clean_versions(catalogue: Catalogue, grace_s: float) -> int:
-    """Delete versions of the Lance tables that are older than `grace_s` seconds; returns the number of bytes freed.
+    """Delete versions of the Lance tables that are older than `grace_s` seconds and in no tag; returns the bytes freed.
 
     The tracks table is compacted first, because every commit adds a fragment; `asid index` compacts the fingerprints.
     Lance itself deletes the uncommitted fragments of killed runs after seven days.
@@ -91,50 +89,43 @@ def clean_versions(catalogue: Catalogue, grace_s: float) -> int:
             if name == "tracks":
                 table.optimize.compact_files()
             older = datetime.timedelta(seconds=grace_s)
-            freed += table.cleanup_old_versions(older_than=older).bytes_removed
+            stats = table.cleanup_old_versions(older_than=older, error_if_tagged_old_versions=False)
+            freed += stats.bytes_removed
     return freed
 
 
 def delete_old_sweeps(catalogue: Catalogue, grace_s: float) -> int:
     """Delete sweeps that are superseded or unfinished and unchanged for `grace_s` seconds; returns their number.
 
-    Keeps the newest finished sweep of each setting, because the next incremental sweep starts from it.
+    Keeps the newest finished sweep of each setting, because the next incremental sweep starts from it, and those of
+    tags.
     """
     newest = {head.get("settings"): head["sweep_id"] for head in detections.sweeps(catalogue)}
+    kept = tags.sweep_ids(catalogue) | set(newest.values())
     deleted = 0
     for sweep_id in detections.ids(catalogue):
         files = list(_files(catalogue, f"detections/{sweep_id}"))
-        if sweep_id in newest.values() or any(time.time() - written <= grace_s for _, written in files):
+        if sweep_id in kept or any(time.time() - written <= grace_s for _, written in files):
             continue
-        catalogue.check_writing()
-        # delete sweep.json first, so that a partly deleted sweep counts as unfinished
-        for name, _ in sorted(files, key=lambda file: not file[0].endswith(detections.HEAD)):
-            catalogue.location.join(name).delete()
-        _remove_folder(detections.folder(catalogue, sweep_id))
+        detections.delete(catalogue, sweep_id)
         deleted += 1
     if deleted:
         log.info("deleted %d superseded or unfinished sweeps", deleted)
     return deleted
 
 
-def _remove_folder(place: Location) -> None:
-    """Remove an empty local folder. S3 has no folders."""
-    if not place.is_s3:
-        with contextlib.suppress(OSError):
-            os.rmdir(place.uri)
-
-
 def delete_orphans(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
-    """Delete segment parts that no track uses, and reject parts whose rows are all superseded; returns both counts.
+    """Delete segment parts that no live or tagged track uses and superseded reject parts; returns both counts.
 
-    Deletes the covers that no track uses, too. Only files older than `grace_s` seconds are deleted. This must be longer
-    than any run, because no track uses the uncommitted parts of a running one. A part is kept until all of its tracks
-    are gone.
+    Deletes the covers that no such track uses, too. Only files older than `grace_s` seconds are deleted. This must be
+    longer than any run, because no track uses the uncommitted parts of a running one. A part is kept until all of its
+    tracks are gone.
     """
     now = time.time()
     segments = {name for name, written in _parts(catalogue, "segments") if now - written > grace_s}
     unused_covers = {name for name, written in _files(catalogue, covers.FOLDER) if now - written > grace_s}
-    for batch in catalogue.tracks(columns=["segment_files", "cover"]):
+    columns = ["segment_files", "cover"]
+    for batch in itertools.chain(catalogue.tracks(columns), tags.tracks(catalogue, columns)):
         segments.difference_update(batch.column(0).flatten().to_pylist())
         unused_covers.difference_update(f"{covers.FOLDER}/{name}" for name in batch.column(1).to_pylist())
     rejects = _superseded(catalogue, now - grace_s)

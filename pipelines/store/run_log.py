@@ -19,8 +19,8 @@ KEPT_DAYS = 90
 class RunLog(logging.Handler):
     """In the block `with RunLog(file):`, keeps what this process logs and writes it to `file`, as JSON lines.
 
-    The file is written every `seconds` while there is something new, and when the block ends. A log that cannot be
-    written does not stop a run.
+    The file is written every `seconds` while there is something new, and when the block ends; a block that ends sooner
+    without a warning or an error leaves no file. A log that cannot be written does not stop a run.
     """
 
     def __init__(self, file: Location, seconds: float = WRITE_EVERY_S) -> None:
@@ -28,7 +28,7 @@ class RunLog(logging.Handler):
         self.setFormatter(JsonLines())
         self._file, self._seconds = file, seconds
         self._lines: collections.deque[str] = collections.deque(maxlen=LINES)
-        self._is_new = False
+        self._is_new, self._matters = False, False
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, name="asid-run-log", daemon=True)
 
@@ -58,12 +58,14 @@ class RunLog(logging.Handler):
     def _keep(self, record: logging.LogRecord) -> None:
         self._lines.append(self.format(record))
         self._is_new = True
+        self._matters |= record.levelno >= logging.WARNING
 
     def _keep_writing(self) -> None:
         ended = False
         while not ended:
             ended = self._ended.wait(self._seconds)
-            if self._is_new:
+            self._matters |= not ended
+            if self._is_new and self._matters:
                 self._write()
 
     def _write(self) -> None:

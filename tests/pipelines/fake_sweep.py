@@ -37,9 +37,11 @@ def wave(seed: int, seconds: float) -> np.ndarray:
     return (0.3 * np.sin(phase) + 0.1 * np.sin(3 * phase)).astype(np.float32)
 
 
-def add_tracks(catalogue: Catalogue, tracks: Mapping[str, np.ndarray], **known: Mapping[str, Any]) -> None:
-    """Commit tracks with their audio; `known`: title, artist or year by track_id."""
-    name = "segments/r/part-0.parquet"
+def add_tracks(
+    catalogue: Catalogue, tracks: Mapping[str, np.ndarray], part: str = "0", **known: Mapping[str, Any]
+) -> None:
+    """Commit tracks with their audio in one part file; `known`: title, artist or year by track_id."""
+    name = f"segments/r/part-{part}.parquet"
     rows = []
     with SegmentWriter(catalogue.location.join(name)) as writer:
         for track_id, samples in tracks.items():

@@ -14,9 +14,10 @@ import pytest
 from asid_core import schema
 from asid_core.config import Config
 from pipelines.search.index import index
-from pipelines.store import detections, fingerprints, maintenance
+from pipelines.store import detections, fingerprints, maintenance, tags
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.lease import Lease, LeaseError
+from pipelines.store.models import drop_model
 from tests.pipelines.ingest.test_segment import snapshot
 from tests.pipelines.store.test_catalogue import reject, rows, track
 
@@ -74,6 +75,9 @@ COMMITS: dict[str, Callable[[Catalogue], object]] = {
     "versions": lambda c: maintenance.clean_versions(c, 0),
     "orphans": lambda c: maintenance.delete_orphans(c, 0),
     "sweeps": lambda c: maintenance.delete_old_sweeps(c, -1),
+    "tag": lambda c: tags.create(c, "t"),
+    "migrate": Catalogue.migrate,
+    "drop model": lambda c: drop_model(c, "m"),
     "index": lambda c: index(c, Config()),
 }
 

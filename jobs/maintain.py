@@ -1,0 +1,100 @@
+"""asid maintain: tag and restore states of a catalogue, drop a model, bring an older catalogue up to date."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jobs import command
+from jobs.command import Outcome, Session, Verb
+
+if TYPE_CHECKING:
+    from pipelines.store.catalogue import Catalogue
+
+HELP = (
+    "tag NAME: keep what the catalogue is now, under a name; tags: list them; untag NAME: no longer keep it; "
+    "restore NAME: make the catalogue what it was; drop-model ID: delete the fingerprints and sweeps of a model that "
+    "is no longer used; migrate: bring a catalogue of an older asid to the present format"
+)
+
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", choices=(*NAMED, *OTHERS), help=HELP)
+    parser.add_argument("name", metavar="NAME", nargs="?", help="of the tag, or the model id that asid status shows")
+    command.catalogue_option(parser)
+
+
+def work(session: Session) -> Outcome:
+    from pipelines.store.catalogue import Catalogue
+
+    args = session.args
+    if (args.what in NAMED) != (args.name is not None):
+        problem = "needs a NAME" if args.what in NAMED else "takes no NAME"
+        return Outcome(f"asid maintain: {args.what} {problem}", command.USAGE, to_stderr=True)
+    catalogue = Catalogue(args.catalogue)
+    if args.what == "tags":
+        return Outcome(_list(catalogue))
+    with catalogue.writing("maintain"):
+        done = NAMED[args.what](catalogue, args.name) if args.name else OTHERS[args.what](catalogue)
+    return Outcome(session.summary(done))
+
+
+def _tag(catalogue: Catalogue, name: str) -> str:
+    from pipelines.store import tags
+
+    tag = tags.create(catalogue, name)
+    return f"tag {name} keeps {len(tag['tables'])} tables and {len(tag['sweeps'])} sweeps"
+
+
+def _untag(catalogue: Catalogue, name: str) -> str:
+    from pipelines.store import tags
+
+    tags.remove(catalogue, name)
+    return f"tag {name} removed; asid reindex deletes what only it kept"
+
+
+def _restore(catalogue: Catalogue, name: str) -> str:
+    from pipelines.store import tags
+
+    tag = tags.restore(catalogue, name)
+    return f"restored to tag {name} of {tag['created']}: {catalogue.count_tracks():,} tracks"
+
+
+def _drop_model(catalogue: Catalogue, name: str) -> str:
+    from pipelines.store.models import drop_model
+
+    deleted, sweeps = drop_model(catalogue, name)
+    return f"model {name} dropped: {deleted / 1e9:.2f} GB of fingerprints, {sweeps} sweeps"
+
+
+def _migrate(catalogue: Catalogue) -> str:
+    before, now = catalogue.migrate(), catalogue.geometry.format
+    return f"format {now}, as before" if before == now else f"migrated from format {before} to {now}"
+
+
+def _list(catalogue: Catalogue) -> str:
+    from pipelines.store import tags
+
+    found = tags.all_tags(catalogue)
+    for tag in found:
+        print(f"{tag['tag']:<20}  {tag['created']}  {len(tag['tables'])} tables, {len(tag['sweeps'])} sweeps")
+    return f"{len(found)} tags"
+
+
+NAMED: dict[str, Callable[[Catalogue, str], str]] = {
+    "tag": _tag,
+    "untag": _untag,
+    "restore": _restore,
+    "drop-model": _drop_model,
+}
+OTHERS: dict[str, Callable[[Catalogue], str]] = {"tags": _list, "migrate": _migrate}
+
+VERB = Verb(
+    "maintain",
+    "Tag and restore states of a catalogue, drop a model, migrate an older catalogue.",
+    "asid maintain tag before-upgrade --catalogue s3://music/catalogue\n"
+    "asid maintain drop-model linear-1f0c93 --catalogue ~/music.asid",
+    options,
+    work,
+)
