@@ -14,9 +14,7 @@ def bfloat16_pays(device: torch.device) -> bool:
 
 def first_pass_type(device: torch.device) -> torch.dtype:
     """The number format for a first pass, which only selects candidates, so that two or three digits suffice."""
-    if device.type == "cpu" and int8_pays():
-        return torch.int8
-    return torch.bfloat16 if device.type == "cuda" and bfloat16_pays(device) else torch.float32
+    return torch.int8 if device.type == "cuda" or int8_pays() else torch.float32
 
 
 def int8_pays() -> bool:

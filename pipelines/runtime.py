@@ -158,3 +158,15 @@ def worker_error(error: Exception) -> Exception:
 def _without_advice(arg: Any) -> Any:
     """An argument of an error, without the advice on Ray Data's settings, which users of asid cannot change."""
     return arg.split("Failed to apply UDF transform", 1)[0].rstrip() if isinstance(arg, str) else arg
+
+
+def assigned_device() -> str:
+    """`cuda` if Ray assigned a GPU to this task, or without Ray if there is one; else `cpu`.
+
+    Ray leaves all GPUs visible to tasks that requested none, so torch alone cannot tell.
+    """
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return "cuda" if sys.modules["ray"].get_gpu_ids() else "cpu"
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -21,6 +21,7 @@ from asid_core.precision import first_pass_type
 GROUP = 16
 # 2048 x 1024 scores are 8 MB of float32 and fit in one core's share of the L3 cache
 _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
+_GPU_TILE_QUERIES = 1 << 18  # a GPU's kernel keeps no scores, only the best of each group
 # groups scored at once: 4 MB of rows, or 8192 query vectors, which fit in the cache
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
 _FINALISTS = 4  # rows of a group whose exact cosines are computed
@@ -87,7 +88,7 @@ class ExactSearch:
         chosen = self._numbers(references[:: self.stride, : self.first_pass_dims])
         spread = None if self.sees_all else self._numbers(_spread(references))
         probes = self.first_pass_probes
-        windows_per_tile = max(1, _TILE_QUERIES // probes)
+        windows_per_tile = max(1, (_TILE_QUERIES if self.device.type == "cpu" else _GPU_TILE_QUERIES) // probes)
         # reused by all tiles: allocating 32 MB for each would take as long as the product
         groups = -(-len(references) // GROUP)
         memory = references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
@@ -129,6 +130,11 @@ class ExactSearch:
         """
         windows = len(queries) // probes
         best = memory.flatten()[: -(-len(rows) // group) * windows].view(-1, windows)
+        if self.device.type == "cuda":
+            from asid_core.matching.fused import best_in_groups
+
+            best_in_groups(rows, queries, probes, group, best)
+            return best
         tile_rows = min(_TILE_SCORES // len(queries) // group * group, len(rows))
         scores = best.new_empty(tile_rows, len(queries))
         product: Callable[..., Tensor] = torch._int_mm if self.eight_bits else torch.mm
@@ -175,9 +181,9 @@ class ExactSearch:
         """Score all rows and probes of the (window, group) `pairs` [p, 2], and merge the best of each into the hits."""
         if not len(pairs):
             return
-        cosine, row, probe = (self._best_in_eight_bits if self.eight_bits else self._best_in_floats)(
-            part, references, pairs
-        )
+        on_cpu = self.device.type == "cpu"  # _int_mm of a GPU refuses most shapes
+        score = self._best_in_eight_bits if self.eight_bits and on_cpu else self._best_in_floats
+        cosine, row, probe = score(part, references, pairs)
         window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         column = torch.arange(len(pairs), device=self.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         at = (torch.arange(len(window), device=self.device).repeat_interleave(counts), column + self.keep)

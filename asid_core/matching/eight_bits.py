@@ -17,8 +17,8 @@ def step(dim: int) -> float:
 
 
 def quantised(vectors: Tensor, unit: float) -> Tensor:
-    """Float vectors [n, d] as int8 [n, d] on the CPU, in multiples of `unit`, clipped to +-127."""
-    codes = torch.empty(vectors.shape, dtype=torch.int8)
+    """Float vectors [n, d] as int8 [n, d], in multiples of `unit`, clipped to +-127."""
+    codes = torch.empty(vectors.shape, dtype=torch.int8, device=vectors.device)
     for start in range(0, len(vectors), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
         codes[part] = (vectors[part] / unit).round_().clamp_(-127, 127)

@@ -12,6 +12,7 @@ import torch
 
 from asid_core import schema
 from asid_core.model.fingerprinter import Fingerprinter
+from pipelines.runtime import assigned_device
 from pipelines.store import fingerprints
 from pipelines.store.audio import Piece, pieces_of_tracks
 from pipelines.store.catalogue import Catalogue
@@ -53,7 +54,7 @@ class Embedder:
         self._catalogue = Catalogue(catalogue_uri)
         loaded: Fingerprinter = ray.get(model)
         self._name = fingerprints.table_name(loaded.model_id)
-        loaded = loaded.to("cuda" if ray.get_gpu_ids() else "cpu")
+        loaded = loaded.to(assigned_device())
         self._dtype = faster_dtype(loaded)
         self._model = loaded.for_inference(self._dtype)
 

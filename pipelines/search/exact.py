@@ -15,6 +15,7 @@ from torch import Tensor
 
 from asid_core.config import Config
 from asid_core.matching.coarse import ExactSearch, Hits
+from pipelines.runtime import assigned_device
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, is_one_of
 
@@ -156,7 +157,7 @@ class ExactReferences:
             small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
             self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
         self._config, self._window_s = config, references.window_s
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"  # Ray hides GPUs that the task did not request
+        self._device = assigned_device()
         self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
         self.row_centre_s = np.zeros(self._blocks.num_rows)
 

@@ -17,6 +17,7 @@ from asid_core.signal.decode import DecodeError, unreadable
 from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.resample import resample_blocks
 from pipelines.ingest.decoding import READER, IsolatedDecoder
+from pipelines.runtime import assigned_device
 from pipelines.store.location import Location, StorageError
 from pipelines.train.render_midi import render
 from pipelines.train.stem_files import write_part
@@ -56,7 +57,7 @@ def _decoder(timeout_s: float) -> IsolatedDecoder:
 @functools.lru_cache(maxsize=1)
 def _separator() -> tuple[torch.nn.Module, int]:
     model, rate_hz = pretrained_separator()
-    return model.to("cuda" if torch.cuda.is_available() else "cpu"), rate_hz
+    return model.to(assigned_device()), rate_hz
 
 
 def stem_batch(batch: pa.Table, output_uri: str, run_id: str, names: list[str], config: SegmentConfig) -> pa.Table:

@@ -11,6 +11,5 @@ from asid_core import precision
 @pytest.mark.parametrize("pays", [False, True])
 def test_the_type_of_a_first_pass_is_what_the_device_is_fast_with(pays: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "int8_pays", lambda: pays)
-    monkeypatch.setattr(precision, "bfloat16_pays", lambda _: pays)
     assert precision.first_pass_type(torch.device("cpu")) == (torch.int8 if pays else torch.float32)
-    assert precision.first_pass_type(torch.device("cuda")) == (torch.bfloat16 if pays else torch.float32)
+    assert precision.first_pass_type(torch.device("cuda")) == torch.int8
