@@ -20,7 +20,7 @@ COLUMNS: dict[str, tuple[str, tables.Cell]] = {
     "query": ("track", tables.plain),
     "reference": ("samples", tables.plain),
     "places": ("places", tables.plain),
-    "query_s": ("in all", tables.clock_s),
+    "query_s": ("total", tables.clock_s),
     "how": ("direction", tables.plain),
 }
 PLACES: dict[str, tuple[str, tables.Cell]] = {
@@ -81,10 +81,14 @@ def with_places(findings: Findings) -> list[dict[str, Any]]:
 
 def counts(findings: Findings) -> str:
     """A summary such as `3 pairs with samples, 1 near-duplicate, 9 places`."""
-    samples, duplicates = findings.count("sample"), findings.count("duplicate")
+    return count_text(findings.count("sample"), findings.count("duplicate"), findings.rows.num_rows)
+
+
+def count_text(samples: int, duplicates: int, places: int) -> str:
+    """Counts of relations of both kinds and of their places, in words."""
     parts = [f"{samples:,} pair{'' if samples == 1 else 's'} with samples"]
     parts += [f"{duplicates:,} near-duplicate{'' if duplicates == 1 else 's'}"] if duplicates else []
-    return ", ".join([*parts, f"{findings.rows.num_rows:,} place{'' if findings.rows.num_rows == 1 else 's'}"])
+    return ", ".join([*parts, f"{places:,} place{'' if places == 1 else 's'}"])
 
 
 def names_of(findings: Findings) -> dict[str, str]:
@@ -106,7 +110,7 @@ def direction(row: dict[str, Any]) -> str:
     """How we know that the query samples the reference: `by year`, a probability, or `unknown`."""
     if row["kind"] == "duplicate":
         return "duplicate"
-    by_audio = "by sound" if row["direction"] is None else f"{100 * row['direction']:.0f} %"
+    by_audio = "by audio" if row["direction"] is None else f"{100 * row['direction']:.0f} %"
     return {"years": "by year", "audio": by_audio, "unknown": "unknown"}[row["decided_by"]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from jobs import command
+from jobs import command, relations
 from jobs.command import Outcome, Session, Verb
 
 
@@ -28,10 +28,9 @@ def work(session: Session) -> Outcome:
     catalogue = Catalogue(session.args.catalogue)
     args = session.args
     summary = report(catalogue, Location(args.output), session.config, args.min_score, session.progress, args.verdict)
-    counts = f"{summary.samples:,} pairs with samples and {summary.duplicates:,} near-duplicates"
-    counts += f", {summary.places:,} places"
-    counts += f" (the best of {summary.detections:,})" if summary.places < summary.detections else ""
-    return Outcome(session.summary(f"{summary.page}: {counts}, {summary.heard:,} of them to play"))
+    counts = relations.count_text(summary.samples, summary.duplicates, summary.places)
+    counts += f" (without {summary.left_out:,} weaker detections)" if summary.left_out else ""
+    return Outcome(session.summary(f"{summary.page}: {counts}, {summary.heard:,} with sound"))
 
 
 VERB = Verb(

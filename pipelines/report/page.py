@@ -32,9 +32,9 @@ PAGE_RELATIONS = 500  # some 100 kB, and as much for each five places of a relat
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What the page shows: relations of both kinds and their places, which are the best of `detections`.
+    """What the page shows: relations of both kinds, their places, and how many of these can be played.
 
-    `heard`: places that can be played.
+    `left_out`: detections beyond `report.detections` of a kind, which are not shown.
     """
 
     page: str
@@ -42,7 +42,7 @@ class ReportSummary:
     samples: int
     duplicates: int
     places: int
-    detections: int
+    left_out: int
     heard: int
     seconds: float
 
@@ -84,7 +84,7 @@ def report(
         samples=findings.count("sample"),
         duplicates=findings.count("duplicate"),
         places=findings.rows.num_rows,
-        detections=sum(findings.detections.values()),
+        left_out=sum(max(0, count - config.report.detections) for count in findings.detections.values()),
         heard=len(heard),
         seconds=time.monotonic() - started,
     )

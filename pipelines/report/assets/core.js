@@ -91,11 +91,11 @@ var asid = (() => {
 
   // How it is known who samples whom, in a word and in a sentence.
   const direction = {
-    word: (row) => (row.kind === "duplicate" ? "–" : { years: "by year", audio: row.sure === null ? "by sound" : format.percent(row.sure), unknown: "unknown" }[row.by]),
+    word: (row) => (row.kind === "duplicate" ? "–" : { years: "by year", audio: row.sure === null ? "by audio" : format.percent(row.sure), unknown: "unknown" }[row.by]),
     sentence: (row) => ({
       years: `Direction by year: ${row.query.year} after ${row.reference.year}.`,
-      audio: `Direction by sound: ${format.percent(row.sure ?? 1)} sure.`,
-      unknown: "Which of the two came first is unknown: the tracks stand in the order that scored better." + (row.sure === null ? "" : ` By sound, ${format.percent(row.sure)} for this order.`),
+      audio: `Direction by audio: ${format.percent(row.sure ?? 1)} sure.`,
+      unknown: "Direction unknown; the order shown scored better." + (row.sure === null ? "" : ` The audio gives ${format.percent(row.sure)} for it.`),
     }[row.by]),
   };
 

@@ -70,10 +70,10 @@ asid.drawing = (() => {
     const bits = atob(media.shared.bits);
     const isSame = (cell) => (bits.charCodeAt(cell >> 3) >> (7 - (cell & 7))) & 1;
     const percent = format.percent(media.shared.share);
-    const label = `Spectrogram of the query; highlighted: what it shares with the reference, ${percent} of what is heard of the reference`;
+    const label = `Spectrogram of the query; highlighted: what it shares with the reference, ${percent} of the audible reference`;
     const head = el("span", { class: "playhead", hidden: true });
     const figure = el("figure", { class: "snippet shared" },
-      el("figcaption", {}, el("b", {}, "What they share"), ` in colour: ${percent} of what is heard of the reference is in the query as loud as expected`),
+      el("figcaption", {}, el("b", {}, "What they share"), ` in colour: the query contains ${percent} of the audible reference at the expected level`),
       el("div", { class: "picture" }, spectrogram(media.query, label, (cell, value) => (isSame(cell) ? palette[Math.max(value, 90)] : grey[value])), head));
     return { figure, head };
   }

@@ -5,15 +5,15 @@
   const { byId, el, format, state } = asid;
   const VIEWS = ["list", "relation", "network", "exports"];
   const EXPORTS = {
-    "relations.csv": "Who samples whom, a row a pair: for a spreadsheet",
-    "relations.jsonl": "The same, an object a line",
+    "relations.csv": "Who samples whom: one row per pair of tracks, for spreadsheets",
+    "relations.jsonl": "The same as JSON Lines, for programs",
     "relations.parquet": "The same as Parquet, for DuckDB and pandas",
     "detections.csv": "Every place, with Panako's columns, separated by semicolons",
-    "detections.jsonl": "JSON Lines: every place and column, with titles, artists and years",
+    "detections.jsonl": "Every place with all columns, titles, artists and years, as JSON Lines",
     "detections.parquet": "The same as Parquet, for DuckDB and pandas",
     "network.graphml": "The network, for Gephi, yEd or Cytoscape",
-    "sonic-visualiser.zip": "Region layers for Sonic Visualiser, two a track: what it samples, where it is sampled",
-    "audacity-labels.zip": "Label tracks for Audacity, two a track",
+    "sonic-visualiser.zip": "Region layers for Sonic Visualiser, two per track: what it samples, and where it is sampled",
+    "audacity-labels.zip": "Label tracks for Audacity, two per track",
   };
 
   function route() {

@@ -70,7 +70,7 @@ asid.place = (() => {
 
   async function sound(row, place) {
     if (!row.heard) {
-      place.append(el("p", { class: "note" }, `No sound is kept for this place. This page has sound for ${format.count(state.head.sounds.places)} places within ${format.count(state.head.sounds.mb)} MB, the best of each pair first; asid report --set report.sound_mb=N keeps more.`));
+      place.append(el("p", { class: "note" }, `This place has no sound. The report holds sound for ${format.count(state.head.sounds.places)} places in ${format.count(state.head.sounds.mb)} MB, the best place of each pair first. For more: asid report --set report.sound_mb=N`));
       return;
     }
     await asid.load(`media/${row.number}.js`);

@@ -22,24 +22,24 @@ asid.relation = (() => {
   }
 
   function summary(row) {
-    const count = `${format.count(row.places)} place${row.places === 1 ? "" : "s"}, ${format.clock(row.qs)} in all.`;
+    const count = `${format.count(row.places)} place${row.places === 1 ? "" : "s"}, ${format.clock(row.qs)} in total.`;
     return el("p", {}, count + (row.kind === "sample" ? " " + asid.direction.sentence(row) : ""));
   }
 
-  // Three tracks or more that share one thing.
+  // Three or more tracks that share the same material.
   function common(row) {
     if (row.common === null) return null;
     const word = asid.table.commonWord(row);
     const tracks = new Set(state.rows.sample.filter((one) => one.common === row.common).flatMap((one) => [one.query, one.reference]));
-    const link = el("a", { href: "#samples", onclick: () => asid.table.filterBy(word) }, `${format.count(tracks.size)} tracks that share one thing`);
-    const source = row.source ? [". The common source is ", el("bdi", {}, row.source.name), "."] : [": a common source, perhaps not in the catalogue."];
+    const link = el("a", { href: "#samples", onclick: () => asid.table.filterBy(word) }, `${format.count(tracks.size)} tracks that share the same material`);
+    const source = row.source ? [". The common source is ", el("bdi", {}, row.source.name), "."] : [": a common source, which may not be in the catalogue."];
     return el("p", { class: "common" }, "One of ", link, ...source);
   }
 
   const address = (row, place) => `#r${row.id}/${place.qs.toFixed(1)}`;
 
   function places(row, chosen) {
-    const items = row.placeList.map((place) => el("li", {},
+    const items = [...row.placeList].sort((a, b) => a.qs - b.qs).map((place) => el("li", {},
       el("a", { href: address(row, place), "aria-current": place === chosen ? "true" : null },
         el("span", { class: "query" }, format.span(place.qs, place.qe)), " from ", el("span", { class: "reference" }, format.span(place.rs, place.re))),
       el("span", { class: "how" }, ` ${format.tempo(place.tempo)}, ${format.pitch(place.pitch)}${place.back ? ", backwards" : ""}, score ${format.score(place.score)}`)));
@@ -58,7 +58,7 @@ asid.relation = (() => {
     shown = null;
     if (!row) {
       view.replaceChildren(el("h2", { id: "relation-heading", tabindex: "-1" }, "No such finding"),
-        el("p", {}, "The address names a pair that this report does not have. "), el("p", {}, el("a", { href: "#samples" }, "All samples")));
+        el("p", {}, "This report does not have the pair that the link names. "), el("p", {}, el("a", { href: "#samples" }, "All samples")));
       return;
     }
     const mine = shown = { row, place: null };
@@ -78,7 +78,7 @@ asid.relation = (() => {
   }
 
   function permalink(row, place) {
-    return el("p", { class: "note" }, "Address of this place, in this report and in later ones: ", el("a", { href: address(row, place) }, address(row, place)));
+    return el("p", { class: "note" }, "Link to this place, valid in later reports too: ", el("a", { href: address(row, place) }, address(row, place)));
   }
 
   return { show };

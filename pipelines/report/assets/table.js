@@ -16,7 +16,7 @@ asid.table = (() => {
     { key: "query", title: "Track", other: "Track A", text: true, cell: (row) => asid.titleOf(row.query) },
     { key: "reference", title: "Samples", other: "Track B", text: true, cell: (row) => asid.titleOf(row.reference) },
     { key: "places", title: "Places", number: true, down: true, value: (row) => row.places, cell: (row) => format.count(row.places) },
-    { key: "qs", title: "In all", number: true, down: true, value: (row) => row.qs, cell: (row) => format.clock(row.qs, 0) },
+    { key: "qs", title: "Total", number: true, down: true, value: (row) => row.qs, cell: (row) => format.clock(row.qs, 0) },
     { key: "tempo", title: "Tempo", number: true, value: (row) => row.tempo, cell: (row) => format.tempo(row.tempo) },
     { key: "pitch", title: "Pitch", number: true, value: (row) => row.pitch ?? 0, cell: (row) => format.pitch(row.pitch) },
     { key: "by", title: "Direction", down: true, value: (row) => (row.by === "years" ? 2 : row.by === "audio" ? 1 + (row.sure ?? 0) / 2 : row.sure ?? 0), cell: asid.direction.word },
@@ -139,6 +139,7 @@ asid.table = (() => {
       if (i < first.length || i % 10 === 9 || i === order.length - 1) update();
       await new Promise((resolve) => setTimeout(resolve));
     }
+    asid.verdict.forgetWritten();
     update();
   }
 

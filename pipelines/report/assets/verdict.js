@@ -19,6 +19,16 @@ asid.verdict = (() => {
     say();
   }
 
+  // Verdicts that the catalogue holds by now, or a later one of somebody else, need not be kept here.
+  function forgetWritten() {
+    const before = mine.size;
+    for (const [id, one] of mine) {
+      const known = state.byId.get(id)?.verdict;
+      if (known && Date.parse(one.when) < Date.parse(known.when) + 1000) mine.delete(id); // the page has whole seconds
+    }
+    if (mine.size !== before) keep();
+  }
+
   // What counts now: the reader's own, else the catalogue's.
   const of = (row) => {
     const one = mine.get(row.id) || row.verdict;
@@ -100,5 +110,5 @@ asid.verdict = (() => {
     addEventListener("keydown", onKey);
   }
 
-  return { begin, of, word, panel, text };
+  return { begin, of, word, panel, text, forgetWritten };
 })();

@@ -35,7 +35,7 @@ class Browser:
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read = write, read
         self._held = b""
-        self._last = self._loads = 0
+        self._last = self._loads = self._downloads = 0
         self._session: str | None = None
         self.problems: list[str] = []
         self.requests: list[str] = []
@@ -75,6 +75,8 @@ class Browser:
         method, params = event.get("method"), event.get("params", {})
         if method == "Page.loadEventFired":
             self._loads += 1
+        elif method == "Page.downloadProgress" and params["state"] == "completed":
+            self._downloads += 1
         elif method == "Runtime.exceptionThrown":
             details = params["exceptionDetails"]
             self.problems.append(details.get("exception", {}).get("description") or details["text"])
@@ -116,6 +118,14 @@ class Browser:
         for kind in ("keyDown", "keyUp"):
             text = {"text": "\r"} if key == "Enter" and kind == "keyDown" else {}
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+    def download(self, script: str, folder: Path) -> None:
+        """Run a script that saves a file, and wait until the file is in `folder`."""
+        self.call("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+        before, deadline = self._downloads, time.monotonic() + PATIENCE_S
+        self.run(script)
+        while self._downloads == before:
+            self._note(self._receive(deadline))
 
     def look(self, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False) -> None:
         """The size of the window and the colours that the reader prefers."""

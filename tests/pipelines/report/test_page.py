@@ -53,7 +53,7 @@ def test_a_report_has_all_findings_and_their_sound(place: str) -> None:
     catalogue, output = fake_sweep.make(place + "/cat"), Location(place + "/out")
     events: list[dict[str, Any]] = []
     made = report(catalogue, output, Config(), progress=events.append)
-    assert (made.samples, made.duplicates, made.places, made.detections, made.heard) == (6, 1, 8, 8, 7)
+    assert (made.samples, made.duplicates, made.places, made.left_out, made.heard) == (6, 1, 8, 0, 7)
     assert events[-1]["done"] == events[-1]["total"] == 7
     files = files_of(output)
     head = calls(files, "data/head.js")[0]
@@ -109,7 +109,7 @@ def test_another_report_replaces_the_first_and_leaves_other_files(tmp_path: Path
 def test_only_the_best_are_shown_and_heard(tmp_path: Path) -> None:
     catalogue, output = fake_sweep.make(str(tmp_path / "cat")), Location(str(tmp_path / "out"))
     made = report(catalogue, output, Config(report=ReportConfig(detections=3, sound_mb=0.2, snippet_s=2.0)))
-    assert (made.samples, made.duplicates, made.places, made.detections, made.heard) == (3, 1, 4, 8, 4)
+    assert (made.samples, made.duplicates, made.places, made.left_out, made.heard) == (3, 1, 4, 4, 4)
     assert calls(files_of(output), "media/0.js")[1]["reference"]["seconds"] <= 2.0
     made = report(catalogue, output, Config(report=ReportConfig(sound_mb=0.12, snippet_s=2.0)))
     page = calls(files_of(output), "data/sample-0000.js")[0]
@@ -205,6 +205,6 @@ def test_the_verb(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fake_sweep.make(str(tmp_path / "cat"))
     arguments = ["report", "--catalogue", str(tmp_path / "cat"), "--output", str(tmp_path / "out")]
     assert cli.main([*arguments, "--set", "report.sound_mb=0.3", "-q"]) == 0
-    assert "6 pairs with samples and 1 near-duplicates, 8 places, 2 of them to play" in capsys.readouterr().out
+    assert "6 pairs with samples, 1 near-duplicate, 8 places, 2 with sound" in capsys.readouterr().out
     assert (tmp_path / "out" / "index.html").exists()
     assert cli.main([*arguments[:-3], str(tmp_path / "none"), *arguments[-2:]]) == 1

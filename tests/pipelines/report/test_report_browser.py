@@ -170,12 +170,12 @@ def test_the_pictures_mark_what_matches(opened: Browser) -> None:
     assert left == pytest.approx([0.1, 0.1], abs=0.02)  # 0.5 of 5 s
     assert opened.run("document.querySelectorAll('.tracks .this .link').length") == 1
     go(opened, "r5", "document.querySelector('.sound .note')")
-    assert "No sound" in opened.run("document.querySelector('.sound').textContent")
+    assert "no sound" in opened.run("document.querySelector('.sound').textContent")
 
 
 def test_a_relation_opens_to_its_places(opened: Browser) -> None:
     go(opened, "r4", "document.querySelectorAll('.place-list li').length === 2")
-    assert "2 places, 0:07.5 in all. Direction by year: 1988 after 1971." in opened.run("document.body.textContent")
+    assert "2 places, 0:07.5 in total. Direction by year: 1988 after 1971." in opened.run("document.body.textContent")
     assert opened.run("document.querySelectorAll('.tracks .this, .tracks .other').length") == 2
     assert (
         opened.run("document.querySelector('.place-list [aria-current]').textContent")
@@ -185,10 +185,10 @@ def test_a_relation_opens_to_its_places(opened: Browser) -> None:
     opened.wait("document.querySelector('.place-list [aria-current]')?.textContent.startsWith('0:08.0')")
     assert opened.run("location.hash").endswith("/8.0")
     go(opened, "r4/7.1", "document.querySelector('.place-list [aria-current]')?.textContent.startsWith('0:08.0')")
-    go(opened, "r1", "document.body.textContent.includes('Which of the two came first is unknown')")
+    go(opened, "r1", "document.body.textContent.includes('Direction unknown')")
 
 
-def test_tracks_that_share_one_thing_are_shown_together(chromium: Browser, tmp_path: Path) -> None:
+def test_tracks_that_share_material_are_shown_together(chromium: Browser, tmp_path: Path) -> None:
     catalogue = fake_sweep.make(str(tmp_path / "cat"))
     rows = [
         detection("b/plain.wav", "b/copy.wav", 0.9),
@@ -202,7 +202,7 @@ def test_tracks_that_share_one_thing_are_shown_together(chromium: Browser, tmp_p
     chromium.open((tmp_path / "out" / "index.html").as_uri())
     go(chromium, "r0", "document.querySelector('.common')")
     text = chromium.run("document.querySelector('.common').textContent")
-    assert text == "One of 3 tracks that share one thing: a common source, perhaps not in the catalogue."
+    assert text == "One of 3 tracks that share the same material: a common source, which may not be in the catalogue."
     chromium.run("document.querySelector('.common a').click()")
     chromium.wait(f"{ROWS}.length === 3")
     assert chromium.problems == []

@@ -25,7 +25,7 @@ BOXES = """asid.networkView.graph().nodes().map((node) => {
 })"""
 HEADS = """asid.networkView.graph().edges().map((edge) => edge.renderedTargetEndpoint())"""
 SAME: dict[str, Any] = {"query_start_s": 6.0, "query_end_s": 10.0}  # as the span of the reference
-GROUP = [("a", "b"), ("b", "c"), ("a", "c")]  # three tracks that share one thing
+GROUP = [("a", "b"), ("b", "c"), ("a", "c")]  # three tracks that share the same material
 
 
 def test_the_network(opened: Browser) -> None:
