@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from jobs import command
 from jobs.command import DONE, USAGE, Verb
 from jobs.noise import without_noise
+from jobs.standard_output import reader_is_gone
 
 GROUPS = {
     "find samples": ("run", "query", "compare", "report", "review"),
@@ -50,6 +51,17 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 done, 1 failed or too many rejects, 2 wrong usage."""
+    try:
+        code = _main(argv)
+    except BrokenPipeError:
+        if not reader_is_gone():
+            raise
+        return DONE
+    reader_is_gone()
+    return code
+
+
+def _main(argv: Sequence[str] | None) -> int:
     is_process = argv is None  # then file descriptor 2 is ours
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] == "--version":

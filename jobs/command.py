@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from jobs import logs
 from jobs.errors import is_expected, is_storage_error, unwrapped
 from jobs.interruption import Stopped, how_to_resume, stoppable
 from jobs.progress import Progress
+from jobs.standard_output import reader_is_gone
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -200,6 +200,8 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     except ConfigError as error:
         return _complain(verb, error, USAGE)
+    except BrokenPipeError:
+        raise
     except OSError as error:  # no such weights
         return _complain(verb, error, FAILED)
     logs.set_up(args)
@@ -226,7 +228,7 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     except Exception as wrapped:
         progress.close()
         cause = unwrapped(wrapped)
-        if isinstance(cause, BrokenPipeError) and _reader_is_gone():
+        if isinstance(cause, BrokenPipeError) and reader_is_gone():
             return DONE
         if not isinstance(cause, Failure) and not is_expected(cause):
             log.exception("this is a bug in asid; please report it with this traceback")
@@ -238,23 +240,13 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
 
             stop_ray()
     progress.close()
-    if outcome.summary and not _reader_is_gone():
-        if outcome.to_stderr:
-            logs.tell(outcome.summary)
-        else:
+    if outcome.to_stderr and outcome.summary:
+        logs.tell(outcome.summary)
+    elif outcome.summary and not reader_is_gone():
+        with contextlib.suppress(BrokenPipeError):
             print(outcome.summary)
-        _reader_is_gone()
+    reader_is_gone()
     return outcome.code
-
-
-def _reader_is_gone() -> bool:
-    """Whether the reader of standard output (such as `head`) has exited. If so, later output is discarded."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
 
 
 def _complain(verb: Verb, error: Exception, code: int, hint: str = "") -> int:

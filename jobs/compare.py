@@ -7,7 +7,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from jobs import relations, tables
+from jobs import command, relations, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="A", help="the recording that may sample the other")
     parser.add_argument("reference", metavar="B", help="the recording that may be sampled")
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -27,9 +27,15 @@ def work(session: Session) -> Outcome:
     match = identify(args.query, args.reference, session.weights())
     if args.format == "json":
         print(json.dumps(dataclasses.asdict(match) if match else None, indent=1, ensure_ascii=False))
+    elif args.format == "csv":
+        import pyarrow as pa
+
+        from asid_core.schema import DETECTIONS
+
+        rows = [place.row() for place in match.places] if match else []
+        print(tables.encode(pa.Table.from_pylist(rows, schema=DETECTIONS), "csv").decode(), end="")
     elif match:
-        rows = [place.row() for place in match.places]
-        relations.show_places(rows, {args.reference: args.reference})
+        relations.show_places([place.row() for place in match.places], {args.reference: args.reference})
     return Outcome(session.summary(describe(match)), to_stderr=args.format != "table")
 
 
@@ -37,7 +43,7 @@ def describe(match: TwoFiles | None) -> str:
     """The relation between the two files in one line, for the summary."""
     if match is None:
         return "nothing in common found"
-    places = f"{len(match.places)} place{'' if len(match.places) == 1 else 's'}, {tables.clock_s(match.query_s)} of A"
+    places = f"{tables.counted(len(match.places), 'place')}, {tables.clock_s(match.query_s)} of A"
     if match.kind == "duplicate":
         return f"near-duplicates: {places}"
     direction = "" if match.query_samples is None else f"; A samples B: {100 * match.query_samples:.0f} %"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from asid_core.plain_text import shown
-from jobs import command, logs, relations
+from jobs import command, logs, relations, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -43,9 +43,9 @@ def work(session: Session) -> Outcome:
         logs.tell(f"asid query: {shown(file)}: {shown(error)}", logging.WARNING)
     usable = [file for file in dict.fromkeys(args.files) if file not in unreadable]
     for file in sorted(set(usable) - set(detections.column("query_id").to_pylist()), key=usable.index):
-        logs.tell(f"asid query: {shown(file)}: readable, but nothing of this catalogue was found in it")
+        logs.tell(f"asid query: {shown(file)}: readable, but it samples nothing in this catalogue")
     show(findings_of(catalogue, detections), detections.to_pylist(), args.format)
-    counts = f"{len(usable)} file{'' if len(usable) == 1 else 's'}, {detections.num_rows} places"
+    counts = f"{tables.counted(len(usable), 'file')}, {tables.counted(detections.num_rows, 'place')}"
     counts += f", {len(unreadable)} unreadable" if unreadable else ""
     code = command.FAILED if unreadable else command.DONE
     return Outcome(session.summary(counts), code, to_stderr=args.format != "table")

@@ -24,7 +24,7 @@ def work(session: Session) -> Outcome:
     for kind in rejects.column("error_type").to_pylist():
         counts[kind] = counts.get(kind, 0) + 1
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda item: -item[1]))
-    summary = f"{rejects.num_rows} rejects" + (f": {kinds}" if kinds else "")
+    summary = tables.counted(rejects.num_rows, "reject") + (f": {kinds}" if kinds else "")
     return Outcome(summary, to_stderr=session.args.format != "table")
 
 

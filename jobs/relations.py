@@ -86,9 +86,9 @@ def counts(findings: Findings) -> str:
 
 def count_text(samples: int, duplicates: int, places: int) -> str:
     """Counts of relations of both kinds and of their places, in words."""
-    parts = [f"{samples:,} pair{'' if samples == 1 else 's'} with samples"]
-    parts += [f"{duplicates:,} near-duplicate{'' if duplicates == 1 else 's'}"] if duplicates else []
-    return ", ".join([*parts, f"{places:,} place{'' if places == 1 else 's'}"])
+    parts = [f"{tables.counted(samples, 'pair')} with samples"]
+    parts += [tables.counted(duplicates, "near-duplicate")] if duplicates else []
+    return ", ".join([*parts, tables.counted(places, "place")])
 
 
 def names_of(findings: Findings) -> dict[str, str]:

@@ -43,8 +43,10 @@ def work(session: Session) -> Outcome:
     known = verdicts.read(catalogue)
     if args.list:
         _list(sorted(known.values(), key=lambda row: row["said_at"], reverse=True), args.format)
-    counts = f"added {len(added):,} verdicts by {who}; " if args.files else ""
-    return Outcome(f"{counts}{len(known):,} verdicts in {args.catalogue}", to_stderr=args.format != "table")
+    counts = f"added {tables.counted(len(added), 'verdict')} by {who}; " if args.files else ""
+    return Outcome(
+        f"{counts}{tables.counted(len(known), 'verdict')} in {args.catalogue}", to_stderr=args.format != "table"
+    )
 
 
 def _user() -> str:

@@ -8,7 +8,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING
 
-from jobs import command
+from jobs import command, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def lines(state: Status) -> list[tuple[str, str]]:
     for sweep in state.sweeps:
         text = f"{sweep['sweep_id']}: {sweep.get('detections', 0):,} pairs verified"
         if sweep is state.sweeps[-1]:
-            shown = [f"{n:,} {kind}{'' if n == 1 else 's'}" for kind, n in sorted(state.found.items(), reverse=True)]
+            shown = [tables.counted(n, kind) for kind, n in sorted(state.found.items(), reverse=True)]
             text += f", reported: {', '.join(shown) or 'none'}"
             text += f"; {state.unswept:,} tracks not swept yet" if state.unswept else ""
         result.append(("sweep", text))

@@ -30,6 +30,11 @@ def clock_s(seconds: float | None) -> str:
     return f"{sign}{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
+def counted(number: int, noun: str) -> str:
+    """`number` and the noun, in the plural unless the number is 1: 3 -> `3 places`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def plain(value: Any) -> str:
     return "-" if value is None else str(value)
 

@@ -95,7 +95,7 @@ def _opened(path: str) -> BinaryIO:
 def unreadable(error: OSError) -> DecodeError:
     """The DecodeError for a file that cannot be opened."""
     if isinstance(error, FileNotFoundError):
-        return DecodeError("vanished", "the file does not exist (any more)")
+        return DecodeError("vanished", "the file does not exist")
     if isinstance(error, IsADirectoryError):
         return DecodeError("folder", "this is a folder, not a file")
     if isinstance(error, PermissionError):

@@ -88,7 +88,7 @@ def test_the_tour_of_the_readme_runs(home: Path, ray_session: Any, capsys: pytes
     files = [str(home / name) for name in ("silence.wav", "strange.wav")]
     assert cli.main(["query", *files, "--catalogue", str(home / "music.asid")]) == 1
     why = capsys.readouterr().err
-    assert "silence.wav: silent" in why and "strange.wav: readable, but nothing of this catalogue" in why
+    assert "silence.wav: silent" in why and "strange.wav: readable, but it samples nothing in this catalogue" in why
     shown = {path.name for path in (home / "samples" / "exports").iterdir()}
     text = (ROOT / "README.md").read_text("utf-8") + (ROOT / "docs" / "report.md").read_text("utf-8")
     assert all(text.count(f"`{name}`") >= 2 for name in shown)  # each is described on both pages

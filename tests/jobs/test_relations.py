@@ -59,7 +59,7 @@ def test_the_closing_table_has_a_line_for_each_pair_and_fits_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     counts = sweep.show(session("table"), catalogue, ROWS)
     head, first, second, third = capsys.readouterr().out.splitlines()
-    assert head.split() == ["score", "track", "samples", "places", "in", "all", "direction"]
+    assert head.split() == ["score", "track", "samples", "places", "total", "direction"]
     assert first.split() == ["0.94", "B", "-", "New", "old.wav", "2", "0:07.0", "by", "year"]
     assert second.endswith("unknown") and third.endswith("duplicate")
     assert max(map(tables.num_cells, (head, first, second, third))) <= 80
