@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from asid_core.config import Config
 from asid_core.plain_values import to_dict
+from pipelines.driver import WAVE
 from pipelines.ingest.corpus import Corpus, Refusal
 from pipelines.ingest.segment import SegmentSummary, segment
 from pipelines.run import embed_and_sweep
@@ -17,6 +23,7 @@ from pipelines.runtime import ProgressCallback
 from pipelines.search.sweep import SweepSummary
 from pipelines.store import maintenance, run_log
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.store.pairs import without
 
 log = logging.getLogger(__name__)
 
@@ -65,37 +72,31 @@ def reindex(
     started = time.monotonic()
     with catalogue.writing(STAGE):
         before = catalogue.live()
-        gone = _gone(
-            Corpus(corpus_uri, config.segment.follow_links), before, catalogue.rejects()["track_id"].to_pylist()
-        )
-        removed = sorted(gone & before.keys())
-        if len(removed) > max_removed * len(before):
+        corpus = Corpus(corpus_uri, config.segment.follow_links)
+        removed, withdrawn = _gone(corpus, [before["track_id"], catalogue.rejects()["track_id"]])
+        if len(removed) > max_removed * before.num_rows:
             raise CatalogueError(
-                f"{len(removed):,} of {len(before):,} tracks are no longer in {corpus_uri}. Is all of it "
+                f"{len(removed):,} of {before.num_rows:,} tracks are no longer in {corpus_uri}. Is all of it "
                 "mounted? If they are really gone, pass --max-removed 1 to remove them."
             )
         segmented = segment(corpus_uri, catalogue, config, progress)
         run_id = new_run_id(STAGE)
         catalogue.delete_tracks(removed)
-        catalogue.withdraw_rejects(run_id, sorted(gone - before.keys()))
+        catalogue.withdraw_rejects(run_id, sorted(set(withdrawn) - set(removed)))
         renamed = maintenance.apply_renames(catalogue)
         after = catalogue.live()
         embedded, swept = 0, None
-        if after:
+        if after.num_rows:
             done, swept = embed_and_sweep(catalogue, config, weights, new_only=True, progress=progress)
             embedded = done.tracks
         maintenance.clean_versions(catalogue, grace_s)
         parts, _ = maintenance.delete_orphans(catalogue, grace_s)
         maintenance.delete_old_sweeps(catalogue, grace_s)
         run_log.delete_old(catalogue.location)
-        moved = {old for new, old in renamed.items() if old not in after and new not in before}
         summary = ReindexSummary(
             segmented,
             swept,
-            new=len(after.keys() - before.keys()) - len(moved),
-            changed=sum(before.get(track_id, content_hash) != content_hash for track_id, content_hash in after.items()),
-            removed=len(before.keys() - after.keys() - moved),
-            renamed=len(moved),
+            **_changes(before, after, renamed),
             embedded=embedded,
             collected_parts=parts,
             seconds=time.monotonic() - started,
@@ -105,15 +106,33 @@ def reindex(
     return summary
 
 
-def _gone(corpus: Corpus, live: dict[str, str], rejected: Iterable[str]) -> set[str]:
-    """Ids of tracks and rejects that the corpus no longer has. Files in an unreadable folder do not count as gone."""
-    gone = {*live, *rejected}
-    for item in corpus:
-        gone.discard(item.track_id)
-        if isinstance(item, Refusal) and item.error_type == "unreadable":
-            below = "" if item.track_id == "." else item.track_id + "/"
-            gone = {track_id for track_id in gone if not track_id.startswith(below)}
-    return gone
+def _changes(before: pa.Table, after: pa.Table, renamed: dict[str, str]) -> dict[str, int]:
+    """Number of tracks that are new, changed, removed and renamed. renamed: new track_id -> old track_id."""
+    new, removed = (
+        set(some["track_id"].filter(pc.invert(_are_in(some["track_id"], others["track_id"]))).to_pylist())
+        for some, others in ((after, before), (before, after))
+    )
+    moved = {old for track_id, old in renamed.items() if old in removed and track_id in new}
+    changed = without(after, before).num_rows - len(new)
+    return {"new": len(new) - len(moved), "changed": changed, "removed": len(removed - moved), "renamed": len(moved)}
+
+
+def _gone(corpus: Corpus, known: Sequence[pa.ChunkedArray]) -> list[list[str]]:
+    """Those of each list of ids that the corpus no longer has. Files in an unreadable folder do not count as gone."""
+    there = [np.zeros(len(ids), bool) for ids in known]
+    items = iter(corpus)
+    while some := list(itertools.islice(items, WAVE)):
+        listed = pa.array([item.track_id for item in some], pa.string())
+        unreadable = [item.track_id for item in some if isinstance(item, Refusal) and item.error_type == "unreadable"]
+        for ids, found in zip(known, there, strict=True):
+            found |= _are_in(ids, listed).to_numpy()
+            for folder in unreadable:
+                found |= pc.starts_with(ids, "" if folder == "." else folder + "/").to_numpy()
+    return [sorted(ids.filter(pa.array(~found)).to_pylist()) for ids, found in zip(known, there, strict=True)]
+
+
+def _are_in(ids: pa.ChunkedArray, others: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray:
+    return pc.is_in(ids, value_set=others.combine_chunks() if isinstance(others, pa.ChunkedArray) else others)
 
 
 def _record(catalogue: Catalogue, run_id: str, config: Config, summary: ReindexSummary) -> None:

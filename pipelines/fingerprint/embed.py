@@ -14,11 +14,13 @@ import pyarrow as pa
 from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
-from pipelines.driver import Stage, cpus, drive, map_blocks
+from pipelines.driver import WAVE, Stage, cpus, drive, map_blocks
 from pipelines.fingerprint.embed_actor import TRACKS, Embedder
 from pipelines.runtime import ProgressCallback
 from pipelines.store import fingerprints
-from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, new_run_id
+from pipelines.store.catalogue import Catalogue, new_run_id
+from pipelines.store.embedded import embedded
+from pipelines.store.pairs import both, without
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,7 @@ def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress
         outcome = "failed"
         try:
             drive(run, progress)
+            embedded(catalogue, run.table, catalogue.table(run.table))  # lists the new tracks for later stages
             outcome = "done"
         finally:
             summary = run.summary()
@@ -82,20 +85,15 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         self.commit_items = config.segment.commit_tracks
         self._started = time.monotonic()
         self._run_id, self._dtype = new_run_id(STAGE), "float32"
-        self._table = fingerprints.table_name(model.model_id)
-        self._live = catalogue.live()
-        self._done: set[str] = set()
-        self._stale: set[str] = set()
-        table = catalogue.table(self._table)
-        self._seen = table.version if table is not None else 0  # the table version that _done was read from
-        for track_id, content_hash in fingerprints.embedded(table):
-            if self._live.get(track_id) == content_hash:
-                self._done.add(track_id)
-            else:
-                self._stale.add(track_id)
+        self.table = fingerprints.table_name(model.model_id)
+        live, table = catalogue.live(), catalogue.table(self.table)
+        self._seen = table.version if table is not None else 0  # the table version that `there` was read from
+        there = embedded(catalogue, self.table, table)
+        self._wanted = without(live, there).sort_by("track_id")
+        self._stale = set(without(there, live)["track_id"].to_pylist())
+        self._total, self._already = live.num_rows, live.num_rows - self._wanted.num_rows
         self._counts = {"tracks": 0, "windows": 0, "not_finite": 0}
         self._audio_s = 0.0
-        self._already = len(self._done)
         self._fragments: list[str] = []
         self._waiting: list[str] = []
 
@@ -105,19 +103,17 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         Rows enter the table in this order, however often a run is killed. The search handles neighbouring rows
         together, so another order would change a sweep slightly.
         """
-        wanted = sorted(self._live.keys() - self._done)
-        for start in range(0, len(wanted), IDS_PER_FILTER):
-            rows = self._catalogue.tracks_of(wanted[start : start + IDS_PER_FILTER]).select(TRACKS.names)
-            for row in rows.sort_by("track_id").to_pylist():
-                # a track whose audio changed after `live` was read is left to the next run
-                if self._live[row["track_id"]] == row["content_hash"]:
-                    yield row
+        for start in range(0, self._wanted.num_rows, WAVE):
+            wanted = self._wanted.slice(start, WAVE)
+            rows = self._catalogue.tracks_of(wanted["track_id"].to_pylist()).select(TRACKS.names)
+            # a track whose audio changed since the live tracks were read is left to the next run
+            yield from both(rows, wanted).sort_by("track_id").to_pylist()
 
     def submit(self, items: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """Rows of OUTCOMES in the order of the tracks. Each wave loads the model again, which takes some seconds."""
         import ray
 
-        fingerprints.create(self._catalogue, self._table, self._model.dim)
+        fingerprints.create(self._catalogue, self.table, self._model.dim)
         actors = int(ray.cluster_resources().get("GPU", 0)) or cpus()
         size = max(1, min(TRACKS_PER_CALL, len(items) // (actors * CALLS_PER_ACTOR)))
         blocks = [pa.Table.from_pylist(items[i : i + size], schema=TRACKS) for i in range(0, len(items), size)]
@@ -141,12 +137,12 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         # cleared first: a commit interrupted by Ctrl-C may have been done, and must not be repeated
         fragments, self._fragments = self._fragments, []
         track_ids, self._waiting = self._waiting, []
-        self._catalogue.delete(self._table, "track_id", [t for t in track_ids if t in self._stale])
+        self._catalogue.delete(self.table, "track_id", [t for t in track_ids if t in self._stale])
         if fragments:
-            self._seen = fingerprints.append(self._catalogue, self._table, fragments, track_ids, self._seen)
+            self._seen = fingerprints.append(self._catalogue, self.table, fragments, track_ids, self._seen)
 
     def counts(self) -> dict[str, Any]:
-        return {"done": self._already + self._counts["tracks"], "total": len(self._live), "audio_s": self._audio_s}
+        return {"done": self._already + self._counts["tracks"], "total": self._total, "audio_s": self._audio_s}
 
     def summary(self) -> EmbedSummary:
         if zeroed := self._counts["not_finite"]:

@@ -86,6 +86,7 @@ def segment(
         outcome = "failed"
         try:
             drive(run, progress)
+            catalogue.index_tracks()
             outcome = "done"
         finally:
             summary = run.summary()

@@ -26,6 +26,8 @@ from pipelines.search.incremental import Base
 from pipelines.search.sweep_task import sweep_shard
 from pipelines.store import detections, fingerprints
 from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.store.embedded import embedded
+from pipelines.store.pairs import both
 
 log = logging.getLogger(__name__)
 
@@ -211,14 +213,13 @@ def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None
     Raises CatalogueError if there are none.
     """
     table = catalogue.table(fingerprints.table_name(model.model_id))
-    ready = set(fingerprints.embedded(table))
+    ready = embedded(catalogue, fingerprints.table_name(model.model_id), table)
     live = pa.Table.from_batches(catalogue.tracks(columns=TRACKS)) if catalogue.count_tracks() else None
-    if table is None or live is None or not ready:
+    if table is None or live is None or not ready.num_rows:
         raise CatalogueError(
             f"no fingerprints of model {model.model_id} in {catalogue.location}. Run asid embed first."
         )
-    ids, hashes = live["track_id"].to_pylist(), live["content_hash"].to_pylist()
-    tracks = live.filter(pa.array(pair in ready for pair in zip(ids, hashes, strict=True))).sort_by("track_id")
+    tracks = both(live, ready).sort_by("track_id")
     if missing := live.num_rows - tracks.num_rows:
         log.warning("%d tracks have no fingerprints of model %s yet: asid embed makes them", missing, model.model_id)
     named = pa.array(fnmatch.fnmatchcase(track_id, glob or "*") for track_id in tracks["track_id"].to_pylist())

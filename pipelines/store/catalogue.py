@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from asid_core.config import SegmentConfig
@@ -25,6 +26,7 @@ from pipelines.store.files import damage_named, damaged, parquet, read_json, ref
 from pipelines.store.geometry import FORMAT, Geometry
 from pipelines.store.lease import Lease
 from pipelines.store.location import Location
+from pipelines.store.pairs import EMPTY, PAIR
 from pipelines.store.run_log import RunLog
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 WITHDRAWN = "withdrawn"  # stage of a reject row that cancels the earlier ones of its track
 IDS_PER_FILTER = 1000
+INDEXED_TRACKS = 50_000  # from here on, the tracks table has an index on track_id; reading fewer takes milliseconds
 
 
 def new_run_id(verb: str) -> str:
@@ -115,6 +118,11 @@ class Catalogue:
             raise CatalogueError(f"{self.location} is not open for writing; enter Catalogue.writing() first")
         self._lease.check()
 
+    @property
+    def holds_lease(self) -> bool:
+        """Whether this process is in `writing`."""
+        return self._lease is not None
+
     def table(self, name: str) -> LanceDataset | None:
         """The newest version of the Lance table `name`, such as `fingerprints-<model_id>`; None before its first row.
 
@@ -180,18 +188,21 @@ class Catalogue:
                 yield _with_fields(batch, wanted)
 
     def tracks_of(self, track_ids: Sequence[str]) -> pa.Table:
-        """The live tracks among `track_ids`."""
-        batches: list[pa.RecordBatch] = []
-        for start in range(0, len(track_ids), IDS_PER_FILTER):
-            batches += self.tracks(filter=is_one_of("track_id", track_ids[start : start + IDS_PER_FILTER]))
+        """The live tracks among `track_ids`: found by the index if they are few, in one pass over all if not."""
+        if len(track_ids) <= IDS_PER_FILTER:
+            found = self.tracks(filter=is_one_of("track_id", track_ids)) if len(track_ids) else iter(())
+            return pa.Table.from_batches(found, schema=TRACKS)
+        wanted = pa.array(track_ids, pa.string())
+        batches = (
+            batch.filter(pc.is_in(batch.column("track_id"), value_set=wanted))
+            for batch in self.tracks(batch_rows=len(track_ids))
+        )
         return pa.Table.from_batches(batches, schema=TRACKS)
 
-    def live(self) -> dict[str, str]:
-        """track_id -> content_hash of every live track. Takes some 200 MB of memory for a million tracks."""
-        hashes: dict[str, str] = {}
-        for batch in self.tracks(columns=["track_id", "content_hash"]):
-            hashes.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
-        return hashes
+    def live(self) -> pa.Table:
+        """The track_id and content_hash of every live track, some 60 bytes each."""
+        batches = list(self.tracks(columns=PAIR))
+        return pa.Table.from_batches(batches) if batches else EMPTY
 
     def count_tracks(self) -> int:
         table = self.table("tracks")
@@ -201,6 +212,17 @@ class Catalogue:
         """Make tracks visible (schema.TRACKS, one row per track_id), replacing earlier ones. Driver only."""
         self._add_columns("tracks", TRACKS)
         self.upsert("tracks", rows.cast(TRACKS), on="track_id")
+
+    def index_tracks(self) -> None:
+        """Build or update the index on track_id of a large tracks table, for `tracks_of` and commits. Driver only."""
+        table: Any = self.table("tracks")
+        if table is None or table.count_rows() < INDEXED_TRACKS:
+            return
+        self.check_writing()
+        if any(index["fields"] == ["track_id"] for index in table.list_indices()):
+            table.optimize.optimize_indices()
+        else:
+            table.create_scalar_index("track_id", "BTREE")
 
     def _add_columns(self, name: str, schema: pa.Schema) -> None:
         """Add the columns that a table of an older version lacks, filled with null."""

@@ -51,13 +51,6 @@ def tables(catalogue: Catalogue) -> list[str]:
     return sorted(name for name in names if name.startswith(PREFIX))
 
 
-def embedded(table: LanceDataset | None) -> Iterator[tuple[str, str]]:
-    """(track_id, content_hash) of every track in the table. Reads first windows only, as tracks are committed whole."""
-    if table is not None:
-        for batch in table.to_batches(columns=["track_id", "content_hash"], filter="window_index = 0"):
-            yield from zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True)
-
-
 def create(catalogue: Catalogue, name: str, dim: int) -> LanceDataset:
     """Open the table, or create it without rows. Driver only."""
     import lance

@@ -15,8 +15,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs
 
-from pipelines.store import covers, detections, fingerprints, tags
+from pipelines.store import covers, detections, fingerprints, pairs, tags
 from pipelines.store.catalogue import IDS_PER_FILTER, WITHDRAWN, Catalogue, is_one_of
+from pipelines.store.embedded import embedded
 from pipelines.store.files import parquet
 
 log = logging.getLogger(__name__)
@@ -28,22 +29,19 @@ def apply_renames(catalogue: Catalogue) -> dict[str, str]:
     """Update every fingerprint table after renames, removals and changes; returns new track_id -> old track_id.
 
     A track without fingerprints takes over the rows of a removed track with the same audio. The other rows of removed
-    or changed tracks are deleted. Takes 200 bytes of memory per track.
+    or changed tracks are deleted.
     """
     catalogue.check_writing()
-    live = set(catalogue.live().items())
+    live = catalogue.live()
     renamed: dict[str, str] = {}
     for name in fingerprints.tables(catalogue):
-        embedded = set(fingerprints.embedded(catalogue.table(name)))
-        stale = {content_hash: track_id for track_id, content_hash in embedded - live}
-        moves: dict[Pair, str] = {}
-        for track_id, content_hash in sorted(live - embedded):
-            if content_hash in stale:
-                moves[stale.pop(content_hash), content_hash] = track_id
-        pairs = sorted(moves)
-        for start in range(0, len(pairs), IDS_PER_FILTER):
-            _rename(catalogue, name, {pair: moves[pair] for pair in pairs[start : start + IDS_PER_FILTER]})
-        drop(catalogue, name, sorted(embedded - live))
+        there = embedded(catalogue, name, catalogue.table(name))
+        stale = pairs.without(there, live)
+        moves = pairs.moved(stale, pairs.without(live, there))
+        ordered = sorted(moves)
+        for start in range(0, len(ordered), IDS_PER_FILTER):
+            _rename(catalogue, name, {pair: moves[pair] for pair in ordered[start : start + IDS_PER_FILTER]})
+        drop(catalogue, name, sorted(pairs.as_tuples(stale)))
         renamed.update({new: old for (old, _), new in moves.items()})
     return renamed
 
@@ -63,16 +61,18 @@ def _rename(catalogue: Catalogue, name: str, ids: dict[Pair, str]) -> None:
     fingerprints.append(catalogue, name, written, sorted(ids.values()), table.version)
 
 
-def drop(catalogue: Catalogue, name: str, pairs: Sequence[Pair]) -> None:
+def drop(catalogue: Catalogue, name: str, gone: Sequence[Pair]) -> None:
     """Delete the fingerprints with these (track_id, content_hash), keeping those of the same tracks' other audio."""
     table: Any = catalogue.table(name)
-    for start in range(0, len(pairs), IDS_PER_FILTER):
+    for start in range(0, len(gone), IDS_PER_FILTER):
         catalogue.check_writing()
-        table.delete(_is_pair(pairs[start : start + IDS_PER_FILTER]))
+        table.delete(_is_pair(gone[start : start + IDS_PER_FILTER]))
 
 
-def _is_pair(pairs: Sequence[Pair]) -> str:
-    return is_one_of("concat(content_hash, track_id)", ["".join(reversed(pair)) for pair in pairs])
+def _is_pair(wanted: Sequence[Pair]) -> str:
+    """An SQL filter for the rows of these tracks. The ids alone are looked up in the index, which knows no pairs."""
+    ids = is_one_of("track_id", [track_id for track_id, _ in wanted])
+    return f"{ids} AND " + is_one_of("concat(content_hash, track_id)", ["".join(reversed(pair)) for pair in wanted])
 
 
 def clean_versions(catalogue: Catalogue, grace_s: float) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from asid_core.signal.level import was_not_raised
 from pipelines.store import detections, lease
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.embedded import embedded
 from pipelines.store.files import parquet
+from pipelines.store.pairs import are_in, without
 
 FINGERPRINTS = "fingerprints-"
 
@@ -51,7 +54,7 @@ class Status:
 
 
 def status(catalogue: Catalogue) -> Status:
-    """The status of a catalogue. Reads ids and hashes, but no audio or vectors."""
+    """The status of a catalogue. Reads ids and hashes of tracks, but not the rows of fingerprints (`embedded`)."""
     audio_s, segments, not_raised = 0.0, 0, 0
     for batch in catalogue.tracks(columns=["duration_s", "num_segments", "content_hash", "level_db"]):
         audio_s += pc.sum(batch.column(0)).as_py() or 0.0
@@ -63,7 +66,7 @@ def status(catalogue: Catalogue) -> Status:
     begun, sweeps = detections.ids(catalogue), detections.sweeps(catalogue)
     ended = {head["sweep_id"] for head in sweeps}
     return Status(
-        tracks=len(live),
+        tracks=live.num_rows,
         audio_s=audio_s,
         segments=segments,
         rejects=catalogue.rejects().num_rows,
@@ -71,25 +74,20 @@ def status(catalogue: Catalogue) -> Status:
         sweeps=sweeps,
         unfinished={name: len(detections.parts(catalogue, name)) for name in begun if name not in ended},
         found=_found(catalogue, sweeps[-1]) if sweeps else {},
-        unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else len(live),
+        unswept=_unswept(catalogue, sweeps[-1]["sweep_id"], live) if sweeps else live.num_rows,
         last_run=runs[-1] if runs else None,
         at_work=lease.holder(catalogue.location),
         not_raised=not_raised,
     )
 
 
-def _model(catalogue: Catalogue, name: str, live: dict[str, str]) -> ModelStatus:
+def _model(catalogue: Catalogue, name: str, live: pa.Table) -> ModelStatus:
     table = catalogue.table(name)
-    embedded: set[tuple[str, str]] = set()
-    rows = 0
-    if table is not None:
-        rows = table.count_rows()
-        # a track is committed whole, so its first window is enough
-        for batch in table.to_batches(columns=["track_id", "content_hash"], filter="window_index = 0"):
-            embedded.update(zip(batch.column(0).to_pylist(), batch.column(1).to_pylist(), strict=True))
-    current = embedded & set(live.items())
+    rows = 0 if table is None else table.count_rows()
+    there = embedded(catalogue, name, table)
+    current = pc.sum(are_in(live, there)).as_py() or 0
     return ModelStatus(
-        name.removeprefix(FINGERPRINTS), rows, len(current), len(live) - len(current), len(embedded) - len(current)
+        name.removeprefix(FINGERPRINTS), rows, current, live.num_rows - current, there.num_rows - current
     )
 
 
@@ -105,10 +103,10 @@ def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
     return counts
 
 
-def _unswept(catalogue: Catalogue, sweep_id: str, live: dict[str, str]) -> int:
+def _unswept(catalogue: Catalogue, sweep_id: str, live: pa.Table) -> int:
     """Number of live tracks that a sweep did not include, or included with other audio."""
     try:
         known = detections.read_tracks(catalogue, sweep_id)
     except FileNotFoundError:
         return 0
-    return len(set(live.items()) - set(detections.pairs(known)))
+    return without(live, known).num_rows

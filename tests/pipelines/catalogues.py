@@ -24,6 +24,7 @@ from asid_core.schema import TRACKS
 from asid_core.signal.pcm import cut, to_pcm
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.pairs import as_tuples
 from pipelines.store.segments import SegmentWriter
 
 # 40,960 samples: a multiple of 512 and 640; the margin of 41,760 is a multiple of neither hop
@@ -94,6 +95,11 @@ def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", 
     with catalogue.writing("test"):
         catalogue.commit_tracks(pa.Table.from_pylist(rows, schema=TRACKS))
     return catalogue
+
+
+def live_of(catalogue: Catalogue) -> dict[str, str]:
+    """track_id -> content_hash of the live tracks."""
+    return dict(as_tuples(catalogue.live()))
 
 
 def newest_sweep(catalogue: Catalogue) -> str | None:

@@ -24,6 +24,7 @@ from pipelines.fingerprint.embed_actor import Rows
 from pipelines.store import fingerprints
 from pipelines.store.audio import Piece
 from pipelines.store.catalogue import Catalogue, CatalogueError
+from pipelines.store.pairs import as_tuples
 from tests.pipelines.catalogues import CUT, GNN, LINEAR, make_catalogue, melody, save_model
 from tests.pipelines.ingest.test_segment import snapshot
 
@@ -95,8 +96,7 @@ def test_changed_and_new_tracks_only_and_two_models_side_by_side(ray_session: An
     summary = embed(catalogue, LINEAR, weights)
     assert (summary.tracks, summary.already) == (2, 4)
     rows = table(catalogue, weights)
-    live = catalogue.live()
-    assert {(row["track_id"], row["content_hash"]) for row in rows.values()} == set(live.items())
+    assert {(row["track_id"], row["content_hash"]) for row in rows.values()} == set(as_tuples(catalogue.live()))
     kept = {key: row for key, row in first.items() if row["track_id"] != "a"}
     assert {key: rows[key] for key in kept} == kept
     assert embed(catalogue, LINEAR, other).tracks == 6
