@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli, command
@@ -71,16 +72,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield tmp_path
 
 
+def save_verdict(report: Path, file: Path) -> None:
+    """Write a file of verdicts as the report does: its first relation is confirmed."""
+    row = pq.read_table(report / "exports/relations.parquet").to_pylist()[0]
+    given = {"relation": row["relation_id"], "query": row["query_id"], "reference": row["reference_id"]}
+    given |= {"verdict": "confirmed", "note": "", "when": "2026-01-02T03:04:05Z"}
+    file.parent.mkdir()
+    file.write_text(json.dumps({"verdicts": [given]}))
+
+
 def test_the_tour_of_the_readme_runs(home: Path, ray_session: Any, capsys: pytest.CaptureFixture[str]) -> None:
     said: dict[str, str] = {}
     for words in TOUR:
         arguments = [str(Path(word).expanduser()) if word.startswith("~") else word for word in words[1:]]
         if arguments[0] in ("run", "reindex"):
             arguments += ["--max-rejects", "0.5"]  # one of twelve files is broken
+        elif arguments[0] == "review":
+            save_verdict(home / "samples", Path(arguments[-1]))
         assert cli.main(arguments) == 0, words
         said[arguments[0]] = capsys.readouterr().out
     assert re.search(r"user\.flac +old\.ogg .*\d %$", said["run"], re.M)  # and not the other way round
-    assert "next: asid report" in said["status"] and "1 rejects" in said["rejects"]
+    assert (
+        "added 1 verdict by" in said["review"]
+        and "next: asid report" in said["status"]
+        and "1 reject" in said["rejects"]
+    )
     assert re.search(r"new-track\.mp3 +older\.wav .*\d %$", said["query"], re.M)
     assert (home / "samples" / "index.html").is_file() and "old.ogg" in (home / "samples.csv").read_text()
     write_audio(home / "silence.wav", np.zeros((32_000, 1), np.float32), 16_000)
