@@ -11,8 +11,8 @@ SCALE = 32_768
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One segment of a track. `pcm` is int16 [lead_samples + core_samples + tail]."""
+class PcmSegment:
+    """A segment of a track as it is stored. `pcm` is int16 [lead_samples + core_samples + tail]."""
 
     index: int
     start_sample: int  # of the core, in the track
@@ -32,7 +32,7 @@ def from_pcm(pcm: bytes | np.ndarray) -> np.ndarray:
     return values.astype(np.float32) / np.float32(SCALE)
 
 
-def cut(blocks: Iterable[np.ndarray], core_samples: int, margin_samples: int) -> Iterator[Segment]:
+def cut(blocks: Iterable[np.ndarray], core_samples: int, margin_samples: int) -> Iterator[PcmSegment]:
     """Cut a track, given as blocks of int16 [n_i], into segments.
 
     Core i holds samples [i * core_samples, (i + 1) * core_samples) of the track. Margins extend it by `margin_samples`
@@ -41,11 +41,11 @@ def cut(blocks: Iterable[np.ndarray], core_samples: int, margin_samples: int) ->
     pieces: list[np.ndarray] = []
     base = held = index = 0  # base: the position of pieces[0][0] in the track
 
-    def make(signal: np.ndarray, core: int) -> Segment:
+    def make(signal: np.ndarray, core: int) -> PcmSegment:
         start = index * core_samples
         lead = min(margin_samples, start)
         first = start - lead - base
-        return Segment(index, start, lead, core, signal[first : first + lead + core + margin_samples])
+        return PcmSegment(index, start, lead, core, signal[first : first + lead + core + margin_samples])
 
     for block in blocks:
         pieces.append(block)

@@ -22,7 +22,7 @@ from pipelines.search.features import features_of
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
 from pipelines.store import fingerprints
-from pipelines.store.audio import pieces_of_tracks
+from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue
 
 DRAWN, BLOCK, KEEP = 128, 64, 400  # synthetic tracks for all queries; tracks at a time; hits per window
@@ -86,9 +86,9 @@ def prepared(
     catalogue: Catalogue, identifier: Identifier, config: Config, rows: list[dict[str, Any]]
 ) -> Iterator[Query]:
     """The tracks of `rows` (schema.TRACKS) as queries, except silent ones."""
-    pieces = pieces_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
+    segments = segments_of_tracks(catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
     hop_s = identifier.model.hop_samples / SAMPLE_RATE_HZ
-    for features in features_of(pieces, identifier.model, config.verify.features):
+    for features in features_of(segments, identifier.model, config.verify.features):
         centres = identifier.centres(features)
         if len(centres):
             name = track_name(features.track_id)

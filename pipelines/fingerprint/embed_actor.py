@@ -14,7 +14,7 @@ from asid_core import schema
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.runtime import assigned_device
 from pipelines.store import fingerprints
-from pipelines.store.audio import Piece, pieces_of_tracks
+from pipelines.store.audio import Segment, segments_of_tracks
 from pipelines.store.catalogue import Catalogue
 
 # A track to embed. One call of an actor gets one block of them.
@@ -62,8 +62,8 @@ class Embedder:
         """Embed tracks (rows of TRACKS); returns one row of OUTCOMES."""
         rows = tracks.to_pylist()
         batches = Rows(self._model, {row["track_id"]: row["content_hash"] for row in rows})
-        pieces = pieces_of_tracks(self._catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
-        written = fingerprints.write_fragments(self._catalogue, self._name, self._model.dim, batches.of(pieces))
+        segments = segments_of_tracks(self._catalogue, ((row["track_id"], row["segment_files"]) for row in rows))
+        written = fingerprints.write_fragments(self._catalogue, self._name, self._model.dim, batches.of(segments))
         outcome = {
             "fragments": written,
             "track_ids": [row["track_id"] for row in rows],
@@ -76,7 +76,7 @@ class Embedder:
 
 
 class Rows:
-    """Converts pieces of tracks to rows of schema.fingerprints; a batch may span several pieces and tracks."""
+    """Converts segments of tracks to rows of schema.fingerprints; a batch may span several segments and tracks."""
 
     def __init__(self, model: Fingerprinter, hashes: dict[str, str]) -> None:
         self.model = model
@@ -85,15 +85,15 @@ class Rows:
         self._waiting: list[tuple[str, torch.Tensor, torch.Tensor]] = []  # track_id, window index, level_db
         self._patches: list[torch.Tensor] = []
 
-    def of(self, pieces: Iterator[Piece]) -> Iterator[pa.RecordBatch]:
-        """Yield rows in order of track and window. Holds the patches of one batch and one piece in memory."""
-        for piece in pieces:
+    def of(self, segments: Iterator[Segment]) -> Iterator[pa.RecordBatch]:
+        """Yield rows in order of track and window. Holds the patches of one batch and one segment in memory."""
+        for segment in segments:
             features, index, first, level = self.model.segment_windows(
-                piece.waveform, piece.start_samples, piece.lead_samples, piece.core_samples
+                segment.waveform, segment.start_samples, segment.lead_samples, segment.core_samples
             )
             if not len(index):
                 continue
-            self._waiting.append((piece.track_id, index, level.cpu()))
+            self._waiting.append((segment.track_id, index, level.cpu()))
             front_end = self.model.front_end
             self._patches.append(front_end.patches(front_end.windows(features)[first.to(features.device)]))
             if sum(map(len, self._patches)) >= self.model.windows_per_batch:

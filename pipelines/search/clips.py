@@ -17,7 +17,7 @@ from pipelines.runtime import ProgressCallback
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
 from pipelines.store import detections, fingerprints
-from pipelines.store.audio import Piece, pieces_of_tracks
+from pipelines.store.audio import Segment, segments_of_tracks
 from pipelines.store.catalogue import Catalogue
 
 SWEEP_ID = "clips"  # of the rows, which are not stored
@@ -89,16 +89,16 @@ def clips_shard(uri: str, work: Sequence[TrackClips], shared: list[Any]) -> pa.T
     catalogue = Catalogue(uri)
     identifier = Identifier(catalogue, model, config, references)
     identifier.excerpts({clip.name: row["track_id"] for row, clips in work for clip in clips})
-    pieces = (piece for row, clips in work for piece in _pieces(catalogue, row, clips))
-    return detections.table((one for _, found in identifier.identify(pieces) for one in found), SWEEP_ID)
+    segments = (segment for row, clips in work for segment in _segments(catalogue, row, clips))
+    return detections.table((one for _, found in identifier.identify(segments) for one in found), SWEEP_ID)
 
 
-def _pieces(catalogue: Catalogue, track: dict[str, Any], clips: Sequence[Clip]) -> Iterator[Piece]:
+def _segments(catalogue: Catalogue, track: dict[str, Any], clips: Sequence[Clip]) -> Iterator[Segment]:
     """The audio of each clip as a recording of its own, named after the clip."""
-    pieces = pieces_of_tracks(catalogue, [(track["track_id"], track["segment_files"])])
-    waveform = torch.cat([p.waveform[p.lead_samples : p.lead_samples + p.core_samples] for p in pieces])
+    segments = segments_of_tracks(catalogue, [(track["track_id"], track["segment_files"])])
+    waveform = torch.cat([p.waveform[p.lead_samples : p.lead_samples + p.core_samples] for p in segments])
     for clip in clips:
         first, last = (round(second * SAMPLE_RATE_HZ) for second in (clip.start_s, clip.end_s))
         audio = waveform[first:last]
         if len(audio):
-            yield Piece(clip.name, 0, 0, len(audio), audio)
+            yield Segment(clip.name, 0, 0, len(audio), audio)

@@ -20,7 +20,7 @@ from asid_core.signal.framing import core_frames, core_span, on_grid
 from asid_core.signal.front_end import FrontEnd
 from asid_core.signal.log_frequency import LevelFrontEnd, LogFrequencyFrontEnd
 from asid_core.signal.windows import padded_to_window
-from pipelines.store.audio import Piece, pieces_of_tracks
+from pipelines.store.audio import Segment, segments_of_tracks
 from pipelines.store.catalogue import Catalogue
 
 
@@ -70,21 +70,23 @@ def audio_front_end(model: Fingerprinter, config: LogFrequencyConfig) -> FrontEn
     return model.front_end if model.config.model.front_end == config else _front_end(config)
 
 
-def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFrequencyConfig) -> Iterator[TrackFeatures]:
-    """Features of whole tracks. pieces: track by track, in order. config: the front end of verification."""
+def features_of(
+    segments: Iterable[Segment], model: Fingerprinter, config: LogFrequencyConfig
+) -> Iterator[TrackFeatures]:
+    """Features of whole tracks. segments: track by track, in order. config: the front end of verification."""
     front_end = level_front_end(config)
     own = audio_front_end(model, config) is model.front_end
-    for track_id, some in itertools.groupby(pieces, key=lambda piece: piece.track_id):
+    for track_id, some in itertools.groupby(segments, key=lambda segment: segment.track_id):
         frames, audio, levels, powers = [], [], [], []
         duration_s = 0.0
-        for piece in some:
-            duration_s += piece.core_samples / SAMPLE_RATE_HZ
-            piece = at_least_a_window(piece, model)
-            whitened, level = heard(piece, front_end)
-            frames.append(whitened if own else frames_of(piece, model.front_end))
+        for segment in some:
+            duration_s += segment.core_samples / SAMPLE_RATE_HZ
+            segment = at_least_a_window(segment, model)
+            whitened, level = heard(segment, front_end)
+            frames.append(whitened if own else frames_of(segment, model.front_end))
             audio.append(whitened)
             levels.append(level)
-            powers.append(power_of(piece, model.hop_samples))
+            powers.append(power_of(segment, model.hop_samples))
         joined = torch.cat(frames, 1)
         whole = joined if own else torch.cat(audio, 1)
         power = F.pad(torch.cat(powers).cumsum(0), (1, 0))
@@ -92,32 +94,32 @@ def features_of(pieces: Iterable[Piece], model: Fingerprinter, config: LogFreque
 
 
 @torch.no_grad()
-def heard(piece: Piece, front_end: LevelFrontEnd) -> tuple[Tensor, Tensor]:
-    """The whitened frames [F, t] with centres in the core of a piece, and their levels (float16), from one spectrum."""
-    level, first = on_grid(front_end, piece.waveform, piece.start_samples - piece.lead_samples)
-    start, stop = core_span(piece.start_samples, piece.core_samples, piece.is_last, front_end.config.hop_samples)
+def heard(segment: Segment, front_end: LevelFrontEnd) -> tuple[Tensor, Tensor]:
+    """The whitened frames [F, t] centred in the core of a segment, and their levels (float16), from one spectrum."""
+    level, first = on_grid(front_end, segment.waveform, segment.start_samples - segment.lead_samples)
+    start, stop = core_span(segment.start_samples, segment.core_samples, segment.is_last, front_end.config.hop_samples)
     core = slice(start - first, stop - first)
     return front_end.whitened(level[None])[0, :, core], level[:, core].half()
 
 
-def at_least_a_window(piece: Piece, model: Fingerprinter) -> Piece:
-    """Zero-pad a piece to a window if it is a whole track shorter than that; return other pieces unchanged."""
-    padded = padded_to_window(model.config.model.front_end, piece.waveform, piece.start_samples)
-    if not piece.is_last or len(padded) == len(piece.waveform):
-        return piece
-    return replace(piece, waveform=padded, core_samples=len(padded) - piece.lead_samples)
+def at_least_a_window(segment: Segment, model: Fingerprinter) -> Segment:
+    """Zero-pad a segment to a window if it is a whole track shorter than that; return other segments unchanged."""
+    padded = padded_to_window(model.config.model.front_end, segment.waveform, segment.start_samples)
+    if not segment.is_last or len(padded) == len(segment.waveform):
+        return segment
+    return replace(segment, waveform=padded, core_samples=len(padded) - segment.lead_samples)
 
 
-def frames_of(piece: Piece, front_end: FrontEnd) -> Tensor:
-    """The frames [F, t] with centres in the core of a piece."""
-    return core_frames(front_end, piece.waveform, piece.start_samples, piece.lead_samples, piece.core_samples)
+def frames_of(segment: Segment, front_end: FrontEnd) -> Tensor:
+    """The frames [F, t] with centres in the core of a segment."""
+    return core_frames(front_end, segment.waveform, segment.start_samples, segment.lead_samples, segment.core_samples)
 
 
-def power_of(piece: Piece, hop_samples: int) -> Tensor:
+def power_of(segment: Segment, hop_samples: int) -> Tensor:
     """Mean square float64 [t] of the hop that begins at each frame of the core."""
-    start, stop = core_span(piece.start_samples, piece.core_samples, piece.is_last, hop_samples)
-    skip = start * hop_samples - piece.start_samples + piece.lead_samples
-    audio = piece.waveform[skip:][: (stop - start) * hop_samples].double()
+    start, stop = core_span(segment.start_samples, segment.core_samples, segment.is_last, hop_samples)
+    skip = start * hop_samples - segment.start_samples + segment.lead_samples
+    audio = segment.waveform[skip:][: (stop - start) * hop_samples].double()
     audio = F.pad(audio, (0, (stop - start) * hop_samples - len(audio)))
     return audio.view(-1, hop_samples).square().mean(1)
 
@@ -153,9 +155,9 @@ class SpanFeatures:
         track = keys[0][1]
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
         missing = {key[2] for key in keys if key not in self._kept}
-        for piece in pieces_of_tracks(self._catalogue, [(track_id, files)], missing):
-            key = (keys[0][0], track, piece.start_samples // self._catalogue.geometry.core_samples)
-            self._kept[key] = frames_of(at_least_a_window(piece, self._model), key[0])
+        for segment in segments_of_tracks(self._catalogue, [(track_id, files)], missing):
+            key = (keys[0][0], track, segment.start_samples // self._catalogue.geometry.core_samples)
+            self._kept[key] = frames_of(at_least_a_window(segment, self._model), key[0])
             self._bytes += self._kept[key].nbytes
         if not all(key in self._kept for key in keys):
             raise FileNotFoundError(

@@ -25,7 +25,7 @@ from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
-from pipelines.store.audio import Piece
+from pipelines.store.audio import Segment
 from pipelines.store.catalogue import Catalogue
 
 SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; the search holds three copies
@@ -72,7 +72,7 @@ class Identifier:
         """Register the names of excerpts, with the track_id of each. An excerpt is not searched in its own track."""
         self._own.update({name: self._own[track_id] for name, track_id in tracks.items() if track_id in self._own})
 
-    def identify(self, pieces: Iterable[Piece]) -> Iterator[tuple[str, list[Detection]]]:
+    def identify(self, segments: Iterable[Segment]) -> Iterator[tuple[str, list[Detection]]]:
         """Yield (track_id, detections, best first) for each track.
 
         Tracks are searched together until their vectors fill SEARCH_BYTES or their duration reaches TOGETHER_S. Long
@@ -80,7 +80,7 @@ class Identifier:
         """
         waiting: list[list[_Query]] = []  # of one track each
         together: list[tuple[_Query, int, Tensor]] = []
-        for features in features_of(pieces, self.model, self._config.verify.features):
+        for features in features_of(segments, self.model, self._config.verify.features):
             waiting.append(self._queries(features))
             for query, start in self._parts(waiting[-1]):
                 centres = query.centres[start : start + PIECE_WINDOWS]

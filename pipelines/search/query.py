@@ -12,7 +12,7 @@ from asid_core.signal.decode import DecodeError
 from pipelines.search.identify import Identifier
 from pipelines.search.sweep import find_references
 from pipelines.store import detections, fingerprints
-from pipelines.store.audio import Piece, pieces_of_file
+from pipelines.store.audio import Segment, segments_of_file
 from pipelines.store.catalogue import Catalogue
 
 SWEEP_ID = "query"  # of the rows, which are not stored
@@ -30,14 +30,16 @@ def query(
     _, references = find_references(catalogue, model)
     identifier = Identifier(catalogue, model, config, references)
     unreadable: dict[str, str] = {}
-    found = dict(identifier.identify(_pieces(dict.fromkeys(files), catalogue, config, unreadable)))
+    found = dict(identifier.identify(_segments(dict.fromkeys(files), catalogue, config, unreadable)))
     table = detections.table((one for file in files for one in found.get(file, [])[:top]), SWEEP_ID)
     return table.filter(pc.greater_equal(table.column("score"), config.score.threshold)), unreadable
 
 
-def _pieces(files: Iterable[str], catalogue: Catalogue, config: Config, unreadable: dict[str, str]) -> Iterator[Piece]:
+def _segments(
+    files: Iterable[str], catalogue: Catalogue, config: Config, unreadable: dict[str, str]
+) -> Iterator[Segment]:
     for file in files:
         try:
-            yield from pieces_of_file(file, catalogue, config.segment)
+            yield from segments_of_file(file, catalogue, config.segment)
         except (DecodeError, OSError) as error:
             unreadable[file] = str(error)

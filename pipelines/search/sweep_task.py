@@ -19,7 +19,7 @@ from pipelines.search.exact import References
 from pipelines.search.identify import Identifier
 from pipelines.search.incremental import Base
 from pipelines.store import detections
-from pipelines.store.audio import pieces_of_tracks
+from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue
 
 
@@ -58,9 +58,9 @@ def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str,
         known = ((row["track_id"], row["before"]) for row in queries if row["before"] is not None)
         found = incremental.carried(kept.catalogue, kept.base, known)
     if kept.references.has_fresh:
-        pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+        segments = segments_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
         before = kept.identifier.candidates
-        for track_id, some in kept.identifier.identify(pieces):
+        for track_id, some in kept.identifier.identify(segments):
             found[track_id] = found.get(track_id, []) + some
         metrics.count_candidates(kept.identifier.candidates - before)
     rows = detections.table((one for some in found.values() for one in ranked(some)), sweep_id)

@@ -1,4 +1,4 @@
-"""Reads audio as pieces (a core with margins of its neighbours' audio), from segment tables or directly from a file."""
+"""Reads the audio of segments, from segment tables or directly from a file."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Piece:
-    """One segment: waveform float32 [lead + core + tail] at 16 kHz.
+class Segment:
+    """A segment of a track with its audio: waveform float32 [lead + core + tail] at 16 kHz.
 
     The core begins at sample `start_samples` of the track and at sample `lead_samples` of `waveform`.
     """
@@ -39,23 +39,23 @@ class Piece:
         return self.lead_samples + self.core_samples >= len(self.waveform)
 
 
-def pieces_of_tracks(
-    catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]], segments: Collection[int] | None = None
-) -> Iterator[Piece]:
-    """The pieces of tracks, given as (track_id, segment_files), in order. Holds at most 16 segments (22 MB) in memory.
+def segments_of_tracks(
+    catalogue: Catalogue, tracks: Iterable[tuple[str, Sequence[str]]], indices: Collection[int] | None = None
+) -> Iterator[Segment]:
+    """The segments of tracks, given as (track_id, segment_files), in order. Holds at most 16 (22 MB) in memory.
 
-    segments: indices of the pieces to read of each track; None for all. Raises FileNotFoundError for a missing file.
+    indices: of the segments to read of each track; None for all. Raises FileNotFoundError for a missing file.
     """
     for track in tracks:
-        for batch in read_segments(catalogue, [track], segments):
+        for batch in read_segments(catalogue, [track], indices):
             for row in batch.to_pylist():
                 start = round(row["start_s"] * SAMPLE_RATE_HZ)
                 waveform = torch.from_numpy(from_pcm(row["pcm"]))
-                yield Piece(row["track_id"], start, row["lead_samples"], row["core_samples"], waveform)
+                yield Segment(row["track_id"], start, row["lead_samples"], row["core_samples"], waveform)
 
 
-def pieces_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> Iterator[Piece]:
-    """The pieces of a recording (local or s3://), cut as `asid segment` would.
+def segments_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> Iterator[Segment]:
+    """The segments of a recording (local or s3://), cut as `asid segment` would.
 
     Raises DecodeError if it cannot be decoded or `asid segment` would reject it (silent, too short), and OSError.
     """
@@ -63,6 +63,6 @@ def pieces_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> It
         level.judge(config)
         if level.missing_s:
             log.warning("%s: %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s)
-        for segment in cut(blocks, catalogue.geometry.core_samples, catalogue.geometry.margin_samples):
-            waveform = torch.from_numpy(from_pcm(segment.pcm))
-            yield Piece(file, segment.start_sample, segment.lead_samples, segment.core_samples, waveform)
+        for stored in cut(blocks, catalogue.geometry.core_samples, catalogue.geometry.margin_samples):
+            waveform = torch.from_numpy(from_pcm(stored.pcm))
+            yield Segment(file, stored.start_sample, stored.lead_samples, stored.core_samples, waveform)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.schema import SEGMENTS
-from asid_core.signal.pcm import Segment
+from asid_core.signal.pcm import PcmSegment
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import parquet
 from pipelines.store.location import Location
@@ -48,7 +48,7 @@ class SegmentWriter:
     def _is_long(self) -> bool:
         return bool(self._own) and self._own[-1].track_id == self._track_id
 
-    def add(self, track_id: str, segment: Segment) -> None:
+    def add(self, track_id: str, segment: PcmSegment) -> None:
         """Add the next segment of a track. All segments of a track must come before those of the next."""
         if track_id != self._track_id:
             self._flush()

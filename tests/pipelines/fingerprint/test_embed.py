@@ -22,7 +22,7 @@ from asid_core.signal.windows import level_db, padded_to_window, window_starts
 from pipelines.fingerprint.embed import embed
 from pipelines.fingerprint.embed_actor import Rows
 from pipelines.store import fingerprints
-from pipelines.store.audio import Piece
+from pipelines.store.audio import Segment
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from pipelines.store.pairs import as_tuples
 from tests.pipelines.catalogues import CUT, GNN, LINEAR, make_catalogue, melody, save_model
@@ -109,8 +109,8 @@ def test_not_finite_vectors_become_zero() -> None:
     assert isinstance(components, torch.Tensor)
     components[3] = torch.inf
     rows = Rows(model, {"t": "ab" * 16})
-    piece = Piece("t", 0, 0, 40_960, torch.from_numpy(melody(3.0, 1)))
-    (batch,) = rows.of(iter([piece]))
+    segment = Segment("t", 0, 0, 40_960, torch.from_numpy(melody(3.0, 1)))
+    (batch,) = rows.of(iter([segment]))
     assert rows.not_finite == batch.num_rows > 0
     assert set(batch.column("vector").flatten().to_pylist()) == {0.0}
 

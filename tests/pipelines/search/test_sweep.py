@@ -26,7 +26,7 @@ from pipelines.search.features import SpanFeatures, features_of
 from pipelines.search.query import query
 from pipelines.search.sweep import sweep
 from pipelines.store import detections
-from pipelines.store.audio import pieces_of_tracks
+from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import GNN, LINEAR, make_catalogue, melody, newest_sweep, save_model
@@ -216,8 +216,8 @@ def test_features_of_tracks_and_of_spans_are_those_of_the_whole_audio(tmp_path: 
     tracks = pa.Table.from_batches(catalogue.tracks()).sort_by("track_id")
     model, front = Fingerprinter(config).eval(), config.model.front_end
     spans = SpanFeatures(catalogue, tracks, model, max_bytes=300_000)
-    pieces = pieces_of_tracks(catalogue, [(row["track_id"], row["segment_files"]) for row in tracks.to_pylist()])
-    for at, features in enumerate(features_of(pieces, model, config.verify.features)):
+    segments = segments_of_tracks(catalogue, [(row["track_id"], row["segment_files"]) for row in tracks.to_pylist()])
+    for at, features in enumerate(features_of(segments, model, config.verify.features)):
         audio = torch.from_numpy(from_pcm(to_pcm(waveforms[features.track_id])))
         whole = model.features(padded_to_window(front, audio, 0)[None])[0]
         np.testing.assert_allclose(features.model.numpy(), whole.numpy(), atol=1e-3)

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from asid_core.signal.pcm import Segment
+from asid_core.signal.pcm import PcmSegment
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import parquet
 from pipelines.store.segments import SegmentWriter, read_segments
@@ -25,7 +25,7 @@ def written(folder: Path, rows_per_group: int | None) -> Catalogue:
             for index in range(15):
                 pcm = np.full(100, index, np.int16)
                 writer.add(
-                    track, Segment(index=index, start_sample=100 * index, lead_samples=0, core_samples=100, pcm=pcm)
+                    track, PcmSegment(index=index, start_sample=100 * index, lead_samples=0, core_samples=100, pcm=pcm)
                 )
     if rows_per_group is not None:
         path = folder / "c" / NAME
@@ -56,8 +56,8 @@ def test_one_segment_costs_the_reading_of_one(tmp_path: Path, monkeypatch: pytes
     assert groups == [18]
 
 
-def segments(count: int) -> list[Segment]:
-    return [Segment(index, 100 * index, 0, 100, np.full(100, index, np.int16)) for index in range(count)]
+def segments(count: int) -> list[PcmSegment]:
+    return [PcmSegment(index, 100 * index, 0, 100, np.full(100, index, np.int16)) for index in range(count)]
 
 
 @pytest.mark.parametrize("length", [3, 40])
