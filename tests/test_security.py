@@ -1,4 +1,4 @@
-"""Untrusted input (files, manifests, weights, URIs) runs no code and has bounded cost; secrets are written nowhere."""
+"""Untrusted input (files, manifests, weights, URIs) runs no code and has bounded cost; secrets are never written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped weights: their configs and ids, and that they fingerprint."""
+"""The shipped weights: their configs and ids, and that they produce fingerprints."""
 
 from __future__ import annotations
 

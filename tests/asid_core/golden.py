@@ -1,4 +1,4 @@
-"""The authors' outputs on fixed inputs, and a config of the tiny model that made them."""
+"""Outputs of the authors' code on fixed inputs, and the config of the tiny model that produced them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which configs are valid, and how they are written."""
+"""Which configs are valid, and how they are written to files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a first pass is multiplied in, by device."""
+"""The number format of the first pass, by device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a score is worth as the catalogue grows."""
+"""How the score behaves as the catalogue grows."""
 
 from __future__ import annotations
 

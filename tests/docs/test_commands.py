@@ -118,4 +118,4 @@ def test_links_have_targets() -> None:
 
 
 def test_the_tour_has_the_main_verbs() -> None:
-    assert {"run", "report", "status", "rejects", "query", "reindex", "sweep"} == {words[1] for words in TOUR}
+    assert {"run", "report", "status", "rejects", "query", "reindex", "sweep", "review"} == {words[1] for words in TOUR}

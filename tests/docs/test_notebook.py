@@ -1,4 +1,4 @@
-"""The notebook's cells run, and find what its first cell planted."""
+"""The notebook's cells run, and find the sample planted in the first cell."""
 
 from __future__ import annotations
 

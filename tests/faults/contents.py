@@ -1,4 +1,4 @@
-"""What is in a catalogue, so that two can be compared: whatever does not depend on where and when it was made."""
+"""The contents of a catalogue that must be equal between runs, whenever and wherever it was made."""
 
 from __future__ import annotations
 

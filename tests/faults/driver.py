@@ -1,7 +1,7 @@
-"""A verb of asid as a process of its own that stops at every progress event until it is told to go on.
+"""Runs a verb of asid in its own process, which stops at every progress event until the test lets it continue.
 
-So a test can break something at a known point of the work, without waiting for a time. The verb itself is unchanged:
-only where its progress goes is.
+A test can then break something at a known point of the work, without sleeping. The verb runs unchanged; only its progress
+callback is replaced.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Ray of three nodes on this machine, of which one can be killed."""
+"""A Ray cluster of three nodes on this machine, one of which can be killed."""
 
 from __future__ import annotations
 

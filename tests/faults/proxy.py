@@ -1,4 +1,4 @@
-"""Stands before an S3 server and spoils some of its answers, as a `Fault` says."""
+"""A proxy in front of an S3 server that injects faults into its responses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The whole of asid on S3 and on three nodes, one of which is killed: the tables are those of a clean local run.
+"""asid on S3 and on three nodes, one of which is killed: the tables equal those of an undisturbed local run.
 
-What is marked slow runs on the thirty tracks of `asid demo` with the linear model: `make slow`, half an hour.
+The slow tests use the thirty tracks of `asid demo` and the linear model: `make slow`, half an hour.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The main job as a cluster's user starts it: `ray job submit` to a head that has a dashboard."""
+"""The main job started as on a cluster: `ray job submit` to a head node with a dashboard."""
 
 from __future__ import annotations
 

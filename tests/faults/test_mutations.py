@@ -1,4 +1,4 @@
-"""Files of every format, mutated: each is a track of finite samples or a reject with words; the decoder never hangs."""
+"""Mutated files of every format become tracks of finite samples or rejects with a reason; the decoder never hangs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An object store that is busy, slow, cuts its answers off, or is gone; a disk that is full."""
+"""An object store that is busy, slow, drops connections or is unavailable; a disk that is full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that are killed or told to end at any point, and then started again: the tables are those of a clean run."""
+"""Runs that are killed or terminated at any point and started again end with the tables of an undisturbed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs that other tools of this kind went wrong at: equal ones made here, and a copy of ../shared/cases."""
+"""Files that similar tools handled wrongly: equivalents made here, and a copy of ../shared/cases."""
 
 from __future__ import annotations
 

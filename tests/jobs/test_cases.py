@@ -1,4 +1,4 @@
-"""The inputs of ../shared/cases from the command line to the tables: what its README says of each is what comes out."""
+"""The files of ../shared/cases, from the command line to the tables: the result is what its README says."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run says it read, skipped, refused and shortened adds up to what is in the corpus."""
+"""The files that a run counts as read, skipped, rejected and shortened add up to the corpus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every file of a catalogue, damaged in every way: the verbs that read it name it, and neither wait nor crash."""
+"""Every file of a catalogue, damaged in every way: the verbs name the file, and neither hang nor crash."""
 
 from __future__ import annotations
 

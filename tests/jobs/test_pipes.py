@@ -1,4 +1,4 @@
-"""A pipe where a verb wants a file: opening one waits for ever, so it is refused by name."""
+"""Named pipes in place of files: opening one would block for ever, so asid refuses it with an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The arithmetic of a plan, from a thousand tracks to a hundred million."""
+"""The arithmetic of `asid plan`, from a thousand to a hundred million tracks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a folder with tags to the lines that people read: who samples whom, under the names that the tags give."""
+"""From a folder of tagged files to the closing table: one line per relation, with the right direction and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables for people and for programs."""
+"""Formatting of tables for people and for programs."""
 
 import io
 import json

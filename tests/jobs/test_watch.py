@@ -1,4 +1,4 @@
-"""asid watch: one reindex after another, whatever goes wrong with one of them."""
+"""asid watch reindexes again and again, even after one reindex has failed."""
 
 from __future__ import annotations
 

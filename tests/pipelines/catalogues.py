@@ -1,4 +1,4 @@
-"""Small catalogues made without Ray, and models small enough for them."""
+"""Small catalogues made without Ray, and models that are small enough for them."""
 
 from __future__ import annotations
 

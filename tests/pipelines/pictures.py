@@ -1,4 +1,4 @@
-"""Pictures in the formats that covers have."""
+"""Synthetic pictures in the formats that covers use."""
 
 from __future__ import annotations
 

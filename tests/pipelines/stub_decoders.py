@@ -1,4 +1,4 @@
-"""Readers that misbehave, named to `IsolatedDecoder` as `module:function`. The path says how."""
+"""Decoders that misbehave as the file name says, passed to `IsolatedDecoder` as `module:function`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the driver tells of a task that fails."""
+"""What the driver reports about a failed task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Ray of our own obeys only who has its token, is not heard from outside, and leaves nothing behind."""
+"""asid's own Ray: it accepts only its token, is not reachable from outside, and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus that changes under a catalogue; the incremental sweep finds what a full one finds."""
+"""A corpus that changes: the incremental sweep finds the same as a full one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is told of an error that a worker met, and whose end is waited for before Ray's."""
+"""Error messages of workers, and the order in which Ray is shut down."""
 
 from __future__ import annotations
 

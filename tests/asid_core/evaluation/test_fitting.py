@@ -1,4 +1,4 @@
-"""The final score's coefficients: against another implementation, and what they are fitted to."""
+"""Fitting the score's coefficients: compared with scikit-learn, and which pairs it uses."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,4 +1,4 @@
-"""Detections compared with what was planted."""
+"""Detections compared with planted samples."""
 
 import pyarrow as pa
 import pytest

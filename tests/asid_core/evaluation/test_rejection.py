@@ -1,4 +1,4 @@
-"""Queries that sample nothing, by how they were made."""
+"""Queries that sample nothing, by kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pairs in the spectrogram, for both front ends, against what really shifted and stretched audio gives."""
+"""Pairs augmented in the spectrogram, for both front ends, compared with audio that was shifted and stretched."""
 
 import math
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Each effect does nothing at amount 0, and what it says at more."""
+"""Each effect changes nothing at amount 0, and does what its name says at larger amounts."""
 
 import pytest
 import torch

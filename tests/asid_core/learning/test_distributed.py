@@ -1,4 +1,4 @@
-"""Two workers of B pairs compute what one of 2B does; gloo, no Ray."""
+"""Two workers with B pairs each compute the same as one with 2B. Uses gloo, without Ray."""
 
 from __future__ import annotations
 

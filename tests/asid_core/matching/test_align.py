@@ -1,4 +1,4 @@
-"""Hits planted on lines, among hits that lie anywhere."""
+"""Alignment: hits planted on lines among random hits."""
 
 import itertools
 

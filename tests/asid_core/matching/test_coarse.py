@@ -1,4 +1,4 @@
-"""The coarse search against the plainest program that does the same."""
+"""The coarse search, compared with a plain exhaustive search."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A detection is a row of its table."""
+"""A detection converts to a row of the detections table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who samples whom, on made spectrograms: the sampler is the sample plus something."""
+"""Direction from synthetic spectrograms, in which the sampler is the source plus something else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detections become relations: one a pair, the right way round, with the groups that share one thing."""
+"""Detections become relations: one per pair, in the right direction, with groups that share the same material."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The final score as a function of the evidence and of how many tries it is the best of."""
+"""The score as a function of the evidence and of the number of comparisons."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Cutting a span to its tracks keeps both sides images of each other."""
+"""After a span is clipped to its tracks, each side is still the image of the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two files: what one samples of the other, without anything else."""
+"""Comparing two files without a catalogue."""
 
 from __future__ import annotations
 

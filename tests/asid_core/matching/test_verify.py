@@ -1,4 +1,4 @@
-"""The matched filter on made spectrograms, whose pitch and tempo are exact."""
+"""The matched filter on synthetic spectrograms with exactly known pitch and tempo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The network that compares a query with its reference, one over the other."""
+"""The network that compares a query with the reference aligned to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights that are damaged, hostile or of another model: an error that names the file, and nothing large allocated."""
+"""Weights that are damaged, hostile or of another model: the error names the file, and nothing large is allocated."""
 
 from __future__ import annotations
 

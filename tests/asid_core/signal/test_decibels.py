@@ -1,4 +1,4 @@
-"""Levels: one formula for arrays, tensors and spans, one floor."""
+"""Levels: arrays, tensors and spans share one formula and one floor."""
 
 import numpy as np
 import pytest

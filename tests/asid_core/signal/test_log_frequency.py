@@ -1,4 +1,4 @@
-"""The whitened log-frequency front end: pitch is a shift of bins, loudness counts for little, silence is 0."""
+"""The whitened log-frequency front end: a pitch shift moves bins, loudness hardly matters, silence is 0."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Several recordings in one file, and files whose headers are wrong about what follows."""
+"""Several recordings in one file, and headers that do not match what follows."""
 
 from __future__ import annotations
 

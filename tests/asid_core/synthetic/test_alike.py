@@ -1,4 +1,4 @@
-"""What resembles a reference without sampling it, and whose turn it is."""
+"""Tracks that resemble a reference without sampling it, and the order in which they are used."""
 
 from __future__ import annotations
 

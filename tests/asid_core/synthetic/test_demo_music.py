@@ -1,4 +1,4 @@
-"""The demo's music: thirty tracks that differ, ten of them with samples exactly where the truth says."""
+"""The demo's music: thirty different tracks; ten have samples exactly where the ground truth says."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The wild kinds: each does to a sample what its name says, and the truth says where."""
+"""The kinds of the wild benchmark: each changes a sample as its name says, and the ground truth has its position."""
 
 from __future__ import annotations
 

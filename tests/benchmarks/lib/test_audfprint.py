@@ -1,4 +1,4 @@
-"""audfprint is a program of others: here a stub of it that answers in its words."""
+"""audfprint, replaced by a stub that prints in its format."""
 
 import os
 from pathlib import Path

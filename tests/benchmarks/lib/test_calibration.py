@@ -1,4 +1,4 @@
-"""Scores that mean what they say, and scores that do not."""
+"""Calibration curves of well and badly calibrated scores."""
 
 from statistics import NormalDist
 

@@ -1,4 +1,4 @@
-"""Recall of the coarse search, and tables cut to its first k."""
+"""Recall of the coarse search, and tables reduced to the first k candidates."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Distractors taken away and added, and the chart of it."""
+"""Removing and adding distractors, and the chart of the results."""
 
 import itertools
 import re

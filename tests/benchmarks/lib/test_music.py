@@ -1,4 +1,4 @@
-"""The packages that the wild benchmarks are made of."""
+"""The Debian packages that supply music for the wild benchmark."""
 
 from __future__ import annotations
 

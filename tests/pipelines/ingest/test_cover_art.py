@@ -1,4 +1,4 @@
-"""Covers: from the tags of every container, small, and harmless whatever the picture claims to be."""
+"""Cover art: found in every container, scaled down, and safe against hostile pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tags of every container, written by mutagen; and of files that mean harm."""
+"""Tags of every container, written by mutagen, and tags of hostile files."""
 
 from __future__ import annotations
 

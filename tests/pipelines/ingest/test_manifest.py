@@ -1,4 +1,4 @@
-"""Manifests as people write them: every kind of separator, encoding, year and URI; and what must be refused."""
+"""Manifests with every kind of separator, encoding, year and URI, and manifests that must be refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When asid watch begins: at once, after a change has settled, and again after a while."""
+"""When asid watch starts a reindex: at once, after changes have settled, and periodically."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chromium without a screen, driven over a pipe in its DevTools protocol: no port, no driver, no further package."""
+"""Controls headless Chromium over a pipe with the DevTools protocol. Needs no port, driver or package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chromium, and the report of the fake sweep opened in it."""
+"""Fixtures: Chromium, and the report of the fake sweep opened in it."""
 
 from __future__ import annotations
 

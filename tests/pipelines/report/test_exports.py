@@ -1,4 +1,4 @@
-"""Exports, read back with other people's readers."""
+"""Exports, read back with third-party readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is heard of a place: both sides on the line and equally loud, the reference as the query plays it."""
+"""The sound of a place: both sides aligned and equally loud, the reference at the query's pitch and tempo."""
 
 from __future__ import annotations
 

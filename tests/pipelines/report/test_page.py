@@ -1,4 +1,4 @@
-"""The report's files: what is shown, what is cut out of the segment tables, what replaces what."""
+"""The report's files: which findings are shown, which audio is cut out, and which files are replaced."""
 
 from __future__ import annotations
 

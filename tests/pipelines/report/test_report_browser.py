@@ -1,4 +1,4 @@
-"""The report in a real browser (skipped where there is none): it sorts, filters, plays; hostile names do nothing."""
+"""The report in Chromium (skipped without it): sorting, filtering, playing, and hostile names."""
 
 from __future__ import annotations
 

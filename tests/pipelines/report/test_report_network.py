@@ -1,4 +1,4 @@
-"""The report's network in Chromium: what it shows, and that names cover nothing."""
+"""The report's network in Chromium: what it shows, and that names do not overlap anything."""
 
 from __future__ import annotations
 

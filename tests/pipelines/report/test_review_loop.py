@@ -1,4 +1,4 @@
-"""A reviewer's round: verdicts by keyboard in Chromium, saved to a file, written back, filtered in the next report."""
+"""A reviewer's loop: verdicts by keyboard in Chromium, saved, stored by `asid review`, filtered in the next report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verdicts: from the report's file into the catalogue, and from there into reports, exports and tables."""
+"""Verdicts: from the saved file into the catalogue, and from there into reports, exports and tables."""
 
 from __future__ import annotations
 

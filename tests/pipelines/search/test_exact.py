@@ -1,4 +1,4 @@
-"""Queries searched together find what each finds by itself, and nothing in its own track."""
+"""Queries searched together give the same hits as each alone, and never hits in their own track."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compaction, the choice between exact search and an index, and what the index misses."""
+"""Compaction, the choice between exact search and an index, and the recall of the index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How query tracks are divided among the tasks of a sweep."""
+"""How query tracks are distributed over the tasks of a sweep."""
 
 from __future__ import annotations
 

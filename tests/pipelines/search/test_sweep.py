@@ -1,4 +1,4 @@
-"""A sweep finds a passage of one track in another; it goes on where it was killed, and is done once."""
+"""A sweep finds a passage of one track in another, resumes after being killed, and does nothing when repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sweeps of an older asid can be read."""
+"""Sweeps written by older versions can be read."""
 
 from pathlib import Path
 

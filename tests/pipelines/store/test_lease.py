@@ -1,4 +1,4 @@
-"""One run at a time, and no longer than its lease."""
+"""The lease: one run at a time, and only while the lease lasts."""
 
 from __future__ import annotations
 

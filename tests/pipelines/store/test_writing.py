@@ -1,4 +1,4 @@
-"""Only who holds the lease commits, and nothing is committed twice."""
+"""Only the holder of the lease commits, and nothing is committed twice."""
 
 from __future__ import annotations
 

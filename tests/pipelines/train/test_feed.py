@@ -1,4 +1,4 @@
-"""How a worker's spans become batches; the shard is a list of tables, no Ray."""
+"""How a training worker batches its spans. The shard is a list of tables, without Ray."""
 
 from __future__ import annotations
 

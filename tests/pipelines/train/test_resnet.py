@@ -1,4 +1,4 @@
-"""The ResNet-IBN baseline through the same tables, index, sweep and trainer as every model."""
+"""The ResNet-IBN baseline uses the same tables, index, sweep and trainer as the other models."""
 
 from __future__ import annotations
 

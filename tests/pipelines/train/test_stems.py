@@ -1,4 +1,4 @@
-"""Training tables of stems, from folders, mixes and MIDI; and one whole training on Ray."""
+"""Stem tables from folders, mixes and MIDI, and one complete training run on Ray."""
 
 from __future__ import annotations
 

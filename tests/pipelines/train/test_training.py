@@ -1,4 +1,4 @@
-"""Training on Ray Train: one fit of two workers, which costs 40 s; the loop itself is tested without Ray."""
+"""Training on Ray Train: one run with two workers (40 s). Other tests run the loop without Ray."""
 
 from __future__ import annotations
 
