@@ -1,4 +1,4 @@
-"""Progress of a pipeline on standard error, by tqdm: a bar a stage on a terminal, elsewhere a line every ~10 s."""
+"""Progress on standard error, by tqdm: one bar per stage on a terminal, otherwise a line every 10 s."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COLUMNS = 100  # of a line that goes into a log
 
 
 class _Lines:
-    """A stream for tqdm that is no terminal: what would be drawn over itself becomes a line of its own."""
+    """A stream for tqdm without a terminal: each update is written on a line of its own."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -32,8 +32,8 @@ class _Lines:
 class Progress:
     """A callback for pipelines: `progress({"stage": "embed", "done": 12, "total": 145, "audio_s": 1800.0})`.
 
-    `total` and `audio_s` may be missing. Speed and time left are those of this run: what an earlier one had done of a
-    stage, the first event says, and it does not count.
+    `total` and `audio_s` may be missing. Speed and time remaining count only the work of this run. The first event of a
+    stage states what earlier runs had done.
     """
 
     def __init__(self, stream: TextIO, *, quiet: bool = False) -> None:

@@ -128,7 +128,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
                     known = (None, b"")  # read again
                 self._live[row["track_id"]] = known
         if not_raised:
-            log.warning("%d soft tracks are read again: the asid that segmented them did not raise them", not_raised)
+            log.warning("%d soft tracks are read again: an older asid did not amplify them", not_raised)
         self._standing = {row["track_id"]: row for row in catalogue.rejects().to_pylist()}
         self._tracks: list[dict[str, Any]] = []
         self._same: list[dict[str, Any]] = []

@@ -19,11 +19,11 @@ TINY_CONFIG = Config(model=ModelConfig(name="tiny", front_end=LogMelConfig(), en
 
 @cache
 def golden() -> dict[str, Tensor]:
-    """Tensors by name."""
+    """The golden tensors, by name."""
     return load_file(FOLDER / "golden.safetensors")
 
 
 def difference(ours: Tensor, theirs: Tensor) -> float:
-    """Greatest absolute difference."""
+    """The largest absolute difference."""
     assert ours.shape == theirs.shape
     return float((ours - theirs).detach().abs().max())

@@ -108,7 +108,7 @@ def test_an_aligned_reranker_needs_the_frames_it_was_trained_on() -> None:
 @pytest.mark.parametrize("kind", [Config, CqtConfig, GnnConfig, AugmentationConfig])
 @pytest.mark.parametrize("value", [-(10**12), 10**18, float("nan"), float("-inf")])
 def test_no_number_is_without_bounds(kind: type, value: float) -> None:
-    """But the coefficients of the score, which may be any finite number."""
+    """Except the coefficients of the score, which may be any finite number."""
 
     def tried(section: Any, values: dict[str, Any]) -> None:
         for field in fields(section):

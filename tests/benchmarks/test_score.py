@@ -14,7 +14,7 @@ from tests.benchmarks.lib.test_growth import CONFIG, DISTRACTORS, detections, tr
 
 
 def false_alarms(config: Config) -> list[float]:
-    """An hour, at each size that is foretold."""
+    """False alarms per hour at each predicted size."""
     table = detections(6.5, np.random.default_rng(0))
     names = [*truth().references, *(f"distractor_{i}" for i in range(DISTRACTORS))]
     text = score.report(table, truth(), names, config)

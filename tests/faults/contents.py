@@ -42,7 +42,7 @@ class Contents:
 
 
 def contents(uri: str) -> Contents:
-    """Read everything; each fingerprint must be there once."""
+    """Read all tables. Fails if a fingerprint is there twice."""
     catalogue = Catalogue(uri)
     tracks = {row["track_id"]: row for batch in catalogue.tracks() for row in batch.to_pylist()}
     vectors: dict[str, dict[tuple[str, int], np.ndarray]] = {}
@@ -73,7 +73,7 @@ def _segments(catalogue: Catalogue, tracks: Iterable[dict[str, Any]]) -> Iterabl
 
 
 def assert_equal(some: Contents, others: Contents) -> None:
-    """The same rows; vectors and scores to the rounding of another batch size."""
+    """Fails unless both have the same rows. Vectors and scores may differ by the rounding of another batch size."""
     assert some.counts == others.counts
     assert (some.tracks, some.segments, some.rejects) == (others.tracks, others.segments, others.rejects)
     assert some.fingerprints.keys() == others.fingerprints.keys()

@@ -1,7 +1,7 @@
 """Runs a verb of asid in its own process, which stops at every progress event until the test lets it continue.
 
-A test can then break something at a known point of the work, without sleeping. The verb runs unchanged; only its progress
-callback is replaced.
+A test can then break something at a known point of the work, without sleeping. The verb runs unchanged; only its
+progress callback is replaced.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MARK = "@event "
 
 @dataclass(frozen=True)
 class Ended:
-    """How the process ended: exit code (negative: a signal), what it printed, and whether it was interfered with."""
+    """The end of a process: exit code (negative: a signal), output, and whether the test interfered."""
 
     code: int
     text: str
@@ -29,12 +29,12 @@ class Ended:
 
     @property
     def summary(self) -> str:
-        """The last line."""
+        """The last line of the output."""
         return self.text.strip().splitlines()[-1] if self.text.strip() else ""
 
 
 class Handshake:
-    """Stands in for jobs.progress.Progress."""
+    """Replaces jobs.progress.Progress."""
 
     def __init__(self, stream: Any, *, quiet: bool = False) -> None:
         pass
@@ -53,7 +53,7 @@ def asid(
     when: Callable[[dict[str, Any]], bool] = lambda event: True,
     env: dict[str, str] | None = None,
 ) -> Ended:
-    """Run `asid *argv` to its end; `strike` is called once, at the first event of which `when` says so."""
+    """Run `asid *argv` until it ends. `strike` is called once, at the first event for which `when` is true."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.faults.driver", *argv],
         stdin=subprocess.PIPE,

@@ -28,12 +28,12 @@ class Nodes:
         return 1 + len(self._cluster.worker_nodes)
 
     def complete(self) -> None:
-        """Start what is missing of three nodes."""
+        """Start nodes until there are three."""
         while self.count < 3:
             self._cluster.add_node(**NODE)
 
     def kill_one(self) -> None:
-        """A worker node goes, with its processes and all that was in its memory."""
+        """Kill a worker node with its processes and all that is in its memory."""
         self._cluster.remove_node(min(self._cluster.worker_nodes, key=id), allow_graceful=False)
 
     def stop(self) -> None:

@@ -31,7 +31,7 @@ slow = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 @pytest.fixture(scope="module")
 def s3(s3_server: str) -> Iterator[str]:
-    """`s3://BUCKET` for this module; the environment of this process, and so of every node, points at the server."""
+    """`s3://BUCKET` for this module. The environment of this process, and so of every node, names its server."""
     import botocore.session
 
     before = dict(os.environ)
@@ -52,7 +52,7 @@ def cluster(s3: str) -> Iterator[Nodes]:
 
 @pytest.fixture()
 def nodes(cluster: Nodes) -> Nodes:
-    """Three of them, whatever the last test did."""
+    """Three running nodes, whatever the last test did."""
     cluster.complete()
     return cluster
 
@@ -73,12 +73,12 @@ def done(ended: Ended, struck: bool = True) -> Ended:
 
 
 def after(stage: str, share: float) -> Callable[[dict[str, Any]], bool]:
-    """From the event on at which this share of a stage is done."""
+    """True from the event on at which this share of a stage is done."""
     return lambda event: event["stage"] == stage and event["done"] >= share * (event.get("total") or 30)
 
 
 class Drill:
-    """The same commands on S3 and the cluster, and here; what they leave must be equal."""
+    """Runs the same commands on S3 and the cluster and locally, and compares the results."""
 
     def __init__(self, s3: str, here: Path, corpus: Path, options: list[str]) -> None:
         self.s3, self.here, self.corpus, self.options = s3, here, corpus, options
@@ -99,7 +99,7 @@ class Drill:
 
 @pytest.fixture(scope="module")
 def small(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Drill:
-    """Nine tracks of some seconds and one that cannot be read; a model made for them, its weights on S3 too."""
+    """Nine tracks of a few seconds, one unreadable file, and a model for them whose weights are also on S3."""
     folder = tmp_path_factory.mktemp("small")
     for number in range(8):
         write_audio(folder / f"music/{number}.flac", melody(7.0 + number, number)[:, None], 16_000)
@@ -146,7 +146,7 @@ def demo(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Drill:
 
 @pytest.fixture(scope="module")
 def clean(demo: Drill) -> Contents:
-    """What the main job makes of the demo, here and undisturbed."""
+    """The result of the main job on the demo, run locally and undisturbed."""
     return demo.near("run", "clean")
 
 
@@ -163,7 +163,7 @@ def test_the_main_job_on_the_demo_loses_a_node(demo: Drill, clean: Contents, nod
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_reindexing_loses_its_driver_and_then_a_node(demo: Drill, nodes: Nodes, tmp_path: Path, s3: str) -> None:
-    """Removed, renamed, changed and new files; on the cluster, the driver and then a node are killed on the way."""
+    """Files are removed, renamed, changed and added; on the cluster, first the driver and then a node is killed."""
     shutil.copytree(demo.corpus, tmp_path / "music")
     demo = Drill(f"{s3}/changing", tmp_path, tmp_path / "music", demo.options)
     first = demo.far("run", "changing", nodes)

@@ -31,7 +31,7 @@ def free_port() -> int:
 
 @pytest.fixture()
 def head() -> Iterator[str]:
-    """Address of the dashboard of a Ray started by `ray start --head`."""
+    """Address of the dashboard of a Ray that was started with `ray start --head`."""
     dashboard = free_port()
     command = [str(BIN / "ray"), "start", "--head", "--block", f"--port={free_port()}", f"--dashboard-port={dashboard}"]
     # a default port may belong to another Ray of this machine; then the agent serves nothing, and no job ever starts
@@ -54,7 +54,7 @@ def head() -> Iterator[str]:
 
 
 def submit(command: list[Any], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run `ray job submit`, again while the agent of a head that has only just started does not answer yet."""
+    """Run `ray job submit`; repeat it while the agent of a new head does not answer yet."""
     for _ in range(SUBMISSIONS):
         ended = subprocess.run(command, capture_output=True, text=True, cwd=folder)
         if "No available agent" not in ended.stderr:

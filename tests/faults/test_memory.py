@@ -30,7 +30,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(res
 
 
 def peaks_mb(folder: Path, minutes: float, gain: float) -> tuple[float, float]:
-    """Of the task and of its decoder."""
+    """Peak memory of the task and of its decoder."""
     minute = (gain * np.sin(np.arange(60 * 8000) * 0.5)).astype(np.float32)
     with soundfile.SoundFile(folder / "long.flac", "w", 8000, 1) as file:
         for _ in range(round(minutes)):

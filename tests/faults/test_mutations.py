@@ -25,7 +25,7 @@ def decoder() -> Iterator[IsolatedDecoder]:
 
 
 def mutated(content: bytes, rng: np.random.Generator) -> bytes:
-    """One of: bits flipped anywhere or in the head, cut, a hole, zeros, doubled, noise put in, pieces exchanged."""
+    """One mutation: flipped bits anywhere or in the header, a cut, a hole, zeros, a repeat, noise, swapped parts."""
     data = bytearray(content)
     at, length = int(rng.integers(len(data))), int(rng.integers(1, len(data) // 4))
     way = int(rng.integers(8))

@@ -25,7 +25,10 @@ pytestmark = pytest.mark.ray
 
 
 def flaky(method: str, path: str, number: int) -> Fault:
-    """Of eleven requests one is refused, one cut and one slow; a cut request is done nevertheless, as in life."""
+    """Of eleven requests, one is refused, one is cut off and one is slow.
+
+    A request that is cut off has taken effect.
+    """
     faults: dict[int, Fault] = {3: "busy", 6: "slow", 9: "cut" if method in ("GET", "HEAD") else "busy"}
     return faults.get(number % 11, "none")
 
@@ -36,7 +39,7 @@ def gone(method: str, path: str, number: int) -> Fault:
 
 @pytest.fixture()
 def faulty(s3_server: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyS3]:
-    """A server without faults for now; the environment points at it."""
+    """A server without faults so far. The environment names it."""
     proxy = FaultyS3(s3_server, lambda *_: "none")
     monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
     yield proxy
@@ -44,7 +47,7 @@ def faulty(s3_server: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def options(folder: Path) -> list[str]:
-    """A corpus of four tracks, and what makes a small and quick main job of it."""
+    """A corpus of four tracks, and options that make the main job small and quick."""
     for number in range(4):
         write_audio(folder / f"music/{number}.flac", melody(6.0 + number, number)[:, None], 16_000)
     config = replace(LINEAR, probes=ProbesConfig((0.0,), (1.0,), 0.4), score=ScoreConfig(threshold=0.0))
@@ -103,7 +106,7 @@ def test_a_download_that_breaks_off_is_begun_again(faulty: FaultyS3, s3_bucket: 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_full_disk_fails_in_words_and_the_next_start_completes(tmp_path: Path) -> None:
-    """On a file system of 1 MB: the segments of four tracks are 1.5 MB."""
+    """A file system of 1 MB; the segments of four tracks take 1.5 MB."""
     more = options(tmp_path)
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -124,7 +127,7 @@ def test_a_full_disk_fails_in_words_and_the_next_start_completes(tmp_path: Path)
 
 
 def test_a_full_disk_leaves_what_was_committed_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same by a refusal of the last step, where nothing can be mounted."""
+    """Simulated by a failing last step, for machines where nothing can be mounted."""
     catalogue = Catalogue(str(tmp_path / "c"), create=True)
     place = catalogue.location.join("x.json")
     place.write_bytes(b"old")

@@ -31,7 +31,7 @@ def terminate(process: subprocess.Popen[str]) -> None:
 
 
 def kill_all(process: subprocess.Popen[str]) -> None:
-    """The driver and everything that it started, as an out-of-memory killer or a power cut would."""
+    """Kill the driver and everything that it started, like an out-of-memory killer or a power cut."""
     for child in psutil.Process(process.pid).children(recursive=True):
         child.kill()
     process.kill()
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def change(music: Path) -> None:
-    """A file is removed, one renamed, one changed, one new."""
+    """Remove, rename, change and add one file each."""
     (music / "0.flac").unlink()
     (music / "1.flac").rename(music / "renamed.flac")
     write_audio(music / "2.flac", melody(9.0, 12)[:, None], 16_000)
@@ -74,7 +74,7 @@ def job(verb: str, made: tuple[Path, list[str]], catalogue: Path, **watched: Any
 
 @pytest.fixture(scope="module", params=["run", "reindex"])
 def clean(request: pytest.FixtureRequest, made: tuple[Path, list[str]]) -> tuple[str, Contents, Path | None]:
-    """The verb, what it makes undisturbed, and the catalogue that it starts from."""
+    """The verb, its result when undisturbed, and the catalogue that it starts from."""
     verb, place = str(request.param), made[0] / f"clean-{request.param}"
     before = None
     if verb == "reindex":

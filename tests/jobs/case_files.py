@@ -28,12 +28,12 @@ MANIFESTS = {
 
 
 def music(seconds: float, seed: int, rate_hz: int = RATE_HZ) -> np.ndarray:
-    """Float32 [n, 1]; `melody` lasts as long at any rate, at another pitch."""
+    """Float32 [n, 1]. `melody` lasts equally long at any sample rate, at another pitch."""
     return np.repeat(melody(seconds, seed), 3)[: round(seconds * rate_hz), None]
 
 
 def mp3(path: Path, seconds: float, seed: int, rate_hz: int = RATE_HZ, xing: bool = True) -> bytes:
-    """A CBR mp3, with the frame that tells its length or without."""
+    """A CBR mp3, with or without the frame that states its length."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", format="mp3", options={} if xing else {"write_xing": "0"}) as output:
         stream = output.add_stream("libmp3lame", rate=rate_hz, layout="mono")
@@ -46,7 +46,7 @@ def mp3(path: Path, seconds: float, seed: int, rate_hz: int = RATE_HZ, xing: boo
 
 
 def make(folder: Path) -> Path:
-    """The files of ../shared/cases, made of other music."""
+    """Files like those of ../shared/cases, made from other music."""
     (folder / "parts").mkdir(parents=True)
     for name in ("audio", "quiet", "manifest"):
         (folder / name).mkdir()
@@ -72,7 +72,7 @@ def make(folder: Path) -> Path:
 
 
 def copied(folder: Path) -> Path | None:
-    """../shared/cases, where it is there."""
+    """A copy of ../shared/cases, if it exists."""
     if SHARED is None:
         return None
     for path in SHARED.rglob("*"):

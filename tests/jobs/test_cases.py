@@ -36,7 +36,7 @@ def tracks(catalogue: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def catalogue(cases: Path, ray_session: Any) -> tuple[Path, list[dict[str, Any]]]:
-    """The catalogue of all recordings, and the places that `run` prints."""
+    """The catalogue of all recordings, and the places printed by `run`."""
     where = cases.parent / "catalogue"
     corpus = cases.parent / "corpus"
     corpus.mkdir()

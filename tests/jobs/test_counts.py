@@ -40,7 +40,7 @@ def refused(folder: Path) -> int:
 
 
 def a_folder(folder: Path) -> int:
-    """Everything that a folder may hold; the number of things in it."""
+    """Make a folder with everything that a folder may hold; returns the number of entries."""
     count = good(folder) + refused(folder)
     shortened(folder)
     (folder / "folder.wav").mkdir()
@@ -58,7 +58,7 @@ def a_folder(folder: Path) -> int:
 
 
 def a_manifest(folder: Path) -> int:
-    """Rows of every kind; how many."""
+    """Write a manifest with rows of every kind; returns their number."""
     good(folder)
     refused(folder)
     shortened(folder)

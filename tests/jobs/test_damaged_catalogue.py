@@ -55,7 +55,7 @@ READERS = {"rejects": ["rejects"], "verdicts": ["review", "--list"], "detections
 
 
 def whole(uri: str) -> Path:
-    """A catalogue with something in every table."""
+    """A catalogue in which every table has rows."""
     made = make(uri)
     refused = {"track_id": "x.wav", "uri": "/x.wav", "stage": "segment", "error_type": "empty", "error": "empty"}
     with made.writing("test"):
@@ -95,7 +95,7 @@ def test_it_is_named(damage: Callable[[Path], None], tmp_path: Path, capsys: pyt
 
 
 def test_a_sweep_that_lacks_rows_is_no_sweep(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A part that is gone would otherwise be samples that nobody hears of."""
+    """Otherwise a missing part would hide samples from the user."""
     catalogue = make(str(tmp_path / "c"))
     add_sweep(catalogue, [detection("b/old.wav", "b/other.wav")] * 4, "20270101T000000Z-0123456789ab", detections=4)
     report = ["report", "--catalogue", str(tmp_path / "c"), "--output", str(tmp_path / "out")]

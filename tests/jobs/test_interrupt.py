@@ -126,7 +126,7 @@ def test_a_signal_is_raised_once_and_handlers_are_restored() -> None:
 
 
 class CutShort:
-    """Its constructor is cut short by a signal, so its destructor fails, as that of Ray's actor handles does."""
+    """A signal interrupts its constructor, so its destructor fails, like that of Ray's actor handles."""
 
     def __init__(self) -> None:
         signal.raise_signal(signal.SIGTERM)

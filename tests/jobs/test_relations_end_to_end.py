@@ -30,7 +30,7 @@ TAGS = {  # by file: title, artist, year
 
 
 def mixed(into: Wave, sample: Wave, at_s: float) -> None:
-    """Lay a sample over quieter music."""
+    """Mix a sample into quieter music."""
     start = round(at_s * RATE_HZ)
     stop = min(len(into), start + len(sample))
     into[start:stop] = 0.4 * into[start:stop] + sample[: stop - start]

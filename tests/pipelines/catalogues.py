@@ -45,7 +45,10 @@ GNN = Config(
 
 
 def save_model(config: Config, folder: Path, seed: int = 0) -> str:
-    """Random weights of `config` in `folder`; a random projection keeps angles well enough to find what is equal."""
+    """Save random weights of `config` in `folder`.
+
+    A random projection preserves angles well enough to find equal audio.
+    """
     torch.manual_seed(seed)
     model = Fingerprinter(config).eval()
     if config.model.encoder.is_fitted:
@@ -56,7 +59,7 @@ def save_model(config: Config, folder: Path, seed: int = 0) -> str:
 
 
 def melody(seconds: float, seed: int) -> np.ndarray:
-    """Float32 [n] at 16 kHz: a chord every 0.2 s, other ones for another seed."""
+    """Float32 [n] at 16 kHz: one chord every 0.2 s; another seed gives other chords."""
     rng = np.random.default_rng(seed)
     note = 3200
     t = np.arange(note) / 16_000
@@ -69,7 +72,7 @@ def melody(seconds: float, seed: int) -> np.ndarray:
 
 
 def make_catalogue(uri: str, waveforms: dict[str, np.ndarray], part: str = "a", tracks_per_part: int = 2) -> Catalogue:
-    """Add tracks of float32 [n] at 16 kHz to the catalogue at `uri`, `tracks_per_part` of them to a part file."""
+    """Add tracks of float32 [n] at 16 kHz to the catalogue at `uri`, `tracks_per_part` of them per part file."""
     catalogue = Catalogue(uri, create=True, geometry=CUT)
     rows, names = [], sorted(waveforms)
     for start in range(0, len(names), tracks_per_part):

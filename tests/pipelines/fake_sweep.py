@@ -66,7 +66,7 @@ def add_tracks(
 
 
 def detection(query: str, reference: str, score: float = 0.9, **more: Any) -> dict[str, Any]:
-    """A row of schema.DETECTIONS: 4 s from 2 s of the query, from 6 s of the reference."""
+    """A row of schema.DETECTIONS: seconds 2 to 6 of the query play seconds 6 to 10 of the reference."""
     row: dict[str, Any] = {
         "query_id": query, "query_start_s": 2.0, "query_end_s": 6.0, "reference_id": reference,
         "reference_start_s": 6.0, "reference_end_s": 10.0, "score": score, "rerank_score": None, "coarse_score": 0.8,
@@ -77,7 +77,7 @@ def detection(query: str, reference: str, score: float = 0.9, **more: Any) -> di
 
 
 def add_sweep(catalogue: Catalogue, rows: Sequence[dict[str, Any]], sweep_id: str = SWEEP, **head: Any) -> None:
-    """Write detections in two files, then sweep.json with what `head` adds."""
+    """Write detections in two files, then sweep.json with the further values `head`."""
     place = catalogue.location.join("detections", sweep_id)
     for i in range(2):
         with place.join(f"part-{i}.parquet").writing() as stream:

@@ -38,7 +38,7 @@ def test_what_ray_says_of_a_task_it_tries_again_is_not_printed(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It would stand in the rows that a verb prints as json, and after asid's last line."""
+    """It would appear among rows that a verb prints as json, and after asid's last line."""
     monkeypatch.setattr(logging, "raiseExceptions", False)  # earlier tests leave handlers whose streams are closed
     start_ray()
     heard = threading.Event()

@@ -37,7 +37,7 @@ LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "0000000000000000000
 
 @pytest.fixture()
 def started() -> Iterator[tuple[subprocess.Popen[str], Folder]]:
-    """A process with a Ray of its own, and the folder of that."""
+    """A process with its own Ray, and the folder of that Ray."""
     process = subprocess.Popen(
         [sys.executable, "-c", STARTED],
         stdin=subprocess.PIPE,
@@ -54,7 +54,7 @@ def started() -> Iterator[tuple[subprocess.Popen[str], Folder]]:
 
 
 def listeners(pids: set[int]) -> set[tuple[str, int]]:
-    """(address in hex, port) of every TCP socket that one of these processes listens on."""
+    """(address in hex, port) of every TCP socket on which one of these processes listens."""
     links = {os.readlink(link) for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()]
     local = [line[1].split(":") for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in links]
@@ -62,7 +62,7 @@ def listeners(pids: set[int]) -> set[tuple[str, int]]:
 
 
 def post_job(port: int, path: str, entrypoint: str, token: str | None) -> int | None:
-    """The answer to a job for Ray's job agent or dashboard; None from what speaks no HTTP."""
+    """The response to a job submitted to Ray's job agent or dashboard; None if the server does not speak HTTP."""
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     body = json.dumps({"entrypoint": entrypoint}).encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", body, headers)
@@ -139,7 +139,7 @@ def test_a_temporary_folder_too_long_for_sockets_is_replaced(
 
 
 def test_processes_of_others_are_not_its_own(tmp_path: Path) -> None:
-    """A daemon that a run started has its environment too, and is not Ray's."""
+    """A daemon that a run started inherits its environment and is not a process of Ray."""
     folder = Folder(tmp_path)
     environment = {**os.environ, **folder.environment}
     wait = [sys.executable, "-c", "input()"]

@@ -48,14 +48,14 @@ def write(folder: Path, name: str, waveform: np.ndarray) -> None:
 
 
 def user_of(source: np.ndarray, seed: int) -> np.ndarray:
-    """Plays seconds 2 to 7 of `source` from its second 1 on."""
+    """A track that plays seconds 2 to 7 of `source` from its own second 1."""
     waveform = melody(SECONDS, seed)
     waveform[16_000:96_000] = 0.2 * waveform[16_000:96_000] + source[32_000:112_000]
     return waveform
 
 
 class Case:
-    """A corpus of four tracks, its catalogue made by a first reindex."""
+    """A corpus of four tracks, and its catalogue after a first reindex."""
 
     def __init__(self, folder: Path) -> None:
         self.corpus, self.uri = folder / "corpus", str(folder / "c")
@@ -213,7 +213,7 @@ def test_sweeps_that_were_overtaken_or_never_ended_go_after_a_grace_time(tmp_pat
 
 
 def test_tables_are_compacted_and_fragments_of_killed_runs_go(tmp_path: Path) -> None:
-    """What nobody committed stays for seven days, whatever the grace time: a run may be about to commit it."""
+    """Uncommitted fragments stay for seven days whatever the grace time, because a run may be about to commit them."""
     with Catalogue(str(tmp_path / "c"), create=True).writing("test") as catalogue:
         for n in range(3):
             catalogue.commit_tracks(pa.Table.from_pylist([track(f"{n}")], schema=TRACKS))

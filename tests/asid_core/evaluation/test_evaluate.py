@@ -13,7 +13,7 @@ NUM_QUERIES, NUM_REFERENCES = 60, 20
 
 
 def truth() -> Truth:
-    """60 queries of a minute; one in five samples nothing, the others a reference each."""
+    """60 queries of one minute. One in five samples nothing; the others sample one reference each."""
     queries = tuple(Query(f"q{i:02d}", 60.0, {}) for i in range(NUM_QUERIES))
     relations = tuple(
         Relation(q.name, f"r{i % NUM_REFERENCES:02d}", (Occurrence(10, 15, 40, 45),), 1.0, 0.0, (), {"tier": tier(i)})
@@ -147,7 +147,7 @@ def test_nonsense_is_refused() -> None:
 
 
 def test_pitch_tempo_and_direction_count_only_where_a_pair_is_reported() -> None:
-    """Two pairs at the threshold, one of them with another tempo; a third below it is no matter."""
+    """Two pairs reach the threshold, one of them with a wrong tempo. A third pair below it must not count."""
     rows = table([("q00", "r00", 0.9), ("q01", "r01", 0.9), ("q02", "r02", 0.1)]).to_pylist()
     rows[0] |= {"direction": 0.8}
     rows[1] |= {"tempo_ratio": 1.03, "pitch_semitones": 0.4, "direction": 0.3}

@@ -24,7 +24,7 @@ TRUTH = Truth(
 
 
 def table(rows: list[tuple[str, str, float, float, float]]) -> pa.Table:
-    """Rows of query, reference, score, coarse_score, verify_score; no reranker."""
+    """Detections (query, reference, score, coarse_score, verify_score) of a model without a reranker."""
     fill = dict.fromkeys(("query_start_s", "query_end_s", "reference_start_s", "reference_end_s"), 0.0)
     more = {"tempo_ratio": 1.0, "num_windows": 1, "kind": "sample", "rank": 1, "sweep_id": "s", "model_id": "m"}
     values = [
@@ -35,7 +35,7 @@ def table(rows: list[tuple[str, str, float, float, float]]) -> pa.Table:
 
 
 def overlapping() -> pa.Table:
-    """Every query with r0, which the first twenty sample and which scores higher for them, mostly."""
+    """Every query is paired with r0. The first twenty do sample it and mostly score higher."""
     rng = np.random.default_rng(0)
     return table(
         [
@@ -99,7 +99,7 @@ def test_a_catalogue_of_more_tries_takes_their_logarithm_from_the_intercept() ->
 @given(scale=st.floats(0.3, 3), hours=st.floats(0.5, 40), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=20)
 def test_at_the_level_there_are_as_many_false_alarms_as_allowed(scale: float, hours: float, seed: int) -> None:
-    """Exponential log-odds, 100 wrong pairs an hour: the level is where 0.5 are left."""
+    """Log-odds of 100 wrong pairs per hour are exponential; at the level returned, 0.5 of them remain."""
     wrong = np.random.default_rng(seed).exponential(scale, max(60, int(100 * hours)))
     wanted = scale * np.log(len(wrong) / (MAX_ALARMS_PER_HOUR * hours))
     assert alarm_level(wrong, hours) == pytest.approx(wanted, abs=2.5 * scale)

@@ -13,7 +13,7 @@ TRACKS, PLACES = 8, 6
 
 
 def annotations() -> Annotations:
-    """Eight query tracks, each playing a reference of its own six times for 8 s; half beats, half riffs."""
+    """Eight query tracks. Each plays its own reference six times for 8 s; half are beats, half riffs."""
     samples = []
     for i in range(TRACKS):
         spans = tuple((20.0 * n, 20.0 * n + 8) for n in range(PLACES))
@@ -24,7 +24,10 @@ def annotations() -> Annotations:
 
 
 def answers(cuts: list[Clip], right: set[str], noise: bool = False) -> pa.Table:
-    """The right reference for cuts of the tracks in `right`, a wrong one for the others; a noise track before both."""
+    """For clips of the tracks in `right`, the right reference; for the others, a wrong one.
+
+    A distractor ranks before both.
+    """
     rows = [(c.name, c.reference if c.track in right else "R0", 0.8) for c in cuts]
     if noise:
         rows += [(c.name, "noise", 0.9) for c in cuts]

@@ -12,7 +12,7 @@ from tests.asid_core.evaluation.test_evaluate import table, truth
 
 
 def test_each_kind_of_nothing_has_its_own_figures() -> None:
-    """Right pairs score 0.9; of the queries that sample nothing, those that resemble a reference score 0.95."""
+    """True pairs score 0.9. Queries that sample nothing but resemble a reference score 0.95."""
     kinds = {f"q{i:02d}": "none_alike" if i < 30 else "none" for i in range(4, 60, 5)}
     queries = tuple(replace(q, groups={"tier": kinds.get(q.name, "exact")}) for q in truth().queries)
     rows = [(r.query, r.reference, 0.9) for r in truth().relations]

@@ -32,7 +32,7 @@ def write_set(folder: Path, samples: str, tracks: str, files: dict[str, tuple[li
 
 @pytest.fixture
 def miniature(tmp_path: Path) -> Path:
-    """Three relations: marked by absence, by occurrence, and not annotated."""
+    """Three relations: annotated by absence, annotated by occurrence, and not annotated."""
     samples = (
         "S001,T002,T001,0,0,19,1.08,drums,,beat,no, by absence\n"
         "S002,T003,T001,4,8,3,0.9,bass,,riff,maybe, by occurrence\n"
@@ -120,7 +120,7 @@ def test_known_facts_of_the_authors_query_list() -> None:
 
 @published
 def test_our_places_of_presence_are_near_the_authors() -> None:
-    """Ours merges a first occurrence with the stretch it begins, so there are some fewer, never many."""
+    """We merge a first occurrence with the stretch that it begins, so we may have a few places less, but not many."""
     a = read_annotations(PUBLISHED)
     for length, theirs in zip(sample100.QUERY_LENGTHS_S, [540, 456, 349, 230, 161], strict=True):
         assert 0.9 * theirs < len(a.clips(length)) <= theirs

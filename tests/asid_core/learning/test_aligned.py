@@ -26,7 +26,7 @@ def small(augmentation: AugmentationConfig | None = None) -> Config:
 
 
 def melodies(task: AlignedRerankerTask) -> Batch:
-    """A row of random notes each, 0.2 s long."""
+    """One row of random notes for each melody, 0.2 s per note."""
     spectra = task.spectra()
     samples = spectra.cut_samples(max(task.training.augmentation.tempo_ratios), 0.1)
     generator = torch.Generator().manual_seed(0)
@@ -53,7 +53,7 @@ def test_pitch_and_tempo_of_the_query_are_undone(ratio: float) -> None:
 
 
 def drawn(count: int = 32) -> Pairs:
-    """Queries that are half their reference and half something else, at the same cells."""
+    """Queries that are a mix of their reference and something else."""
     references, others = (
         torch.rand(count, *PATCH.patch_size) * (torch.rand(count, *PATCH.patch_size) > 0.8) for _ in "ab"
     )

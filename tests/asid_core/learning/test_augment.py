@@ -19,7 +19,7 @@ STILL = AugmentationConfig(semitones=0, tempo_ratios=(1.0, 1.0), gain_db=0, offs
 
 
 def notes(samples: int, semitones: float = 0.0, tempo: float = 1.0, seed: int = 0) -> torch.Tensor:
-    """A melody [n], played higher and faster than at (0, 1), with its middle where it was."""
+    """A melody [n], transposed and sped up around its middle."""
     generator = torch.Generator().manual_seed(seed)
     pitches = torch.randint(0, 25, (200,), generator=generator)
     time = (torch.arange(samples) - samples / 2) / RATE * tempo + 20

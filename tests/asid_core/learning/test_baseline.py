@@ -30,7 +30,7 @@ CONFIG = Config(
 
 
 def batch(spectra: Spectra, rows: int = 6) -> Batch:
-    """Chords, different ones in each row; two rows of each track."""
+    """Rows of chords; two rows for each track."""
     generator = torch.Generator().manual_seed(0)
     time = torch.arange(spectra.cut_samples(1.2, TRAINING.augmentation.offset_s)) / 16_000
     pitches = 110 * 2 ** (torch.randint(0, 36, (rows, 12), generator=generator) / 12)

@@ -25,7 +25,7 @@ PAIRS = 8
 
 
 def tiny(heads: int = 0) -> Config:
-    """A GNN small enough for a test; what is random in training is off, for it differs between workers."""
+    """A small GNN without random operations in training, because those would differ between workers."""
     config = load("gnn-paper")
     encoder = GnnConfig(
         channels=(16, 32), blocks=(1, 1), pooled_dim=32, hidden_dim=32, dim=16, edge_drop=0.0, stochastic_depth=0.0

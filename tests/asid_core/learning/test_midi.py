@@ -27,7 +27,7 @@ def song() -> mido.MidiFile:
 
 
 def notes(of: mido.MidiFile, channel: int) -> list[tuple[int, int]]:
-    """(tick, note) of every note that begins."""
+    """The onsets: (tick, note)."""
     found = []
     for track in of.tracks:
         at = 0

@@ -13,7 +13,7 @@ BINS, FRAMES = 8, 10
 
 
 def pairs(seed: int, count: int = 400) -> Pairs:
-    """References, and queries under loud music that only ever sounds in some of the bins."""
+    """References, and queries under loud music that sounds in some of the bins only."""
     generator = torch.Generator().manual_seed(seed)
     references = torch.rand(count, BINS, FRAMES, generator=generator).pow(4)
     background = torch.rand(count, BINS, FRAMES, generator=generator).pow(4) * 8

@@ -24,7 +24,7 @@ def test_separates_any_length(tiny: HDemucs, seconds: float) -> None:
 
 
 class Halves(torch.nn.Module):
-    """A separator that is known to be right: each source is half the mix."""
+    """A separator with known output: each source is half of the mix."""
 
     sources = ("a", "b")
 

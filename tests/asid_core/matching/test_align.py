@@ -27,14 +27,14 @@ def row_at(track: int, centre_s: float) -> int:
 
 
 def line(windows: range, track: int, start_s: float, ratio: float, probe: int, z_score: float) -> list[Hit]:
-    """Hits on a line through (centre of the first window, start_s); the first is the strongest."""
+    """Hits on a line through (centre of the first window, start_s). The first hit is the strongest."""
     centres = QUERY_CENTRES_S[list(windows)]
     rows = [row_at(track, start_s + ratio * (centre - centres[0])) for centre in centres]
     return [(w, probe, row, z_score - 0.1 * i) for i, (w, row) in enumerate(zip(windows, rows, strict=True))]
 
 
 def noise(count: int, seed: int, probes: int, tracks: int = TRACKS) -> list[Hit]:
-    """Even all of them together are weaker than one true hit: 10 * 1.5 ** 2 < 5 ** 2."""
+    """Random hits that are together weaker than one true hit: 10 * 1.5 ** 2 < 5 ** 2."""
     rng = np.random.default_rng(seed)
     return [
         (int(rng.integers(40)), int(rng.integers(probes)), int(rng.integers(tracks * ROWS)), float(rng.uniform(0, 1.5)))
@@ -125,7 +125,7 @@ def test_only_the_best_references_are_kept() -> None:
 
 
 def test_a_second_play_at_another_speed_is_a_place_of_its_own() -> None:
-    """Even where two stronger lines lie across the first play: one long query, one reference."""
+    """Even if two stronger lines cross the first play, with one long query and one reference."""
     slow, fast = (PROBES.index((0.0, ratio)) for ratio in sorted(GRID.tempo_ratios)[:2])
     first = line(range(2, 12), 1, 20.0, PROBES[slow][1], slow, 9.0)
     a_bar_on = line(range(2, 12), 1, 24.0, PROBES[slow][1], slow, 8.5)

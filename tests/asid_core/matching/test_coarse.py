@@ -128,7 +128,7 @@ def test_silence_is_never_a_hit_and_hardly_changes_strength() -> None:
     "first_pass", [NO_FIRST_PASS, FirstPassConfig(2, dims=16, probes=1), FirstPassConfig(1, probes=3)]
 )
 def test_strength_is_the_same_where_most_rows_do_not_count(first_pass: FirstPassConfig) -> None:
-    """As with `--references GLOB`: rows of other tracks are zero vectors."""
+    """As with `--references GLOB`, where the rows of other tracks are zero vectors."""
     queries, rows = unit(3, 4, 32), unit(40 * GROUP, 32, seed=1)
     padded = torch.cat([torch.zeros(1000 * GROUP, 32), rows])
     few, many = search(queries, [rows], 5, first_pass=first_pass), search(queries, [padded], 5, first_pass=first_pass)
@@ -143,7 +143,7 @@ def test_nothing_to_search_in_gives_no_hits() -> None:
 
 
 def neighbours(count: int, dim: int, seed: int) -> Tensor:
-    """Rows that drift as windows a hop apart do; the leading dimensions hold most, as those of a projection do."""
+    """Rows that change slowly, like overlapping windows. Leading dimensions hold most energy, as in a projection."""
     steps = torch.randn(count + 24, dim, generator=torch.Generator().manual_seed(seed))
     smooth = torch.nn.functional.avg_pool1d(steps.T[None], 25, 1)[0].T
     return torch.nn.functional.normalize(smooth * torch.linspace(1, 0.3, dim), dim=-1)

@@ -27,7 +27,7 @@ def table(*rows: dict[str, Any]) -> pa.Table:
 
 
 def at(query: str, query_s: float, reference: str, reference_s: float, **more: Any) -> dict[str, Any]:
-    """Four seconds of both tracks."""
+    """A detection of four seconds in both tracks."""
     spans = {"query_start_s": query_s, "query_end_s": query_s + 4.0}
     spans |= {"reference_start_s": reference_s, "reference_end_s": reference_s + 4.0}
     return detection(query, reference, **(spans | more))

@@ -19,7 +19,7 @@ CONFIG = VerifyConfig()
 
 
 class Cosine(AlignedReranker):
-    """Stands in for the network: the cosine of both patches."""
+    """Replaces the network by the cosine of the two patches."""
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
@@ -29,7 +29,7 @@ class Cosine(AlignedReranker):
 
 
 def judged(ratio: float, seconds: float, shift_s: float = 0.0) -> float:
-    """The score of a candidate whose query is its reference at another tempo; the span lasts `seconds` of the query."""
+    """The rerank score of a candidate at another tempo whose span lasts `seconds` of the query."""
     song = notes(0)
     reference = song.render(REFERENCE_FRAMES)
     query = song.render(1000, semitones=2.0, start=200.0, ratio=ratio)

@@ -28,7 +28,7 @@ REFERENCE_FRAMES, QUERY_FRAMES = 1500, 1000
 
 @dataclass(frozen=True)
 class Sounds:
-    """Notes, or drums where `width` is large: bin, onset and length in frames, loudness."""
+    """Notes, or drums if `width` is large: bin, onset and length in frames, loudness."""
 
     bins: np.ndarray
     onsets: np.ndarray
@@ -37,7 +37,7 @@ class Sounds:
     width: float = 0.8
 
     def render(self, frames: int, semitones: float = 0.0, start: float = 0.0, ratio: float = 1.0) -> Tensor:
-        """Frame f sounds like frame `start + ratio * f` of the original, `semitones` higher: [BINS, frames]."""
+        """[BINS, frames]: frame f is frame `start + ratio * f` of the original, `semitones` higher."""
         places = np.arange(BINS)[:, None] - self.bins - semitones * BINS_PER_SEMITONE
         tones = np.exp(-0.5 * (places / self.width) ** 2) * self.loudness
         since = (start + ratio * (np.arange(frames) + 0.5)) - self.onsets[:, None]
@@ -54,7 +54,7 @@ def notes(seed: int, frames: int = REFERENCE_FRAMES, a_frame: float = 0.5) -> So
 
 
 def drums(seed: int, frames: int = REFERENCE_FRAMES) -> Sounds:
-    """Strokes of low, middle and high drums: vertical lines."""
+    """Low, middle and high drum strokes: vertical lines in the spectrogram."""
     rng = np.random.default_rng(seed)
     count = frames // 7
     kinds = rng.choice([20.0, 80.0, 140.0], count)
@@ -63,7 +63,7 @@ def drums(seed: int, frames: int = REFERENCE_FRAMES) -> Sounds:
 
 @dataclass(frozen=True)
 class Serving:
-    """References whose frames are at hand."""
+    """References whose features are in memory."""
 
     tracks: tuple[Tensor, ...]
     durations_s: tuple[float, ...] = ()
@@ -81,14 +81,14 @@ def verifier_of(query: Tensor, *references: Tensor) -> Verifier:
 
 
 def pointing(query_s: float, reference_s: float, semitones: float = 0.0, ratio: float = 1.0) -> Candidate:
-    """A candidate around two centres, as the coarse search would say it."""
+    """A candidate of the coarse search around two centres."""
     span = Span.around(query_s, reference_s, ratio, 2.0, 2.0)
     return Candidate(0, semitones, ratio, query_s, reference_s, span, 5.0, 0.6, np.array([[0, 0]]))
 
 
 @dataclass(frozen=True)
 class Planted:
-    """Seconds `at_s` .. `at_s + length_s` of the query are the reference from `from_s` on."""
+    """From `at_s`, the query plays `length_s` seconds of the reference from `from_s` on."""
 
     semitones: float = 0.0
     ratio: float = 1.0
@@ -246,7 +246,7 @@ def test_an_excerpt_at_the_very_edges_of_both_is_verified() -> None:
 
 
 def test_next_to_nothing_matches_nothing() -> None:
-    """The same faint tail on both sides is no evidence."""
+    """Equal faint tails on both sides are no evidence."""
     faint = 0.1 * notes(1).render(QUERY_FRAMES)
     (found,) = verifier_of(faint, faint).verify([pointing(20.0, 20.0)])
     assert found.verify_score < 0.1
@@ -281,7 +281,7 @@ def test_where_the_coarse_search_is_sure_a_bar_off_is_looked_at_too() -> None:
 def test_both_sides_of_a_span_are_images_and_inside_their_tracks(
     ratio: float, from_s: float | None, at_s: float | None, off_s: float, reaches_s: float
 ) -> None:
-    """Wherever the match lies (None: at the very end) and however far the coarse search's span reaches."""
+    """For any position of the match (None: at the very end) and any length of the span from the coarse search."""
     query_s, reference_s = QUERY_FRAMES * FRAME_S - 0.013, REFERENCE_FRAMES * FRAME_S - 0.02
     from_s = reference_s - 8 * ratio if from_s is None else from_s
     at_s = query_s - 8 if at_s is None else at_s

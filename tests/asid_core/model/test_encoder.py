@@ -11,7 +11,7 @@ from tests.asid_core.golden import ENCODER_FILE, TINY, TINY_CONFIG, difference, 
 
 
 def published(graph_blocks: bool) -> GnnEncoder:
-    """The tiny published encoder, with the blocks that its authors' code skips or without."""
+    """The tiny published encoder, with or without the blocks that its authors' code skips."""
     imported = import_checkpoint(ENCODER_FILE, None, TINY_CONFIG).encoder
     encoder = GnnEncoder(replace(TINY, graph_blocks=graph_blocks)).eval()
     encoder.load_state_dict(imported.state_dict())

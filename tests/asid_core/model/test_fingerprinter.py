@@ -42,7 +42,7 @@ def fingerprinter(name: str) -> Fingerprinter:
 
 
 def music(seconds: float, seed: int = 0) -> torch.Tensor:
-    """Notes of half a second, each of three partials, over a little noise."""
+    """Half-second notes with three partials each, over a little noise."""
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(round(seconds * RATE)) / RATE
     pitch = 110 * 2 ** (torch.randint(0, 36, (int(seconds * 2) + 2,), generator=generator) / 12)
@@ -52,7 +52,7 @@ def music(seconds: float, seed: int = 0) -> torch.Tensor:
 
 
 def segments(waveform: torch.Tensor, core_s: float, margin_s: float = 6.0) -> list[tuple[torch.Tensor, int, int, int]]:
-    """What a segment table holds: (samples, start of the core, lead, core)."""
+    """The contents of a segment table: (samples, start of the core, lead, core)."""
     core, margin = round(core_s * RATE), round(margin_s * RATE)
     return [
         (waveform[max(start - margin, 0) : start + core + margin], start, min(start, margin), core)

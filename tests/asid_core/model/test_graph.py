@@ -15,7 +15,7 @@ from asid_core.model.graph import (
 
 
 class EdgeFeatures(MessagePassing):
-    """The convolution as it is usually written: a message x_i - x_j an edge, the maximum scattered."""
+    """The convolution in its textbook form: one message x_i - x_j per edge, reduced by a scattered maximum."""
 
     def __init__(self) -> None:
         super().__init__(aggr="max")

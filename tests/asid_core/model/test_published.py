@@ -31,7 +31,7 @@ def test_a_recording_gets_the_published_embeddings() -> None:
 
 
 def full_size_files(folder: Path) -> tuple[Path, Path]:
-    """Checkpoints of the published shapes, their values made up."""
+    """Checkpoints with the published shapes and arbitrary values."""
     keys = json.loads((FOLDER / "published_checkpoint_keys.json").read_text())
     paths = folder / "encoder.pth", folder / "reranker.pth"
     for path, part in zip(paths, ("encoder_checkpoint", "reranker_checkpoint"), strict=True):

@@ -30,7 +30,7 @@ ID3_1 = b"TAG" + b"x" * 125
 
 
 def read(path: Path) -> tuple[float, float, float]:
-    """Seconds, seconds missing, RMS."""
+    """Duration in seconds, missing seconds, RMS."""
     with open_native(str(path)) as (info, blocks):
         pieces = []
         while True:

@@ -16,7 +16,7 @@ RATE = bench.WORK_RATE_HZ
 
 
 def music(seed: int, seconds: float) -> np.ndarray:
-    """Notes of random pitch every quarter of a second: nowhere alike."""
+    """Random notes, one every quarter of a second, so that no two passages are alike."""
     rng = np.random.default_rng(seed)
     step = RATE // 4
     t = np.arange(step) / RATE

@@ -75,7 +75,7 @@ def test_an_untransformed_sample_is_where_the_truth_says(demo: Demo) -> None:
 
 
 def _correlation(wave: np.ndarray, cut: np.ndarray, start: int) -> float:
-    """The best within 3 samples of `start`: the truth is rounded to 0.1 ms."""
+    """The best correlation within 3 samples of `start`, because the ground truth is rounded to 0.1 ms."""
     best = 0.0
     for shift in range(max(0, start - 3), start + 4):
         part = wave[shift : shift + len(cut)]

@@ -16,7 +16,7 @@ TRUTH = Truth(
 
 
 def detections() -> pa.Table:
-    """q0 has `a` second by coarse score though its other row is weak; q1 has `c` first; q2 was not answered."""
+    """q0 finds `a` second by coarse score although its other row is weak; q1 finds `c` first; q2 has no detections."""
     fill: dict[str, Any] = dict.fromkeys(("query_start_s", "query_end_s", "reference_start_s", "reference_end_s"), 0.0)
     fill |= {"tempo_ratio": 1.0, "num_windows": 1, "score": 0.5}
     fill |= {"kind": "sample", "rank": 1, "sweep_id": "s", "model_id": "m"}

@@ -6,7 +6,7 @@ from benchmarks.lib.distractors import Surrogates, Tail, fit_tails, to_length
 
 
 def real_tracks(count: int = 12, rows: int = 400, dim: int = 12) -> list[torch.Tensor]:
-    """Slow and fast dimensions, some of which go together, around a common mean; a few silent rows."""
+    """Rows around a common mean with slow and fast dimensions, some of them correlated, and a few silent rows."""
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(dim, dim, generator=generator)
     tracks = []
@@ -21,7 +21,7 @@ def real_tracks(count: int = 12, rows: int = 400, dim: int = 12) -> list[torch.T
 
 
 def moments(rows: torch.Tensor, tracks: int, lag: int) -> torch.Tensor:
-    """Covariance of each row with the row `lag` later of the same track."""
+    """Covariance of rows with the rows `lag` later in the same track."""
     parts = rows.view(tracks, -1, rows.shape[1])
     centred = parts - parts.mean((0, 1))
     return torch.einsum("tri,trj->ij", centred[:, : parts.shape[1] - lag], centred[:, lag:]) / parts[:, lag:, 0].numel()
@@ -38,7 +38,7 @@ def test_surrogates_go_with_themselves_in_time_as_the_real_ones_do(lag: int) -> 
 
 
 def test_nothing_of_the_music_is_left() -> None:
-    """The best cosine of a real row to a surrogate is what another track gives, not that of the row itself."""
+    """The best cosine between a real row and a surrogate is as low as between two tracks."""
     tracks = real_tracks(dim=48)
     drawn = Surrogates(tracks, 397).draw(12, torch.Generator().manual_seed(1))
     queries = tracks[0][10::40]
@@ -55,7 +55,7 @@ def test_a_short_track_runs_back_and_forth() -> None:
 
 @pytest.mark.parametrize("kind", ["exponential", "normal"])
 def test_the_tail_foretells_the_best_of_many_more_than_were_drawn(kind: str) -> None:
-    """60 queries of 250 distractors each, each query with a scale of its own: the best of 20,000, on average."""
+    """60 queries with 250 distractors each, each on its own scale, predict the mean best of 20,000."""
     rng = np.random.default_rng(0)
     scales = rng.uniform(0.5, 2.0, 60)
     draw = rng.exponential if kind == "exponential" else lambda size: np.abs(rng.normal(size=size))

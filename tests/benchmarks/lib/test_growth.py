@@ -22,14 +22,14 @@ DISTRACTORS, REFERENCES, QUERIES = 40, 6, 20
 
 
 def truth() -> Truth:
-    """Twenty queries of a minute; all but every fifth sample a reference."""
+    """Twenty queries of one minute; all except every fifth sample a reference."""
     queries = tuple(Query(f"q{i}", 60.0, {"tier": "none" if i % 5 == 4 else "hard"}) for i in range(QUERIES))
     relations = tuple(Relation(q.name, f"r{i % REFERENCES}") for i, q in enumerate(queries) if i % 5 != 4)
     return Truth(queries, tuple(f"r{i}" for i in range(REFERENCES)), relations)
 
 
 def detections(true_coarse: float, rng: np.random.Generator) -> pa.Table:
-    """Right pairs of one coarse score; wrong ones of exponential scores; the final score is the coarse one's."""
+    """True pairs have one coarse score, wrong pairs exponential ones. The final score is the coarse score."""
     fill = {"query_start_s": 0.0, "query_end_s": 5.0, "reference_start_s": 0.0, "reference_end_s": 5.0, "rank": 1,
             "tempo_ratio": 1.0, "num_windows": 1, "kind": "sample", "sweep_id": "s", "model_id": "m"}  # fmt: skip
     relevant = truth().relevant()

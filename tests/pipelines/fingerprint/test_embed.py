@@ -47,7 +47,7 @@ def table(catalogue: Catalogue, weights: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("segment", [replace(CUT, margin_s=1.5), replace(CUT, core_s=2.5)])
 def test_a_catalogue_whose_segments_do_not_hold_the_windows_is_refused(tmp_path: Path, segment: SegmentConfig) -> None:
-    """Windows of 1.6 s of 640 samples a frame: those of another default would be lost, or be others."""
+    """Windows of another default, 1.6 s with 640 samples per frame, would be lost or changed."""
     catalogue = Catalogue(str(tmp_path / "c"), create=True, geometry=segment)
     with pytest.raises(CatalogueError, match="1.6 s .* 640 samples.* new catalogue"):
         embed(catalogue, LINEAR, save_model(LINEAR, tmp_path / "w"))

@@ -31,7 +31,7 @@ def flac_picture(kind: int, data: bytes) -> flac.Picture:
 
 
 def add_pictures(path: Path, back: bytes | None, front: bytes) -> None:
-    """Write a back cover, then a front cover, in the way of the container."""
+    """Add a back cover, then a front cover, in the container's own format."""
     opened: Any = mutagen.File(path)
     listed = [(4, back), (3, front)] if back else [(3, front)]
     if path.suffix in (".mp3", ".wav", ".aiff"):
@@ -85,7 +85,7 @@ def test_a_thumbnail_keeps_the_shape(kind: str, size: tuple[int, int], small: tu
 
 
 def png_that_claims(width: int, height: int) -> bytes:
-    """A PNG of all zeros, which compresses a thousandfold."""
+    """A PNG whose header states this size; its data are only zeros."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

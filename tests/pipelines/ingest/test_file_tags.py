@@ -38,7 +38,7 @@ ASF = {
 
 
 def tag(path: Path) -> None:
-    """Write the tags in the way of the container."""
+    """Write the tags in the container's own format."""
     opened: Any = mutagen.File(path)
     if path.suffix in (".mp3", ".wav", ".aiff"):
         if opened.tags is None:

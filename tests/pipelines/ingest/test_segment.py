@@ -52,7 +52,7 @@ def run(corpus: Path | str, catalogue: Path | str, config: Config = CONFIG, **mo
 
 
 def rows(catalogue: Path | str) -> dict[str, dict[str, Any]]:
-    """Live tracks by id, without what differs from run to run."""
+    """The live tracks by id, without the columns that differ between runs."""
     found = pa.Table.from_batches(Catalogue(str(catalogue)).tracks(), schema=TRACKS).to_pylist()
     return {r["track_id"]: {k: v for k, v in r.items() if k not in ("run_id", "segment_files")} for r in found}
 
@@ -63,7 +63,7 @@ def rejects(catalogue: Path | str) -> dict[str, tuple[str, str]]:
 
 
 def segments(catalogue: Path | str) -> dict[str, list[dict[str, Any]]]:
-    """Segments by track, through read_segments."""
+    """Segments by track, read with read_segments."""
     opened = Catalogue(str(catalogue))
     found: dict[str, list[dict[str, Any]]] = {}
     for tracks in opened.tracks(columns=["track_id", "segment_files"]):
@@ -282,7 +282,10 @@ def test_a_soft_track_is_stored_louder_and_its_level_is_the_file_s(ray_session: 
 
 
 def test_soft_tracks_of_an_older_asid_are_read_again_once(ray_session: Any, tmp_path: Path) -> None:
-    """It stored them as they were, so nothing was found. A new content_hash makes all that follows new."""
+    """An older version stored them as they were, so nothing was found.
+
+    The new content_hash makes later stages run again.
+    """
     write_audio(tmp_path / "corpus/loud.flac", tone(6.0), 16_000)
     write_audio(tmp_path / "corpus/soft.flac", tone(6.0) * np.float32(0.002), 16_000)
     click = np.zeros((96_000, 1), np.float32)
@@ -316,7 +319,7 @@ def test_a_header_that_tells_too_great_a_length_is_refused_before_decoding(ray_s
 
 
 def test_a_file_that_turns_out_too_long_leaves_nothing_behind(tmp_path: Path) -> None:
-    """Its header tells no length, so that most of it is written before the limit is met."""
+    """Its header states no length, so most of it is written before the limit is reached."""
     good = write_audio(tmp_path / "ordinary.flac", tone(6.0), 16_000)
     long = write_audio(tmp_path / "no length.flac", tone(2.0), 16_000)
     Catalogue(str(tmp_path / "c"), create=True, geometry=CUT)

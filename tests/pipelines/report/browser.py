@@ -30,7 +30,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class Browser:
-    """One page. `problems`: whatever it wrote to its console as an error or warning, and uncaught exceptions."""
+    """One page. `problems`: errors and warnings on its console, and uncaught exceptions."""
 
     def __init__(self, write: int, read: int) -> None:
         self._write, self._read = write, read
@@ -88,7 +88,7 @@ class Browser:
             self.requests.append(params["request"]["url"])
 
     def open(self, url: str) -> None:
-        """Load a page and wait until it says it is ready (`data-ready` on the root element)."""
+        """Load a page and wait until it reports that it is ready (`data-ready` on the root element)."""
         self.navigate("about:blank")  # going to another # of the same page loads nothing
         self.navigate(url)
         self.wait("document.documentElement.dataset.ready === 'yes'")
@@ -110,7 +110,7 @@ class Browser:
         return answer["result"].get("value")
 
     def wait(self, condition: str) -> None:
-        """Until a JavaScript expression is true, looked at once a frame."""
+        """Wait until a JavaScript expression is true. It is evaluated once per frame."""
         look = f"const look = () => ({condition}) ? done(true) : requestAnimationFrame(look)"
         self.run(f"new Promise((done) => {{ {look}; look(); }})")
 
@@ -128,7 +128,7 @@ class Browser:
             self._note(self._receive(deadline))
 
     def look(self, width: int = 1280, height: int = 900, dark: bool = False, phone: bool = False) -> None:
-        """The size of the window and the colours that the reader prefers."""
+        """Set the size of the window and the preferred colour scheme."""
         scale = 2 if phone else 1
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=phone
@@ -143,7 +143,7 @@ class Browser:
 
 @contextlib.contextmanager
 def chromium(profile: Path) -> Iterator[Browser]:
-    """A browser with an empty profile, ended with the block."""
+    """A browser with an empty profile. It ends with the block."""
     to_browser, from_browser = os.pipe(), os.pipe()
     process = subprocess.Popen(
         [sys.executable, "-c", WIRE, str(to_browser[0]), str(from_browser[1]), str(CHROMIUM), *FLAGS]

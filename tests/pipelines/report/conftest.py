@@ -31,7 +31,7 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture()
 def opened(chromium: Browser, page: str) -> Iterator[Browser]:
-    """The page, just opened; at the end nothing may have complained or left the folder."""
+    """The page, just opened. Fails if it reports problems or requests anything outside its folder."""
     chromium.problems.clear()
     chromium.requests.clear()
     chromium.look()

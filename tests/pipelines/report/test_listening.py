@@ -36,7 +36,7 @@ PLACES = [place_of(r, *starts, backwards) for r in RATIOS for starts in STARTS f
 
 
 def in_query(row: dict[str, Any], reference_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """When the query plays these seconds of the reference."""
+    """The times in the query at which these seconds of the reference are played."""
     if row["reversed"]:
         return row["query_start_s"] + (row["reference_end_s"] - reference_s) / row["tempo_ratio"]
     return row["query_start_s"] + (reference_s - row["reference_start_s"]) / row["tempo_ratio"]
@@ -53,7 +53,7 @@ def test_both_sides_lie_on_the_line_and_in_their_tracks(row: dict[str, Any]) -> 
 
 
 def bursts(times_s: npt.NDArray[np.float64], seed: int = 0) -> Wave:
-    """A track of TRACK_S with a burst of noise of 10 ms at each time."""
+    """A track of TRACK_S with 10 ms of noise at each time."""
     track = np.zeros(round(TRACK_S * SAMPLE_RATE_HZ), np.float32)
     rng = np.random.default_rng(seed)
     for time_s in times_s[(times_s >= 0) & (times_s < TRACK_S - 0.02)]:

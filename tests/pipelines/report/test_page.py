@@ -28,13 +28,13 @@ from tests.pipelines.pictures import picture
 
 
 def calls(place: Location, name: str) -> list[Any]:
-    """What a data script hands to the page."""
+    """The values that a data script passes to the page."""
     text = place.join(name).read_bytes().decode("ascii")
     return list(json.loads("[" + text[text.index("(") + 1 : text.rindex(")")] + "]"))
 
 
 def heard(side: dict[str, Any]) -> tuple[np.ndarray, int]:
-    """Samples and rate of what a place's media have of one side."""
+    """Samples and sample rate of one side of a place's media."""
     audio, rate = soundfile.read(io.BytesIO(base64.b64decode(side["mp3"])))
     return audio, rate
 

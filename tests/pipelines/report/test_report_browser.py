@@ -69,7 +69,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 
 def put(browser: Browser, name: str, value: str) -> None:
-    """Give a control a value as a user does."""
+    """Set the value of a control as a user does."""
     browser.run(f"document.getElementById('{name}').value = '{value}'")
     for event in ("input", "change"):
         browser.run(f"document.getElementById('{name}').dispatchEvent(new Event('{event}', {{bubbles: true}}))")

@@ -29,7 +29,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 def file_of(path: Path, catalogue: Catalogue, *said: str, when: str = "2026-01-02T03:04:05.678Z") -> Path:
-    """A file as the report saves it: the verdicts of the first relations."""
+    """Write a file of verdicts as the report does, for the first relations."""
     rows = newest_findings(catalogue, 100).relations.to_pylist()
     listed: list[dict[str, Any]] = [
         {"relation": row["relation_id"], "query": row["query_id"], "reference": row["reference_id"], "verdict": verdict}

@@ -22,7 +22,7 @@ def unit(*shape: int, seed: int) -> torch.Tensor:
 
 
 def blocks_of(tracks: list[int], rows_per_block: int) -> list[Block]:
-    """Tracks one after the other, each of so many rows."""
+    """Consecutive tracks with these numbers of rows."""
     index = np.repeat(np.arange(len(tracks), dtype=np.int32), tracks)
     vectors, starts = unit(len(index), 8, seed=1), np.zeros(len(index))
     edges = range(0, len(index), rows_per_block)

@@ -26,7 +26,7 @@ INDEXED = Config(search=SearchConfig(exact_below_rows=1000, hits_per_window=5, n
 
 
 def rows(track: int, seed: int) -> pa.RecordBatch:
-    """A walk through the sphere, as windows that overlap are; the fourth is silent."""
+    """A random walk on the sphere, like overlapping windows. The fourth row is silent."""
     rng = np.random.default_rng([seed, track])
     vectors = np.cumsum(rng.standard_normal((WINDOWS, DIM)), 0) * 0.2 + rng.standard_normal(DIM)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -44,7 +44,7 @@ def rows(track: int, seed: int) -> pa.RecordBatch:
 
 @pytest.fixture()
 def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    """A table of two fragments a track, and one of rows that count for nothing: another audio of a track."""
+    """A table with two fragments per track and one of outdated rows, of other audio of a track."""
     name = fingerprints.table_name("m")
     with Catalogue(str(tmp_path / "c"), create=True).writing("test") as made:
         seen = fingerprints.create(made, name, DIM).version
@@ -94,7 +94,7 @@ def test_a_large_table_gets_an_index_whose_recall_is_told(catalogue: Catalogue) 
 
 
 def columns(hits: Hits, row_track: np.ndarray, row_centre_s: np.ndarray) -> dict[tuple[int, int, float], float]:
-    """(window, track, centre) -> cosine."""
+    """Maps (window, track, centre) to cosine."""
     keys = zip(hits.window.tolist(), row_track[hits.row].tolist(), row_centre_s[hits.row].tolist(), strict=True)
     return dict(zip(keys, hits.cosine.tolist(), strict=True))
 
@@ -128,7 +128,7 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
 
 
 def test_what_is_new_is_read_alone_and_found_the_same(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By ids in runs of two, with an index on them and without."""
+    """Reads by id in groups of two, with and without an index on ids."""
     vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)[:, :20]
     queries = [Queries(vectors, own=None)]
     fresh = replace(references(catalogue), fresh=frozenset({"t03", "t07", "t11", "t19", "t28"}))

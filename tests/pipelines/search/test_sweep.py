@@ -43,7 +43,7 @@ PROBED = replace(
 
 
 def music() -> dict[str, np.ndarray]:
-    """Six tracks; `user` plays seconds 4 to 10 of `source` from its second 3 on."""
+    """Six tracks. From second 3, `user` plays seconds 4 to 10 of `source`."""
     waveforms = {f"other {n}": melody(9.0 + n, n) for n in range(4)}
     waveforms["source"], waveforms["user"] = melody(14.0, 10), melody(12.0, 11)
     waveforms["user"][48_000:144_000] = 0.2 * waveforms["user"][48_000:144_000] + waveforms["source"][64_000:160_000]
@@ -52,7 +52,7 @@ def music() -> dict[str, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def embedded(ray_session: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A catalogue with fingerprints, to be copied, and the weights."""
+    """A catalogue with fingerprints, to be copied by tests, and the weights."""
     folder = tmp_path_factory.mktemp("embedded")
     weights = save_model(LINEAR, folder / "w")
     embed(make_catalogue(str(folder / "c"), music()), LINEAR, weights)

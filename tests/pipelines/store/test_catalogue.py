@@ -38,7 +38,7 @@ def reject(track_id: str, error: str, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture(params=["local", "s3"])
 def catalogue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Catalogue]:
-    """Open for writing."""
+    """A catalogue open for writing."""
     where = str(tmp_path) if request.param == "local" else request.getfixturevalue("s3_bucket")
     with Catalogue(where + "/catalogue", create=True).writing("test") as made:
         yield made
@@ -139,7 +139,7 @@ def test_a_disk_without_hard_links_is_refused_before_any_work(tmp_path: Path, mo
 
 @pytest.fixture()
 def silent_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A store that takes connections and requests, and never answers; it is given up after a moment."""
+    """A store that accepts connections and requests and never answers. Clients give up after a moment."""
     for name, value in s3_environment("").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

@@ -74,7 +74,7 @@ def test_a_run_that_was_killed_here_is_no_obstacle(tmp_path: Path) -> None:
 
 
 class Elsewhere:
-    """A run on another machine, which cannot be seen from here, that renews its lease `renewals` times."""
+    """A run on another machine, not visible from here, which renews its lease `renewals` times."""
 
     def __init__(self, place: Location, clock: Clock, renewals: int) -> None:
         self.file, self.clock, self.renewals = place.join("lease.json"), clock, renewals
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_lease_is_named(tmp_path: Path, damaged: bytes) -> Non
 
 
 def test_a_lost_answer_is_not_a_lost_lease(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that did the write, lost its answer, and refuses the same write when it is sent again."""
+    """The store executes the write, loses its answer, and refuses the same write when it is repeated."""
     write_if = Location.write_if
 
     def twice(self: Location, data: bytes, version: str | None) -> str | None:

@@ -31,7 +31,7 @@ def fingerprint(track_id: str) -> pa.Table:
 
 
 def written(catalogue: Catalogue, *track_ids: str) -> list[str]:
-    """Fragments of these tracks that nobody sees yet."""
+    """Uncommitted fragments with rows of these tracks."""
     batches = [batch for track_id in track_ids for batch in fingerprint(track_id).to_batches()]
     return fingerprints.write_fragments(catalogue, TABLE, 4, batches)
 
@@ -44,7 +44,7 @@ def present(catalogue: Catalogue) -> list[str]:
 
 @pytest.fixture()
 def catalogue(tmp_path: Path) -> Catalogue:
-    """One track, fingerprints of a track that is gone, garbage of a sweep that was killed."""
+    """One track, fingerprints of a removed track, and leftovers of a killed sweep."""
     made = Catalogue(str(tmp_path / "c"), create=True)
     with made.writing("run"):
         made.commit_tracks(rows(track("a")))
@@ -55,7 +55,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
 
 
 def suspend(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a process finds that was stopped for longer than its lease while another run took the catalogue."""
+    """A process was suspended for longer than its lease, and another run took the catalogue."""
     monkeypatch.setattr(catalogue._lease, "_clock", lambda: time.time() + 1000)
     lease = {"token": "theirs", "verb": "reindex", "host": "far", "processes": "x", "pid": 1}
     catalogue.location.join("lease.json").write_bytes(json.dumps(lease | {"expires": time.time() + 1e6}).encode())
@@ -141,7 +141,7 @@ def test_a_commit_done_twice_is_refused(catalogue: Catalogue) -> None:
 
 
 def test_a_commit_that_another_run_precedes_looks_again(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other commit comes between the check and ours: of other tracks it does not matter, of ours it does."""
+    """Another run commits between our check and our commit. It matters only if it has the same tracks."""
     commit = lance.LanceDataset.commit
 
     def preceded(by: str) -> None:

@@ -52,7 +52,7 @@ RESNET = Config(
 
 
 def save_normed(folder: Path) -> str:
-    """Random weights, whose batch norms have heard some music: as they come, all music is nearly alike to them."""
+    """Save random weights with batch norms adapted to music. Without that, all music gets nearly the same vector."""
     model = Fingerprinter.from_pretrained(save_model(RESNET, folder))
     windows = model.front_end.windows(model.features(torch.from_numpy(melody(30.0, 99))[None])[0])[::20]
     for norm in model.encoder.modules():
@@ -64,7 +64,7 @@ def save_normed(folder: Path) -> str:
 
 
 def test_a_random_one_finds_an_exact_copy(ray_session: Any, tmp_path: Path) -> None:
-    """`user` plays seconds 4 to 10 of `source` from its second 3 on, over nothing."""
+    """From second 3, `user` plays seconds 4 to 10 of `source`, over silence."""
     waveforms = {f"other {n}": melody(9.0 + n, n) for n in range(4)}
     waveforms["source"], waveforms["user"] = melody(14.0, 10), melody(12.0, 11)
     waveforms["user"][48_000:144_000] = waveforms["source"][64_000:160_000]
