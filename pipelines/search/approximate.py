@@ -17,6 +17,7 @@ from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue, quoted
 
 INDEX_QUERIES = 1024  # vectors per call of LanceDB; more only take memory
+WINDOWS_PER_TRACK = 2**32  # more than the int32 number of a window can be
 HIT_TYPES = (np.int32, np.int32, np.int64, np.float32, np.float32)
 OVER_FETCH = 4  # factor of rows requested, since neighbours of a hit and excluded rows are dropped
 
@@ -24,7 +25,7 @@ OVER_FETCH = 4  # factor of rows requested, since neighbours of a hit and exclud
 class IndexedReferences:
     """Searches with LanceDB's index, which compares far fewer rows. `asid index` measures its recall.
 
-    Rows are numbered in the order of their first hit. Of neighbours (`GROUP` windows of a track), only the best is
+    The number of a row says where it is, so nothing is kept from one query to the next. Of neighbours (`GROUP` windows of a track), only the best is
     kept, as in ExactSearch. z-scores are relative to a cohort: blocks sampled from the whole table, searched exactly.
     """
 
@@ -34,17 +35,11 @@ class IndexedReferences:
         self._config, self._window_s, self._hop_s = config.search, references.window_s, references.hop_s
         self._ids = references.tracks["track_id"]
         self._cohort = torch.cat([block.vectors for block in self._blocks.sample(COHORT_BLOCKS)])
-        self._rows: dict[tuple[int, int], int] = {}  # (track, window) -> row
-        self._track: list[int] = []
-        self._centre_s: list[float] = []
 
-    @property
-    def row_track(self) -> np.ndarray:
-        return np.array(self._track, np.int32)
-
-    @property
-    def row_centre_s(self) -> np.ndarray:
-        return np.array(self._centre_s)
+    def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As ExactReferences.places."""
+        track, window = np.divmod(rows, WINDOWS_PER_TRACK)
+        return track, window * self._hop_s + self._window_s / 2
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
         """As ExactReferences.search."""
@@ -60,25 +55,17 @@ class IndexedReferences:
         best = Found.nothing()
         for start in range(0, len(flat), INDEX_QUERIES):
             vectors = flat[start : start + INDEX_QUERIES]
-            rows = nearest(self._table, vectors, OVER_FETCH * self._config.hits_per_window, self._config, but_track)
-            for batch in rows.to_batches():
+            near = nearest(self._table, vectors, OVER_FETCH * self._config.hits_per_window, self._config, but_track)
+            for batch in near.to_batches():
                 probe, window = np.divmod(batch.column("query_index").to_numpy() + start, windows)
                 index, cosine = batch.column("window_index").to_numpy(), 1 - batch.column("_distance").to_numpy()
                 best = best.best_with(
                     Found(window, probe, self._blocks.which(batch), index, cosine), self._config.hits_per_window
                 )
         z_score = (best.cosine - mean[best.window]) / deviation[best.window]
-        columns = (best.window, best.probe, self._row_of(best), best.cosine, z_score)
+        rows = best.track.astype(np.int64) * WINDOWS_PER_TRACK + best.index
+        columns = (best.window, best.probe, rows, best.cosine, z_score)
         return Hits(*(column.astype(kind) for column, kind in zip(columns, HIT_TYPES, strict=True)))
-
-    def _row_of(self, found: Found) -> np.ndarray:
-        rows = []
-        for key in zip(found.track.tolist(), found.index.tolist(), strict=True):
-            rows.append(self._rows.setdefault(key, len(self._rows)))
-            if rows[-1] == len(self._track):
-                self._track.append(key[0])
-                self._centre_s.append(key[1] * self._hop_s + self._window_s / 2)
-        return np.array(rows, np.int64)
 
 
 @dataclass(frozen=True)

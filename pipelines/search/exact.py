@@ -158,11 +158,15 @@ class ExactReferences:
             self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
         self._config, self._window_s = config, references.window_s
         self._device = assigned_device()
-        self.row_track = np.full(self._blocks.num_rows, -1, np.int32)
-        self.row_centre_s = np.zeros(self._blocks.num_rows)
+        self._row_track = np.full(self._blocks.num_rows, -1, np.int32)
+        self._row_centre_s = np.zeros(self._blocks.num_rows)
+
+    def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The index of the reference track, and the centre in seconds, of each row of the hits so far."""
+        return self._row_track[rows], self._row_centre_s[rows]
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
-        """The hits of each query, without rows of its own track. Rows are indices of `row_track` and `row_centre_s`.
+        """The hits of each query, without rows of its own track. `places` says where its rows are.
 
         The windows of all queries are searched together, because one large matrix product is faster.
         """
@@ -172,8 +176,8 @@ class ExactReferences:
             if self._cohort is not None and (block.tracks < 0).all():
                 continue
             rows = slice(block.first_row, block.first_row + len(block.tracks))
-            self.row_track[rows] = block.tracks
-            self.row_centre_s[rows] = block.start_s + self._window_s / 2
+            self._row_track[rows] = block.tracks
+            self._row_centre_s[rows] = block.start_s + self._window_s / 2
             add_block(search, block, queries)
         hits = search.hits()
         if self._cohort is not None:

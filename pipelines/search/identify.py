@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 from torch import Tensor
@@ -22,7 +22,7 @@ from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.windows import query_centres
 from pipelines.search.approximate import IndexedReferences
-from pipelines.search.exact import ExactReferences, Queries, References
+from pipelines.search.exact import Blocks, ExactReferences, Queries, References
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
 from pipelines.store.audio import Segment
@@ -59,14 +59,23 @@ class Identifier:
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
         self._heard = HeardReferences(self._spans, references.tracks, self.model, config.verify.features)
-        exact = ExactReferences(catalogue, references, config)
-        self._search: ExactReferences | IndexedReferences = exact
-        if len(exact.row_track) >= config.search.exact_below_rows:
-            self._search = IndexedReferences(catalogue, references, config)
+        self._catalogue = catalogue
         # count the whole catalogue even if only new tracks are searched, so that scores are comparable
         ways = 2 if config.probes.reversed else 1
         self._tries = references.num_rows * len(self._probes) * ways
-        self._fresh = None if references.fresh is None else ExactReferences(catalogue, references, config, True)
+
+    @functools.cached_property
+    def _all(self) -> ExactReferences | IndexedReferences:
+        """All references. Exact search holds 12 bytes a row, so it is not made where the index is searched."""
+        search = self._config.search
+        rows = Blocks(self._catalogue, self._references, search.silence_db).num_rows
+        kind = ExactReferences if rows < search.exact_below_rows else IndexedReferences
+        return kind(self._catalogue, self._references, self._config)
+
+    @functools.cached_property
+    def _fresh(self) -> ExactReferences:
+        """The fresh references alone."""
+        return ExactReferences(self._catalogue, self._references, self._config, fresh_only=True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
         """Register the names of excerpts, with the track_id of each. An excerpt is not searched in its own track."""
@@ -136,7 +145,7 @@ class Identifier:
     def _searching(self, query: _Query) -> ExactReferences | IndexedReferences:
         """The references to search for a query: all, or only the fresh tracks if it is an old track."""
         fresh = self._references.fresh
-        return self._search if self._fresh is None or query.features.track_id in (fresh or ()) else self._fresh
+        return self._all if fresh is None or query.features.track_id in fresh else self._fresh
 
     def _finished(self, queries: Sequence[_Query]) -> tuple[str, list[Detection]]:
         """The detections of a track, best first."""
@@ -147,8 +156,8 @@ class Identifier:
         if not query.hits:
             return []
         hits = Hits(*(np.concatenate([getattr(part, f.name) for part in query.hits]) for f in dataclasses.fields(Hits)))
-        search = self._searching(query)
-        rows = (search.row_track, search.row_centre_s)
+        numbers, row = np.unique(hits.row, return_inverse=True)
+        hits, rows = dataclasses.replace(hits, row=row), self._searching(query).places(numbers)
         centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
         candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search)
         candidates = rerank(
@@ -165,7 +174,9 @@ class Identifier:
     def _direction(self, reference: int, verified: Sequence[Verified], query: TrackFeatures) -> float | None:
         """Probability that the query samples a reference; None if there is too little evidence."""
         places = [one for one in verified if one.candidate.reference == reference]
-        return direction.of_pair(query.level, partial(self._heard.levels, reference), places, self._config.verify)
+        return direction.of_pair(
+            query.level, functools.partial(self._heard.levels, reference), places, self._config.verify
+        )
 
     def _detection(self, verified: Verified, query: _Query, sampler: float | None) -> Detection:
         number, track = verified.candidate.reference, query.features

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from asid_core.config import Config, SearchConfig
 from asid_core.matching.coarse import Hits
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import Blocks, ExactReferences, Queries, References, runs_without
+from pipelines.search.identify import Identifier
 from pipelines.search.index import index
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
@@ -93,9 +95,10 @@ def test_a_large_table_gets_an_index_whose_recall_is_told(catalogue: Catalogue) 
     assert grown.built and grown.rows == (TRACKS + 1) * WINDOWS and grown.recall is not None and grown.recall > 0.9
 
 
-def columns(hits: Hits, row_track: np.ndarray, row_centre_s: np.ndarray) -> dict[tuple[int, int, float], float]:
+def columns(hits: Hits, search: ExactReferences | IndexedReferences) -> dict[tuple[int, int, float], float]:
     """Maps (window, track, centre) to cosine."""
-    keys = zip(hits.window.tolist(), row_track[hits.row].tolist(), row_centre_s[hits.row].tolist(), strict=True)
+    track, centre_s = search.places(hits.row)
+    keys = zip(hits.window.tolist(), track.tolist(), centre_s.tolist(), strict=True)
     return dict(zip(keys, hits.cosine.tolist(), strict=True))
 
 
@@ -109,7 +112,7 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
     exact = ExactReferences(catalogue, chosen, config)
     indexed = IndexedReferences(catalogue, chosen, config)
     for query, mine, theirs in zip(queries, exact.search(queries), indexed.search(queries), strict=True):
-        found = columns(mine, exact.row_track, exact.row_centre_s)
+        found = columns(mine, exact)
         tracks = {track for _, track, _ in found}
         assert len(found) == 50 and 5 not in tracks and (7 in tracks) == (query.own is None)
         if query.own is None:
@@ -117,7 +120,7 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
             itself = [(w, 7, 2.0 + w) for w in range(10)]
             assert [found[key] for key in itself] == pytest.approx([1.0] * 10, abs=1e-4)
             assert set(mine.probe[mine.cosine > 0.9999].tolist()) == {1}
-        also = columns(theirs, indexed.row_track, indexed.row_centre_s)
+        also = columns(theirs, indexed)
         for window in range(10):  # groups are counted otherwise, so only the best of each window has to be the same
             best = max((cosine, key) for key, cosine in found.items() if key[0] == window)
             assert best[0] == pytest.approx(max(c for key, c in also.items() if key[0] == window), abs=1e-4)
@@ -139,10 +142,8 @@ def test_what_is_new_is_read_alone_and_found_the_same(catalogue: Catalogue, monk
     indexed = replace(references(catalogue), fresh=fresh.fresh)
     some = ExactReferences(catalogue, indexed, INDEXED, fresh_only=True)
     (mine,), (theirs,) = everything.search(queries), some.search(queries)
-    assert len(some.row_track) == 5 * WINDOWS
-    assert columns(mine, everything.row_track, everything.row_centre_s) == pytest.approx(
-        columns(theirs, some.row_track, some.row_centre_s), abs=1e-5
-    )
+    assert len(some._row_track) == 5 * WINDOWS
+    assert columns(mine, everything) == pytest.approx(columns(theirs, some), abs=1e-5)
 
 
 def test_runs_of_other_tracks() -> None:
@@ -151,3 +152,27 @@ def test_runs_of_other_tracks() -> None:
     assert runs_without(tracks, 0) == [(2, 6)]
     assert runs_without(tracks, None) == [(0, 7)]
     assert runs_without(tracks[:2], 0) == []
+
+
+def test_a_worker_keeps_nothing_of_the_hits_of_earlier_queries(catalogue: Catalogue) -> None:
+    index(catalogue, INDEXED)
+    indexed = IndexedReferences(catalogue, references(catalogue), INDEXED)
+    vectors = [torch.tensor(rows(t, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM) for t in range(4)]
+    indexed.search([Queries(vectors[0], own=None)])
+    before = len(pickle.dumps({k: v for k, v in vars(indexed).items() if k not in ("_blocks", "_table")}))
+    for some in vectors[1:]:
+        indexed.search([Queries(some, own=None)])
+    assert len(pickle.dumps({k: v for k, v in vars(indexed).items() if k not in ("_blocks", "_table")})) == before
+
+
+def test_exact_search_is_not_made_where_the_index_is_searched(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would hold 12 bytes for each row of the table."""
+    index(catalogue, INDEXED)
+    made: list[type] = []
+    for kind in (ExactReferences, IndexedReferences):
+        monkeypatch.setattr(kind, "__init__", lambda self, *_, **__: made.append(type(self)))
+    identifier = Identifier.__new__(Identifier)
+    vars(identifier).update(_catalogue=catalogue, _references=references(catalogue), _config=INDEXED)
+    assert isinstance(identifier._all, IndexedReferences) and made == [IndexedReferences]
