@@ -115,16 +115,19 @@ def map_blocks(
         yield from batch.to_pylist()
 
 
-def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]) -> Iterator[tuple[int, Any]]:
+def run_tasks(
+    function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], memory_bytes: float = 0
+) -> Iterator[tuple[int, Any]]:
     """Run `function(*arguments[number])` as Ray tasks and yield (number, result) in the order in which they end.
 
-    A task reserves one CPU and `gpu_share` of a GPU. Two tasks per CPU are submitted at once, so that no CPU has to
-    wait for its next task. Raises the first error after all other tasks have ended.
+    A task reserves one CPU, `gpu_share` of a GPU and the memory it needs. Two tasks per CPU are submitted at once, so
+    that no CPU has to wait for its next task. Raises the first error after all other tasks have ended.
     """
     import ray
 
-    gpus = gpu_share([node["Resources"] for node in ray.nodes() if node["Alive"]])
-    task = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(function)
+    nodes = _nodes()
+    reserved = {"num_cpus": 1, "num_gpus": gpu_share(nodes), "memory": memory_share(nodes, memory_bytes)}
+    task = ray.remote(**reserved, max_retries=TASK_RETRIES, retry_exceptions=[OSError])(function)
     waiting = iter(enumerate(arguments))
     running: dict[Any, int] = {}
 
@@ -149,6 +152,25 @@ def run_tasks(function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]]
         raise errors[0]
 
 
+def run_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: float) -> Any:
+    """The result of `function(*arguments)`, run as a Ray task that has all CPUs of the largest node."""
+    import ray
+
+    nodes = _nodes()
+    reserved = {"num_cpus": max(node.get("CPU", 0) for node in nodes), "memory": memory_share(nodes, memory_bytes)}
+    try:
+        return ray.get(ray.remote(**reserved, max_retries=TASK_RETRIES)(function).remote(*arguments))
+    except Exception as error:
+        raise worker_error(error) from None
+
+
+def _nodes() -> list[Mapping[str, float]]:
+    """Ray's resources of each node."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
 def cpus() -> int:
     """Number of CPUs of all nodes, at least 1. Needs a running Ray."""
     import ray
@@ -163,3 +185,11 @@ def gpu_share(nodes: Sequence[Mapping[str, float]]) -> float:
     stay idle because its node lacks a GPU.
     """
     return min((min(1.0, node.get("GPU", 0) / node["CPU"]) for node in nodes if node.get("CPU", 0)), default=0.0)
+
+
+def memory_share(nodes: Sequence[Mapping[str, float]], memory_bytes: float) -> int:
+    """The memory in bytes that a task reserves: what it needs, but not more than each node with CPUs has.
+
+    A node then runs fewer tasks at once than it has CPUs, instead of running out of memory, and at least one.
+    """
+    return int(min([memory_bytes, *(node.get("memory", 0) for node in nodes if node.get("CPU", 0))]))

@@ -25,8 +25,9 @@ OVER_FETCH = 4  # factor of rows requested, since neighbours of a hit and exclud
 class IndexedReferences:
     """Searches with LanceDB's index, which compares far fewer rows. `asid index` measures its recall.
 
-    The number of a row says where it is, so nothing is kept from one query to the next. Of neighbours (`GROUP` windows of a track), only the best is
-    kept, as in ExactSearch. z-scores are relative to a cohort: blocks sampled from the whole table, searched exactly.
+    The number of a row says where it is, so nothing is kept from one query to the next. Of neighbours (`GROUP` windows
+    of a track), only the best is kept, as in ExactSearch. z-scores are relative to a cohort: blocks sampled from the
+    whole table, searched exactly.
     """
 
     def __init__(self, catalogue: Catalogue, references: References, config: Config) -> None:

@@ -43,8 +43,8 @@ class References:
     @property
     def num_rows(self) -> int:
         """Number of windows of all tracks, including silent ones, computed from their durations."""
-        last_starts_s = (max(seconds - self.window_s, 0.0) for seconds in self.tracks["duration_s"].to_pylist())
-        return sum(int(start_s / self.hop_s) + 1 for start_s in last_starts_s)
+        last_starts_s = np.maximum(self.tracks["duration_s"].to_numpy() - self.window_s, 0.0)
+        return int(((last_starts_s / self.hop_s).astype(np.int64) + 1).sum())
 
     @property
     def has_fresh(self) -> bool:

@@ -32,6 +32,9 @@ SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; the search h
 TOGETHER_S = 6 * 3600.0  # duration of tracks searched together; their features take 336 MB
 PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
 SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker; half an hour of 40 ms frames takes 28 MB
+FEATURES_BYTES = 336 * 1024**2  # of the tracks searched together
+PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
+EXACT_ROW_BYTES = 12  # of the table, in exact search
 
 
 @dataclass
@@ -47,6 +50,13 @@ class _Query:
     @property
     def is_searched(self) -> bool:
         return self.searched == len(self.centres)
+
+
+def identifier_bytes(references: References, config: Config) -> float:
+    """The memory that a worker with an Identifier needs at most, an index left out."""
+    rows = references.num_rows
+    of_rows = EXACT_ROW_BYTES * rows if rows < config.search.exact_below_rows else 0
+    return PROGRAM_BYTES + 3 * SEARCH_BYTES + FEATURES_BYTES + SPAN_BYTES + of_rows
 
 
 class Identifier:

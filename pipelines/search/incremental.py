@@ -6,25 +6,19 @@ equals a full sweep. A copied row keeps its original `coarse_score` (ARCHITECTUR
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from asid_core.matching.detection import Detection
 from asid_core.schema import DETECTIONS
 from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import parquet
-
-
-@dataclass(frozen=True)
-class Before:
-    """Where an earlier sweep stores the detections of an unchanged query: its id then, and the shard."""
-
-    track_id: str
-    shard: int
+from pipelines.store.pairs import PAIR, moved, place_in, without
 
 
 @dataclass(frozen=True)
@@ -35,56 +29,85 @@ class Base:
     renamed: dict[str, str]  # id then -> current id
     dropped: frozenset[str]  # ids then of tracks that were removed or changed
 
-    def today(self, track_id: str) -> str | None:
-        """The current id of one of its tracks; None if that audio no longer exists."""
-        return self.renamed.get(track_id) or (None if track_id in self.dropped else track_id)
+    def today(self, track_ids: pa.ChunkedArray) -> pa.ChunkedArray:
+        """The current ids of some of its tracks; null where the audio no longer exists."""
+        gone = pc.is_in(track_ids, value_set=pa.array(self.dropped, pa.string()))
+        return pc.if_else(gone, None, with_names(track_ids, self.renamed))
 
 
-def find_base(
-    catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool
-) -> tuple[Base, dict[str, Before | None]] | None:
-    """The newest finished sweep with the same `settings`, and its unchanged tracks by current id.
+def with_names(track_ids: pa.ChunkedArray, names: dict[str, str]) -> pa.ChunkedArray:
+    """Ids with those in `names` replaced."""
+    at = pc.index_in(track_ids, value_set=pa.array(names, pa.string()))
+    return pc.coalesce(pa.array(names.values(), pa.string()).take(at.combine_chunks()), track_ids)
 
-    The value of a track is None if it was not a query of that sweep. Returns None if there is no such sweep.
 
-    renames: whether tracks with a new id are recognised by their audio.
+def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool) -> tuple[Base, pa.Table] | None:
+    """The newest finished sweep with the same `settings`, and where it has each of `tracks`. None: no such sweep.
+
+    The table has a row for each track: `known`, whether the sweep has it; `then_id`, its id then; and `then_shard`,
+    the shard with its detections, null if it was not a query. renames: recognise tracks with a new id by their audio.
     """
     ended = [head for head in detections.sweeps(catalogue) if head.get("settings") == settings]
     if not ended:
         return None
     sweep_id = ended[-1]["sweep_id"]
-    table = detections.read_tracks(catalogue, sweep_id)
-    then = dict(zip(detections.pairs(table), table["shard"].to_pylist(), strict=True))
-    now = set(detections.pairs(tracks))
-    lost = then.keys() - now
-    gone = {content_hash: track_id for track_id, content_hash in sorted(lost)}
-    was: dict[str, Before | None] = {}
-    renamed: dict[str, str] = {}
-    for track_id, content_hash in sorted(now):
-        old = track_id
-        if (track_id, content_hash) not in then:
-            if not renames or content_hash not in gone:
-                continue
-            old = gone.pop(content_hash)
-            renamed[old] = track_id
-        shard = then[old, content_hash]
-        was[track_id] = None if shard is None else Before(old, shard)
-    dropped = {track_id for track_id, _ in lost} - renamed.keys()
+    then = detections.read_tracks(catalogue, sweep_id)
+    lost = without(then, tracks)
+    moves = moved(lost, without(tracks, then)) if renames else {}
+    at = pc.fill_null(place_in(tracks, then), -1).to_numpy().copy()
+    if moves:
+        olds, news = (
+            _pairs(ids, [content for _, content in moves]) for ids in ([id for id, _ in moves], moves.values())
+        )
+        at[place_in(news, tracks).to_numpy()] = place_in(olds, then).to_numpy()
+    places = pa.array(at, mask=at < 0)
+    was = pa.table(
+        {"known": at >= 0, "then_id": then["track_id"].take(places), "then_shard": then["shard"].take(places)}
+    )
+    renamed = {old: new for (old, _), new in moves.items()}
+    dropped = set(lost["track_id"].to_pylist()) - renamed.keys()
     return Base(sweep_id, renamed, frozenset(dropped)), was
 
 
-def carried(catalogue: Catalogue, base: Base, queries: Iterable[tuple[str, Before]]) -> dict[str, list[Detection]]:
-    """Earlier detections of these queries whose reference is also unchanged, by query, with current ids."""
-    found: dict[str, list[Detection]] = {}
-    by_shard: dict[int, dict[str, str]] = {}
-    for track_id, before in queries:
-        by_shard.setdefault(before.shard, {})[before.track_id] = track_id
-    for shard, wanted in sorted(by_shard.items()):
+def _pairs(track_ids: Iterable[str], hashes: Iterable[str]) -> pa.Table:
+    return pa.table([pa.array(track_ids, pa.string()), pa.array(hashes, pa.string())], names=PAIR)
+
+
+def carried(catalogue: Catalogue, base: Base, queries: Sequence[dict[str, Any]]) -> pa.Table:
+    """Earlier detections (schema.DETECTIONS) of some queries whose reference is also unchanged, with current ids.
+
+    queries: rows with track_id, then_id and then_shard. Detections of one query come in their earlier order.
+    """
+    names: dict[int, dict[str, str]] = {}
+    for row in queries:
+        if row["then_shard"] is not None:
+            names.setdefault(row["then_shard"], {})[row["then_id"]] = row["track_id"]
+    found = [DETECTIONS.empty_table()]
+    for shard, wanted in sorted(names.items()):
         with parquet(detections.part(catalogue, base.sweep_id, shard)) as file:
             rows = pa.Table.from_batches(map(detections.in_schema, file.iter_batches()), DETECTIONS)
-        for row in rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string()))).to_pylist():
-            reference = base.today(row["reference_id"])
-            if reference is not None:
-                query = wanted[row["query_id"]]
-                found.setdefault(query, []).append(Detection(**row | {"query_id": query, "reference_id": reference}))
-    return found
+        rows = rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string())))
+        ids = {"query_id": with_names(rows["query_id"], wanted), "reference_id": base.today(rows["reference_id"])}
+        for name, values in ids.items():
+            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
+        found.append(rows.filter(rows["reference_id"].is_valid()).cast(DETECTIONS))
+    return pa.concat_tables(found)
+
+
+def with_ranks(rows: pa.Table, sweep_id: str) -> pa.Table:
+    """Carried rows as those of a new sweep: references have gone, so others move up (`matching.detection.ranked`).
+
+    Rows of one query are together, best first.
+    """
+    query, reference = (
+        rows[name].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+        for name in ("query_id", "reference_id")
+    )
+    _, first, pair = np.unique(query * (len(rows) + 1) + reference, return_index=True, return_inverse=True)
+    of_query = np.sort(query[first])  # queries are numbered in the order of their rows
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first)) - np.searchsorted(of_query, of_query)
+    for name, values in (("rank", place[pair] + 1), ("sweep_id", pa.repeat(sweep_id, len(rows)))):
+        field = DETECTIONS.field(name)
+        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(values).cast(field.type))
+    return rows

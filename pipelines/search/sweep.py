@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import fnmatch
 import hashlib
 import json
@@ -12,16 +13,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypedDict
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
-from pipelines.driver import Stage, drive, run_tasks
+from pipelines.driver import WAVE, Stage, drive, run_tasks
 from pipelines.runtime import ProgressCallback
 from pipelines.search import incremental
 from pipelines.search.exact import References
-from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
+from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S, identifier_bytes
 from pipelines.search.incremental import Base
 from pipelines.search.sweep_task import sweep_shard
 from pipelines.store import detections, fingerprints
@@ -39,6 +42,7 @@ LAYOUT = 2  # version of the files of a sweep; sweeps of another version cannot 
 # version of asid in its place would make every upgrade a full sweep.
 ALGORITHM = 2
 SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
+TRACKS_IN_JSON = '"tracks": []'
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
 
@@ -98,9 +102,9 @@ def sweep(
             work = _Shards(catalogue, config, plan)
             drive(work, progress)
             shards = work.left
-            detections.write_tracks(catalogue, plan.sweep_id, plan.known, work.query_ids())
+            detections.write_tracks(catalogue, plan.sweep_id, plan.known, plan.shard_of_known(work.edges))
             head = plan.head() | {"weights": weights, "query_glob": queries, "reference_glob": references}
-            head |= {"config": to_dict(config), "detections": detections.count(catalogue, plan.sweep_id)}
+            head |= {"config": to_dict(config), "detections": work.rows}
             head |= {"seconds": time.monotonic() - started}
             detections.finish(catalogue, head)
             catalogue.record_run(new_run_id(STAGE), {"verb": STAGE, "outcome": "done", **head})
@@ -108,7 +112,7 @@ def sweep(
     summary = SweepSummary(
         plan.sweep_id,
         plan.references.model_id,
-        len(plan.queries),
+        plan.queries.num_rows,
         plan.references.tracks.num_rows,
         shards,
         detections.detections(catalogue, plan.sweep_id, threshold),
@@ -120,15 +124,15 @@ def sweep(
 
 @dataclass(frozen=True)
 class _Plan:
-    """The work of a sweep. `queries`: rows of the query tracks (columns TRACKS), by id.
+    """The work of a sweep. `queries`: the query tracks (columns TRACKS), by id.
 
-    With a `base`, each row also has `before`: where the base stores its detections, or None.
+    With a `base`, it also has the columns of `incremental.find_base`: where the base stores their detections.
     """
 
     sweep_id: str
     model: Fingerprinter
     references: References
-    queries: list[dict[str, Any]]
+    queries: pa.Table
     known: pa.Table  # track_id, content_hash of all tracks with fingerprints
     settings: str  # digest of everything that affects the result, except the tracks
     base: Base | None  # the sweep whose detections are reused
@@ -138,14 +142,14 @@ class _Plan:
         return {
             "sweep_id": self.sweep_id,
             "model_id": self.references.model_id,
-            "queries": len(self.queries),
+            "queries": self.queries.num_rows,
             "references": self.references.tracks.num_rows,
             "settings": self.settings,
             "base": self.base.sweep_id if self.base else None,
         }
 
-    def shards(self, config: Config) -> list[list[dict[str, Any]]]:
-        """The query tracks of each shard. Deterministic, so that a resumed sweep has the same shards.
+    def shards(self, config: Config) -> np.ndarray:
+        """The first query of each shard, and the number of queries: int64 [shards + 1]. A resumed sweep has the same.
 
         A shard has as many tracks as a worker searches together, because each shard reads all references.
         """
@@ -156,15 +160,20 @@ class _Plan:
             )
             most, most_s = config.search.shard_tracks, min(TOGETHER_S, SEARCH_BYTES / bytes_s)
         most = max(1, min(most, -(-len(self.queries) // SHARDS)))
-        shards: list[list[dict[str, Any]]] = []
+        edges = array.array("q")
         left_s = 0.0
-        for row in self.queries:
-            if left_s <= 0 or len(shards[-1]) == most:
-                shards.append([])
+        for number, duration_s in enumerate(self.queries["duration_s"].to_numpy()):
+            if left_s <= 0 or number - edges[-1] == most:
+                edges.append(number)
                 left_s = most_s
-            shards[-1].append(row)
-            left_s -= row["duration_s"]
-        return shards
+            left_s -= duration_s
+        return np.array([*edges, len(self.queries)])
+
+    def shard_of_known(self, edges: np.ndarray) -> pa.Array:
+        """The shard of each of the `known` tracks: int32, null for those that are no query."""
+        numbers = pa.array(np.repeat(np.arange(len(edges) - 1, dtype=np.int32), np.diff(edges)))
+        at = pc.index_in(self.known["track_id"], value_set=self.queries["track_id"].combine_chunks())
+        return numbers.take(at.combine_chunks())
 
 
 def _plan(
@@ -176,14 +185,13 @@ def _plan(
     new_only: bool,
 ) -> _Plan:
     tracks, references = find_references(catalogue, model, reference_glob)
-    queries = [row for row in tracks.to_pylist() if fnmatch.fnmatchcase(row["track_id"], query_glob or "*")]
     values = to_dict(config)
     decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
     decisive |= {"globs": [query_glob, reference_glob], "algorithm": ALGORITHM}
     decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
     settings = _digest(decisive)
     known = tracks.select(TRACKS[:2])
-    key = _digest(decisive | {"tracks": [(row["track_id"], row["content_hash"]) for row in known.to_pylist()]})
+    key = _digest(decisive, known)
     same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
     ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
     base, reusable = None, None
@@ -194,17 +202,33 @@ def _plan(
     if reusable is not None:  # its shards differ from those of a full sweep, so it needs another key
         base, was = reusable
         key = f"{key}-{_digest(base.sweep_id)}"
-        fresh = frozenset(known["track_id"].to_pylist()) - was.keys()
+        fresh = frozenset(known["track_id"].filter(pc.invert(was["known"])).to_pylist())
         references = replace(references, fresh=fresh)
-        queries = [row | {"before": was.get(row["track_id"])} for row in queries]
+        for name in was.column_names:
+            tracks = tracks.append_column(name, was[name])
         log.info("sweep: %d tracks are new since sweep %s", len(fresh), base.sweep_id)
     begun = ended or [name for name in same if name.endswith("-" + key)]
     sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
-    return _Plan(sweep_id, model, references, queries, known, settings, base)
+    return _Plan(sweep_id, model, references, named(tracks, query_glob), known, settings, base)
 
 
-def _digest(values: Any) -> str:
-    return hashlib.blake2b(json.dumps(values, sort_keys=True).encode(), digest_size=6).hexdigest()
+def _digest(values: Any, tracks: pa.Table | None = None) -> str:
+    """A digest of `values` as JSON, with [track_id, content_hash] of each of the `tracks` under the key "tracks"."""
+    text = json.dumps(values if tracks is None else values | {"tracks": []}, sort_keys=True)
+    before, here, after = text.partition(TRACKS_IN_JSON) if tracks is not None else (text, "", "")
+    digest = hashlib.blake2b((before + here[:-1]).encode(), digest_size=6)
+    for number, batch in enumerate(tracks.to_batches(max_chunksize=WAVE) if tracks is not None else ()):
+        some = json.dumps([list(row.values()) for row in batch.to_pylist()])[1:-1]
+        digest.update((", " * (number > 0) + some).encode())
+    digest.update((here[-1:] + after).encode())
+    return digest.hexdigest()
+
+
+def named(tracks: pa.Table, glob: str | None) -> pa.Table:
+    """Those of `tracks` whose id matches the glob; None: all."""
+    if glob is None:
+        return tracks
+    return tracks.filter(pa.array(fnmatch.fnmatchcase(track_id, glob) for track_id in tracks["track_id"].to_pylist()))
 
 
 def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None = None) -> tuple[pa.Table, References]:
@@ -222,8 +246,7 @@ def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None
     tracks = both(live, ready).sort_by("track_id")
     if missing := live.num_rows - tracks.num_rows:
         log.warning("%d tracks have no fingerprints of model %s yet: asid embed makes them", missing, model.model_id)
-    named = pa.array(fnmatch.fnmatchcase(track_id, glob or "*") for track_id in tracks["track_id"].to_pylist())
-    chosen = tracks.filter(named).combine_chunks()
+    chosen = named(tracks, glob).combine_chunks()
     return tracks, References(model.model_id, table.version, chosen, model.window_s, model.hop_s)
 
 
@@ -237,40 +260,48 @@ def _reranker_id(model: Fingerprinter) -> str | None:
     return digest.hexdigest()
 
 
-class _Shards(Stage[int, int]):
+class _Shards(Stage[int, tuple[int, int]]):
     """The driver's part of a sweep. The task of a shard commits it by writing its part file atomically."""
 
     name = STAGE
 
     def __init__(self, catalogue: Catalogue, config: Config, plan: _Plan) -> None:
         self._catalogue, self._config, self._plan = catalogue, config, plan
-        self._shards = plan.shards(config)
-        self._tracks, self._audio_s = 0, 0.0
-        present = {part.name for part in detections.parts(catalogue, plan.sweep_id)}
-        names = [detections.part(catalogue, plan.sweep_id, number).name for number in range(len(self._shards))]
+        self.edges = plan.shards(config)
+        seconds = np.concatenate([[0.0], np.cumsum(plan.queries["duration_s"].to_numpy())])
+        self._shard_tracks, self._shard_s = np.diff(self.edges), np.diff(seconds[self.edges])
+        present = {part.name: part for part in detections.parts(catalogue, plan.sweep_id)}
+        names = [detections.part(catalogue, plan.sweep_id, number).name for number in range(len(self._shard_s))]
         self._todo = [number for number, name in enumerate(names) if name not in present]
-        for number in set(range(len(names))) - set(self._todo):
-            self.take(number)
+        done = np.array([name in present for name in names], bool)
+        self._tracks, self._audio_s = int(self._shard_tracks[done].sum()), float(self._shard_s[done].sum())
+        self.rows = detections.count(present.values())
         self.left = len(self._todo)
-
-    def query_ids(self) -> list[list[str]]:
-        """The ids of the query tracks of each shard."""
-        return [[row["track_id"] for row in shard] for shard in self._shards]
 
     def todo(self) -> list[int]:
         return self._todo
 
-    def submit(self, items: list[int]) -> Iterator[int]:
+    def submit(self, items: list[int]) -> Iterator[tuple[int, int]]:
+        """(shard, number of its rows) as tasks end."""
         import ray
 
         shared = [ray.put((self._plan.model, self._config, self._plan.references, self._plan.base))]
         uri, sweep_id = self._catalogue.location.uri, self._plan.sweep_id
-        arguments = ((uri, sweep_id, number, self._shards[number], shared) for number in items)
-        return (items[at] for at, _ in run_tasks(sweep_shard, arguments))
+        arguments = ((uri, sweep_id, number, self._rows(number), shared) for number in items)
+        memory_bytes = identifier_bytes(self._plan.references, self._config) if self._plan.references.has_fresh else 0
+        return ((items[at], rows) for at, rows in run_tasks(sweep_shard, arguments, memory_bytes))
 
-    def take(self, outcome: int) -> None:
-        self._tracks += len(self._shards[outcome])
-        self._audio_s += sum(row["duration_s"] for row in self._shards[outcome])
+    def _rows(self, shard: int) -> list[dict[str, Any]]:
+        """The query tracks of a shard."""
+        start, stop = self.edges[shard : shard + 2].tolist()
+        rows: list[dict[str, Any]] = self._plan.queries.slice(start, stop - start).to_pylist()
+        return rows
+
+    def take(self, outcome: tuple[int, int]) -> None:
+        shard, rows = outcome
+        self.rows += rows
+        self._tracks += int(self._shard_tracks[shard])
+        self._audio_s += float(self._shard_s[shard])
 
     def counts(self) -> dict[str, Any]:
-        return {"done": self._tracks, "total": len(self._plan.queries), "audio_s": self._audio_s}
+        return {"done": self._tracks, "total": self._plan.queries.num_rows, "audio_s": self._audio_s}

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from asid_core.config import Config
 from asid_core.matching.detection import Detection, ranked
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.schema import DETECTIONS
 from pipelines import metrics
 from pipelines.search import incremental
 from pipelines.search.exact import References
@@ -46,23 +48,31 @@ def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
     return _Kept(Catalogue(uri), *ray.get(shared))
 
 
-def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> None:
+def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> int:
     """A Ray task: identify some query tracks (rows with columns sweep.TRACKS) and write their part file.
 
-    The file may be empty. shared: a list with one ObjectRef of (Fingerprinter, Config, References, Base | None). It is
-    in a list because Ray would otherwise resolve it, and copy 80 MB for every shard.
+    Returns the number of rows, which may be 0. shared: a list with one ObjectRef of (Fingerprinter, Config, References,
+    Base | None). It is in a list because Ray would otherwise resolve it, and copy 80 MB for every shard.
     """
     kept = _kept(uri, sweep_id, shared[0])
-    found: dict[str, list[Detection]] = {}
-    if kept.base is not None:
-        known = ((row["track_id"], row["before"]) for row in queries if row["before"] is not None)
-        found = incremental.carried(kept.catalogue, kept.base, known)
+    carried = incremental.carried(kept.catalogue, kept.base, queries) if kept.base else DETECTIONS.empty_table()
     if kept.references.has_fresh:
-        segments = segments_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
-        before = kept.identifier.candidates
-        for track_id, some in kept.identifier.identify(segments):
-            found[track_id] = found.get(track_id, []) + some
-        metrics.count_candidates(kept.identifier.candidates - before)
-    rows = detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
+        rows = _searched(kept, queries, carried, sweep_id)
+    else:
+        rows = incremental.with_ranks(carried, sweep_id)
     with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
         pq.write_table(rows, stream)
+    return int(rows.num_rows)
+
+
+def _searched(kept: _Kept, queries: Sequence[dict[str, Any]], carried: pa.Table, sweep_id: str) -> pa.Table:
+    """What the queries find, and the rows carried over."""
+    found: dict[str, list[Detection]] = {}
+    for row in carried.to_pylist():
+        found.setdefault(row["query_id"], []).append(Detection(**row))
+    pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+    before = kept.identifier.candidates
+    for track_id, some in kept.identifier.identify(pieces):
+        found[track_id] = found.get(track_id, []) + some
+    metrics.count_candidates(kept.identifier.candidates - before)
+    return detections.table((one for some in found.values() for one in ranked(some)), sweep_id)

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
@@ -16,10 +17,11 @@ from asid_core.schema import DETECTIONS
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import damaged, parquet, read_arrow, read_json
 from pipelines.store.location import Location
+from pipelines.store.pairs import PAIR
 
 HEAD = "sweep.json"
 TRACKS_FILE = "tracks.arrow"
-TRACK_COLUMNS = ["track_id", "content_hash"]
+READERS = 16  # threads that open part files
 
 
 def folder(catalogue: Catalogue, sweep_id: str = "") -> Location:
@@ -106,13 +108,15 @@ def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=DETECTIONS)
 
 
-def count(catalogue: Catalogue, sweep_id: str) -> int:
-    """Number of rows of a sweep. Reads only the metadata of its part files."""
-    rows = 0
-    for part in parts(catalogue, sweep_id):
+def count(parts: Iterable[Location]) -> int:
+    """Number of rows of some parts. Reads only their metadata, of several at once: a store takes some 50 ms each."""
+
+    def rows(part: Location) -> int:
         with parquet(part) as file:
-            rows += file.metadata.num_rows
-    return rows
+            return int(file.metadata.num_rows)
+
+    with ThreadPoolExecutor(READERS) as readers:
+        return sum(readers.map(rows, parts))
 
 
 def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> pa.Table:
@@ -121,13 +125,13 @@ def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> p
     return pa.Table.from_batches(rows).cast(DETECTIONS) if rows else DETECTIONS.empty_table()
 
 
-def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: Sequence[Sequence[str]] = ()) -> None:
-    """Record the tracks (columns track_id, content_hash) that a sweep compares, and the shard of each query."""
+def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: pa.Array | None = None) -> None:
+    """Record the tracks (columns track_id, content_hash) that a sweep compares.
+
+    shards: int32, the shard of each track, null for those that are no query.
+    """
     catalogue.check_writing()
-    of_query = {track_id: number for number, shard in enumerate(shards) for track_id in shard}
-    known = tracks.select(TRACK_COLUMNS)
-    numbers = pa.array([of_query.get(track_id) for track_id in known["track_id"].to_pylist()], pa.int32())
-    known = known.append_column("shard", numbers)
+    known = tracks.select(PAIR).append_column("shard", pa.nulls(len(tracks), pa.int32()) if shards is None else shards)
     with (
         folder(catalogue, sweep_id).join(TRACKS_FILE).writing() as stream,
         pa.ipc.new_file(stream, known.schema) as file,
@@ -144,8 +148,3 @@ def finish(catalogue: Catalogue, head: dict[str, Any]) -> None:
 def read_tracks(catalogue: Catalogue, sweep_id: str) -> pa.Table:
     """The table that `write_tracks` wrote. Raises FileNotFoundError."""
     return read_arrow(folder(catalogue, sweep_id).join(TRACKS_FILE))
-
-
-def pairs(tracks: pa.Table) -> list[tuple[str, str]]:
-    """(track_id, content_hash) of each row."""
-    return list(zip(*(tracks[name].to_pylist() for name in TRACK_COLUMNS), strict=True))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
+import tracemalloc
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -11,10 +16,11 @@ from hypothesis import strategies as st
 
 from asid_core.config import Config, ProbesConfig, load
 from asid_core.model.fingerprinter import Fingerprinter
-from pipelines.driver import gpu_share
+from pipelines.driver import gpu_share, memory_share
 from pipelines.search.exact import References
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
-from pipelines.search.sweep import SHARDS, TAKEN_OVER_TRACKS, _Plan
+from pipelines.search.sweep import SHARDS, TAKEN_OVER_TRACKS, _digest, _Plan
+from pipelines.store.pairs import PAIR
 
 PROBED = load("discriminant")
 PLAIN = replace(PROBED, probes=ProbesConfig())
@@ -23,9 +29,9 @@ MODEL = Fingerprinter.from_pretrained("discriminant")
 
 def shards(lengths_s: list[float], config: Config, fresh: frozenset[str] | None = None) -> list[list[float]]:
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s, fresh)
-    rows = [{"track_id": str(n), "duration_s": length} for n, length in enumerate(lengths_s)]
-    plan = _Plan("s", MODEL, references, rows, pa.table({}), "", None)
-    return [[row["duration_s"] for row in shard] for shard in plan.shards(config)]
+    rows = pa.table({"duration_s": pa.array(lengths_s, pa.float64())})
+    edges = _Plan("s", MODEL, references, rows, pa.table({}), "", None).shards(config).tolist()
+    return [lengths_s[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
 @given(lengths_s=st.lists(st.floats(0.1, 40_000), max_size=300), probed=st.booleans())
@@ -62,6 +68,50 @@ def test_tasks_take_a_share_of_gpus_only_where_no_core_is_left_out_by_it(
     nodes: list[dict[str, float]], share: float
 ) -> None:
     assert gpu_share(nodes) == share
+
+
+@pytest.mark.parametrize(
+    ("nodes", "share"),
+    [
+        ([{"CPU": 2.0, "memory": 8e9}], 2_000_000_000),
+        ([{"CPU": 2.0, "memory": 1e9}, {"CPU": 8.0, "memory": 9e9}], 1_000_000_000),  # it fits everywhere
+        ([{"memory": 1e9}, {"CPU": 8.0, "memory": 9e9}], 2_000_000_000),  # a head offers no CPU
+    ],
+)
+def test_tasks_reserve_the_memory_that_they_need_but_never_more_than_a_node_has(
+    nodes: list[dict[str, float]], share: int
+) -> None:
+    assert memory_share(nodes, 2e9) == share
+
+
+@given(ids=st.lists(st.text(), max_size=20), glob=st.none() | st.just('"tracks": []'))
+def test_the_digest_of_a_sweep_is_that_of_its_settings_and_tracks_as_json(ids: list[str], glob: str | None) -> None:
+    """So sweeps of an asid that made it in one piece are found again."""
+    values = {"algorithm": 2, "globs": [glob, None], "verify": {"x": 1.5}}
+    tracks = [(track_id, f"h{n}") for n, track_id in enumerate(ids)]
+    columns = ([track_id for track_id, _ in tracks], [content_hash for _, content_hash in tracks])
+    table = pa.table([pa.array(some, pa.string()) for some in columns], names=PAIR)
+    whole = json.dumps(values | {"tracks": tracks}, sort_keys=True).encode()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("pipelines.search.sweep.WAVE", 3)
+        assert _digest(values, table) == hashlib.blake2b(whole, digest_size=6).hexdigest()
+
+
+def test_planning_takes_less_than_100_bytes_a_track_beside_the_table() -> None:
+    """Rows as Python objects took 1,900."""
+    count = 50_000
+    ids, hashes = [f"{n:08}.wav" for n in range(count)], [f"{n:032x}" for n in range(count)]
+    tracks = pa.table([ids, hashes], names=PAIR)
+    tracks = tracks.append_column("duration_s", pa.array(np.full(count, 240.0)))
+    references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
+    tracemalloc.start()
+    plan = _Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", None)
+    edges = plan.shards(PROBED)
+    _digest({}, plan.known)
+    assert plan.shard_of_known(edges).to_pylist()[-1] == len(edges) - 2
+    before = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert before < 100 * count + 10e6  # 20,000 tracks at a time
 
 
 def test_a_shard_that_is_only_copied_is_large() -> None:
