@@ -161,7 +161,8 @@ def build_parser(verb: Verb) -> argparse.ArgumentParser:
 
 @contextlib.contextmanager
 def _weights_here(args: argparse.Namespace) -> Iterator[None]:
-    """In the block, `args.weights` names a local copy of weights on S3."""
+    """In the block, `args.weights` names a local copy of weights on S3, and `args.weights_uri` what was passed."""
+    args.weights_uri = args.weights
     if not args.weights:
         yield
         return

@@ -19,6 +19,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", metavar="N", type=int, default=1, help="number of processes; each uses one GPU if there are GPUs"
     )
+    parser.add_argument("--gpu", action="store_true", help="fail if there are too few GPUs, instead of using CPUs")
 
 
 def work(session: Session) -> Outcome:
@@ -38,16 +39,17 @@ def work(session: Session) -> Outcome:
 
         pairs = fit_discriminant_encoder(args.stems, args.output, config)
         return Outcome(session.summary(f"projection fitted to {pairs:,} pairs, in {args.output}/best"))
+    start = args.weights_uri  # workers on other nodes do not have the local copy of weights on S3
     start_ray(args.ray_address)
     try:
         if args.what == "encoder":
             from pipelines.train.encoder import train_encoder
 
-            done = train_encoder(args.stems, args.output, config, args.workers, args.weights, session.progress)
+            done = train_encoder(args.stems, args.output, config, args.workers, start, session.progress, args.gpu)
         else:
             from pipelines.train.reranker import train_reranker
 
-            done = train_reranker(args.stems, args.output, config, args.weights, args.workers, session.progress)
+            done = train_reranker(args.stems, args.output, config, start, args.workers, session.progress, args.gpu)
     except TrainingError as error:
         raise command.Failure(str(error)) from error
     figures = ", ".join(f"{name} {value:.3f}" for name, value in done.best.items() if name not in ("step", "score"))

@@ -88,6 +88,11 @@ def start_local(**options: Any) -> None:
             log.warning("Ray did not start within 30 s (machine overloaded?); retrying")
 
 
+def is_local() -> bool:
+    """Whether this process started its own Ray, on this machine alone."""
+    return _folder is not None
+
+
 def kill_ray() -> None:
     """End the Ray of this process without waiting for anything."""
     if _folder is not None:

@@ -32,10 +32,12 @@ def train_encoder(
     workers: int = 1,
     weights: str | None = None,
     progress: ProgressCallback | None = None,
+    on_gpus: bool = False,
 ) -> Trained:
     """Train the encoder of `config` on stem tables, starting from `weights` if given.
 
-    The global batch has workers * training.batch_pairs pairs. Needs a running Ray. Raises TrainingError.
+    The global batch has workers * training.batch_pairs pairs. on_gpus: refuse to train on CPUs. Needs a running Ray.
+    Raises TrainingError.
     """
     training = config.training
     if config.model.encoder.starts_from_projection and weights is None:
@@ -43,7 +45,7 @@ def train_encoder(
             "encoder.head: gains starts from a projection. Fit one with --config discriminant, then pass its --weights."
         )
     job = Job("encoder", to_dict(config), output_uri, training.steps, training.learning_rate, weights)
-    return train(job, stems_uri, config, workers, progress)
+    return train(job, stems_uri, config, workers, progress, on_gpus)
 
 
 PAIRS_TO_FIT = 16_384  # half as many give the same mAP

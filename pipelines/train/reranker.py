@@ -16,12 +16,16 @@ def train_reranker(
     weights: str,
     workers: int = 1,
     progress: ProgressCallback | None = None,
+    on_gpus: bool = False,
 ) -> Trained:
-    """Train the reranker of `config` on the encoder of `weights`. Needs a running Ray. Raises TrainingError."""
+    """Train the reranker of `config` on the encoder of `weights`. Needs a running Ray. Raises TrainingError.
+
+    on_gpus: refuse to train on CPUs.
+    """
     if not config.model.reranker.exists:
         raise TrainingError("the config has no reranker. Set model.reranker.heads=4 or model.reranker.kind=aligned.")
     training = config.training
     job = Job(
         "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights
     )
-    return train(job, stems_uri, config, workers, progress)
+    return train(job, stems_uri, config, workers, progress, on_gpus)

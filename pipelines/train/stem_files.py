@@ -6,6 +6,7 @@ last span of a track ends with the track, and a shorter track (a loop) is repeat
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -132,6 +133,24 @@ class StemTables:
                 f"{len(held)}; validation and training each need at least one"
             )
         return held, rest
+
+    def shares(self, tracks: Iterable[str], workers: int) -> list[list[str]]:
+        """Divide `tracks` among workers, about equally by spans. A worker's tracks are in neighbouring parts.
+
+        Raises StorageError if there are fewer tracks than workers.
+        """
+        ordered = sorted(tracks, key=lambda track_id: (self.tracks[track_id]["part"], track_id))
+        if len(ordered) < workers:
+            raise StorageError(
+                f"{self.location} has {len(ordered)} tracks to train on, too few for {workers} workers. Use fewer "
+                "workers or more music."
+            )
+        before = np.cumsum([0, *(self.tracks[track_id]["spans"] for track_id in ordered)])
+        wanted = np.searchsorted(before, before[-1] * np.arange(1, workers) / workers)
+        # every worker gets a track, however long the others are
+        least, most = np.arange(1, workers), len(ordered) - workers + np.arange(1, workers)
+        edges = [0, *np.clip(np.maximum.accumulate(wanted), least, most).tolist(), len(ordered)]
+        return [ordered[start:stop] for start, stop in itertools.pairwise(edges)]
 
     def parts(self, tracks: Iterable[str]) -> list[Location]:
         """The part files that hold `tracks`."""

@@ -16,17 +16,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asid_core.config import Config
-from pipelines.runtime import ProgressCallback
+from pipelines.runtime import ProgressCallback, is_local
 from pipelines.store.location import Location
 from pipelines.train.record import read_progress, write_progress
 from pipelines.train.stem_files import READING_CPUS
 from pipelines.train.stems import StemTables
-from pipelines.train.worker import Job, work
+from pipelines.train.worker import Job, dataset_name, work
 
 log = logging.getLogger(__name__)
 
 VALIDATION_ROWS = 256
 REPORT_EVERY_S = 5.0
+GPU_WAIT_S = 900.0  # an autoscaler takes some minutes to start GPU nodes
 WORKER_RESTARTS = 3  # if a worker is lost, all restart from the last checkpoint
 
 
@@ -45,8 +46,17 @@ class Trained:
     resumed_from: int = 0  # the step at which this run began
 
 
-def train(job: Job, stems_uri: str, config: Config, workers: int, progress: ProgressCallback | None = None) -> Trained:
+def train(
+    job: Job,
+    stems_uri: str,
+    config: Config,
+    workers: int,
+    progress: ProgressCallback | None = None,
+    on_gpus: bool = False,
+) -> Trained:
     """Run `job` on the tables at `stems_uri`, after filling in its validation rows. Needs a running Ray.
+
+    on_gpus: whether to refuse to train on CPUs.
 
     Raises TrainingError if the output belongs to another training, the loss is not finite, or workers keep failing.
     """
@@ -63,7 +73,8 @@ def train(job: Job, stems_uri: str, config: Config, workers: int, progress: Prog
     mine = {"what": job.what, "model": job.config["model"], "training": job.config["training"]}
     write_progress(output, {key: value for key, value in before.items() if key != "stopped"} | mine)
     with _reporting(output, job, progress):
-        _fit(replace(job, validation=tables.read(held_out, VALIDATION_ROWS)), tables, trained, output, workers)
+        job = replace(job, validation=tables.read(held_out, VALIDATION_ROWS))
+        _fit(job, tables, trained, output, workers, on_gpus)
     after = read_progress(output)
     if "stopped" in after:
         raise TrainingError(
@@ -105,13 +116,53 @@ def _reporting(output: Location, job: Job, progress: ProgressCallback | None) ->
         thread.join()
 
 
-def _fit(job: Job, tables: StemTables, tracks: list[str], output: Location, workers: int) -> None:
+def uses_gpus(workers: int, wanted: bool) -> bool:
+    """Whether each worker trains on a GPU of its own. Raises TrainingError if there are too few of them for that.
+
+    wanted: GPUs are asked for, which an autoscaler may have to bring. Otherwise a cluster without any uses its CPUs.
+    """
+    import ray
+
+    gpus = int(ray.cluster_resources().get("GPU", 0))
+    if gpus >= workers or (wanted and _gpus_come(workers)):
+        return True
+    if gpus:
+        raise TrainingError(
+            f"{workers} workers need {workers} GPUs, but the cluster has {gpus}. Pass --workers {gpus}."
+        )
+    if wanted:
+        raise TrainingError("the cluster has no GPUs. Add some, or leave out --gpu to train on CPUs.")
+    return False
+
+
+def _gpus_come(workers: int) -> bool:
+    """Ask the cluster for GPUs, and wait for them. A Ray on this machine alone cannot get more."""
+    import ray
+    import ray.util
+
+    if is_local():
+        return False
+    wanted = ray.util.placement_group([{"GPU": 1}] * workers)
+    try:
+        log.info("waiting up to %.0f s for %d GPUs", GPU_WAIT_S, workers)
+        ray.get(wanted.ready(), timeout=GPU_WAIT_S)
+    except ray.exceptions.GetTimeoutError:
+        return False
+    finally:
+        ray.util.remove_placement_group(wanted)
+    return True
+
+
+def _fit(
+    job: Job, tables: StemTables, tracks: list[str], output: Location, workers: int, on_gpus: bool = False
+) -> None:
     import ray
     import ray.train
     from ray.train.torch import TorchTrainer
 
     resources = ray.cluster_resources()
-    gpu = resources.get("GPU", 0) >= workers
+    gpu = uses_gpus(workers, on_gpus)
+    shares = tables.shares(tracks, workers)
     # leave CPUs for the tasks that read spans, which would otherwise wait forever
     cpus = min(1 - READING_CPUS, 0.5 * resources.get("CPU", 1) / workers)
     filesystem, path = output.arrow()
@@ -121,7 +172,10 @@ def _fit(job: Job, tables: StemTables, tracks: list[str], output: Location, work
         scaling_config=ray.train.ScalingConfig(
             num_workers=workers, use_gpu=gpu, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})}
         ),
-        datasets={"train": tables.dataset(tracks)},
+        # each worker reads its own spans as often as it likes: split datasets wait for one another, as the gradients
+        # do, so that workers would wait forever if only some had to read again
+        datasets={dataset_name(rank): tables.dataset(share) for rank, share in enumerate(shares)},
+        dataset_config=ray.train.DataConfig(datasets_to_split=[]),
         run_config=ray.train.RunConfig(
             name=f"ray-{job.what}",
             storage_path=path,

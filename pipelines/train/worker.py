@@ -53,21 +53,25 @@ class Job:
     validation: pa.Table | None = None  # schema.stems; the driver fills it in
 
 
+def dataset_name(rank: int) -> str:
+    """Name of the dataset of a worker."""
+    return f"train-{rank}"
+
+
 class Feed:
     """Endless batches of `rows` rows: random excerpts of the spans in this worker's shard, which are cached.
 
-    `again`: if the shard does not fit in the cache, keep reading it, replacing the oldest spans. Only for a single
-    worker: several would wait for each other forever if only some had to read again. The first batches use the spans
-    that have been read so far, so that the first step need not wait for all of them.
+    A shard that does not fit in the cache is read again and again; new spans replace the oldest. The first batches use
+    the spans that have been read so far, so that the first step need not wait for all of them.
     """
 
-    def __init__(self, shard: Any, rows: int, cache: SpanCache, seed: int, again: bool) -> None:
-        self.shard, self.rows, self.cache, self.again = shard, rows, cache, again
+    def __init__(self, shard: Any, rows: int, cache: SpanCache, seed: int) -> None:
+        self.shard, self.rows, self.cache = shard, rows, cache
         self.generator = np.random.default_rng(seed)
 
     def __iter__(self) -> Iterator[Batch]:
         cache = self.cache
-        while (cache.full and self.again) or not len(cache):
+        while cache.full or not len(cache):
             for table in self.shard.iter_batches(
                 batch_size=SPANS_PER_STEP,
                 batch_format="pyarrow",
@@ -99,10 +103,10 @@ def work(values: dict[str, Any]) -> None:
     stages = _Stages(job, config, device)
     state = _last_checkpoint()
     loop = stages.loop(state)
-    shard = ray.train.get_dataset_shard("train")
+    shard = ray.train.get_dataset_shard(dataset_name(rank))
     seed = 1000 * config.training.seed + rank + 17 * loop.step
     cache = SpanCache(loop.spectra, config.training.augmentation)
-    batches = iter(Feed(shard, config.training.batch_pairs, cache, seed, again=context.get_world_size() == 1))
+    batches = iter(Feed(shard, config.training.batch_pairs, cache, seed))
     record = Record(Location(job.output), rank, job.what)
     held_out = _held_out(job, loop)
     if loop.step == 0:

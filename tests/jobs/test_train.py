@@ -2,7 +2,13 @@
 
 import pytest
 
+from asid_core.model.fingerprinter import Fingerprinter
 from jobs import cli
+from pipelines.store.location import Location
+from pipelines.train.record import load_weights, save_weights
+from pipelines.train.training import Trained
+from pipelines.train.worker import Job
+from tests.pipelines.train.test_training import tiny
 
 
 def test_the_reranker_needs_an_encoder(capsys: pytest.CaptureFixture[str]) -> None:
@@ -25,3 +31,21 @@ def test_stems_come_from_one_source(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["stems", "--corpus", "a", "--midi", "b", "--output", "out"]) == 2
     assert cli.main(["stems", "--midi", "b", "--separate", "hpss", "--output", "out"]) == 2
     assert "--separate needs --corpus" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["encoder", "reranker"])
+def test_workers_on_other_nodes_load_weights_from_s3_themselves(
+    what: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would not find the local copy that the driver reads the config from."""
+    save_weights(Fingerprinter(tiny()), Location(s3_bucket).join("start"))
+    jobs: list[Job] = []
+    monkeypatch.setattr("pipelines.runtime.start_ray", lambda address: None)
+    for name in ("encoder", "reranker"):
+        monkeypatch.setattr(
+            f"pipelines.train.{name}.train", lambda job, *_: jobs.append(job) or Trained(1, False, {}, {})
+        )
+    argv = ["train", what, "--stems", "s", "--output", "o", "--weights", f"{s3_bucket}/start", "-q"]
+    assert cli.main([*argv, "--set", "model.reranker.heads=2"]) == 0
+    assert jobs[0].start == f"{s3_bucket}/start"
+    assert load_weights(jobs[0].start).model_id

@@ -17,7 +17,8 @@ from asid_core.learning import span_cache as module
 from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.span_cache import SpanCache
 from asid_core.model.fingerprinter import Fingerprinter
-from pipelines.train.stem_files import SPAN_SAMPLES, spans
+from pipelines.store.location import StorageError
+from pipelines.train.stem_files import SPAN_SAMPLES, StemTables, spans
 from pipelines.train.worker import STEPS_PER_READ, Feed
 
 
@@ -42,15 +43,15 @@ def tables(count: int) -> list[pa.Table]:
     return [pa.Table.from_pylist([row], schema=schema.stems(["mix"])) for row in rows]
 
 
-def feed(shard: Shard, rows: int, again: bool) -> Feed:
+def feed(shard: Shard, rows: int) -> Feed:
     config = load("gnn-paper", ["training.augmentation.semitones=0"])
     cache = SpanCache(spectra_of(Fingerprinter(config).front_end, 0.0), config.training.augmentation)
-    return Feed(shard, rows, cache, 0, again)
+    return Feed(shard, rows, cache, 0)
 
 
 def test_the_first_batch_does_not_wait_for_all_spans_and_none_is_read_twice(tmp_path: Path) -> None:
     shard = Shard(tables(4))
-    made = feed(shard, 4, again=True)
+    made = feed(shard, 4)
     batches = iter(made)
     assert len(next(batches).track) == 4 and len(made.cache) == 2
     later = list(islice(batches, 6))
@@ -59,18 +60,32 @@ def test_the_first_batch_does_not_wait_for_all_spans_and_none_is_read_twice(tmp_
     assert sorted(later[-1].track.tolist()) == sorted(span.track for span in made.cache.spans)
 
 
-@pytest.mark.parametrize("again", [True, False])
-def test_what_does_not_fit_is_read_again_by_a_lone_worker(again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     shard = Shard(tables(3))
-    made = feed(shard, 2, again)
+    made = feed(shard, 2)
     batches = iter(made)
     next(batches)
     monkeypatch.setattr(module, "LIMIT_BYTES", 2 * made.cache.spans[0].bytes)
     list(islice(batches, 4 * STEPS_PER_READ))
     assert len(made.cache) == 2
-    assert shard.epochs > 1 if again else shard.epochs == 1
+    assert shard.epochs > 1
 
 
 def test_no_spans_at_all_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="fewer workers"):
-        next(iter(feed(Shard([]), 2, again=True)))
+        next(iter(feed(Shard([]), 2)))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "workers"), [([1, 1, 1], 2), ([90, 1, 1, 1], 3), ([1, 1, 1, 90], 3), ([5] * 40, 4)]
+)
+def test_every_track_is_read_by_one_worker_and_each_has_some(lengths: list[int], workers: int, tmp_path: Path) -> None:
+    made = StemTables(str(tmp_path), create=True)
+    made.index["tracks"] = {f"{n:02}": {"spans": spans, "part": f"p{n // 4}"} for n, spans in enumerate(lengths)}
+    shares = made.shares(made.tracks, workers)
+    assert sorted(track for share in shares for track in share) == sorted(made.tracks)
+    assert len(shares) == workers and all(shares)
+    if len(set(lengths)) == 1:
+        assert max(map(made.count, shares)) <= made.count(made.tracks) / workers + max(lengths)
+    with pytest.raises(StorageError, match="fewer workers"):
+        made.shares(made.tracks, len(lengths) + 1)

@@ -66,6 +66,30 @@ def test_two_workers_train_and_a_finished_run_does_nothing(
         train_reranker(tables, output, tiny(), weights=f"{output}/best")
 
 
+@pytest.mark.parametrize(
+    ("gpus", "wanted", "answer"),
+    [
+        (2, False, True),
+        (0, False, False),
+        (0, True, "leave out --gpu"),
+        (1, False, "--workers 1"),
+        (1, True, "--workers 1"),
+    ],
+)
+def test_gpus_that_are_not_there_are_told_and_not_replaced_by_cpus(
+    gpus: int, wanted: bool, answer: bool | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": float(gpus)})
+    monkeypatch.setattr(training, "is_local", lambda: True)
+    if isinstance(answer, bool):
+        assert training.uses_gpus(2, wanted) is answer
+    else:
+        with pytest.raises(TrainingError, match=answer):
+            training.uses_gpus(2, wanted)
+
+
 @pytest.mark.ray
 def test_linear_is_fitted_without_training(tables: str, tmp_path: Path) -> None:
     config = load("linear", ["model.encoder.dim=16"])
