@@ -13,10 +13,12 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
+    from pipelines.runtime import start_ray
     from pipelines.search.index import index
     from pipelines.store.catalogue import Catalogue
 
     catalogue = Catalogue(session.args.catalogue)
+    start_ray(session.args.ray_address)
     summary = index(catalogue, session.config, session.progress)
     return Outcome(session.summary(str(summary)))
 
@@ -27,4 +29,5 @@ VERB = Verb(
     "asid index --catalogue ~/music.asid",
     options,
     work,
+    uses_ray=True,
 )

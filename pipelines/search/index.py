@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from asid_core.config import Config
 from pipelines import metrics
+from pipelines.driver import run_on_node, run_tasks
 from pipelines.runtime import ProgressCallback
 from pipelines.search.approximate import nearest, open_table
 from pipelines.store import fingerprints
@@ -26,6 +27,9 @@ STAGE = "index"
 # by default as many as search.exact_below_rows, so only a config with fewer of those gets an IVF_FLAT
 FLAT_BELOW_ROWS = 20_000_000  # IVF_FLAT stores whole vectors, 20 GB at 256 dimensions; larger indexes quantise them
 ROWS_PER_PARTITION = 4096
+MOST_SAMPLE, LEAST_SAMPLE = 256, 32  # rows for each partition that k-means is trained on; 256 is Lance's own default
+SAMPLE_BYTES = 8 * 10**9  # of these rows, above which they become fewer
+PROGRAM_BYTES = 10**9  # of the task, without the sample
 SAMPLE, TOP = 256, 10
 ROUNDING = 1e-5  # tolerance of cosines: equally near rows are equally good
 
@@ -83,9 +87,8 @@ def index(catalogue: Catalogue, config: Config, progress: ProgressCallback | Non
 
 
 def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
+    compacted = _compact(catalogue, name)
     table: Any = catalogue.table(name)
-    catalogue.check_writing()
-    compacted = table.optimize.compact_files().fragments_removed > 0  # a scan opens every fragment, so few are faster
     rows = int(table.count_rows())
     model_id = name.removeprefix(fingerprints.PREFIX)
     if rows < config.search.exact_below_rows:
@@ -96,29 +99,88 @@ def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
         )
         return TableIndex(model_id, rows, "exact", compacted=compacted)
     kind = "IVF_FLAT" if rows < FLAT_BELOW_ROWS else "IVF_PQ"
+    share = _known_recall(catalogue, model_id)
+    if share is not None and not _is_behind(open_table(catalogue, model_id), kind):
+        return TableIndex(model_id, rows, kind, share, compacted)
     catalogue.check_writing()
-    built = _build(catalogue, model_id, kind, rows)
-    return TableIndex(model_id, rows, kind, recall(catalogue, model_id, config), compacted, built)
+    sample_bytes = _sample_rows(rows, dim := table.schema.field("vector").type.list_size) * dim * 4
+    arguments = (catalogue.location.uri, model_id, kind, config)
+    built, share = run_on_node(build, *arguments, memory_bytes=PROGRAM_BYTES + 2 * sample_bytes)
+    return TableIndex(model_id, rows, kind, share, compacted, built)
 
 
-def _build(catalogue: Catalogue, model_id: str, kind: str, rows: int) -> bool:
+def _compact(catalogue: Catalogue, name: str) -> bool:
+    """Join small fragments, because a scan opens each of them. Tasks write the new ones, and the driver commits."""
+    from lance.optimize import Compaction, CompactionOptions, RewriteResult
+
+    table: Any = catalogue.table(name)
+    options = CompactionOptions()
+    plan = Compaction.plan(table, options)
+    arguments = [(catalogue.location.uri, name, task.json()) for task in plan.tasks]
+    if not arguments:
+        return False
+    written = dict(run_tasks(compact, arguments))
+    catalogue.check_writing()
+    # in the order of the plan, so that rows keep theirs
+    Compaction.commit(table, [RewriteResult.from_json(written[number]) for number in sorted(written)], options)
+    return True
+
+
+def compact(uri: str, name: str, task: str) -> str:
+    """A Ray task: write the fragments of one task of a compaction plan, as JSON; returns what to commit, as JSON."""
+    from lance.optimize import CompactionTask
+
+    return str(CompactionTask.from_json(task).execute(Catalogue(uri).table(name)).json())
+
+
+def _known_recall(catalogue: Catalogue, model_id: str) -> float | None:
+    """The recall that was measured when the index of this model was last built."""
+    for record in catalogue.runs_of(STAGE):
+        for table in record.get("counts", {}).get("tables", ()):
+            if table["model_id"] == model_id and table["built"]:
+                return float(table["recall"])
+    return None
+
+
+def _is_behind(table: Any, kind: str) -> bool:
+    """Whether there is no index of this kind, or it lacks rows."""
+    stats = [table.index_stats(found.name) for found in table.list_indices() if found.columns == ["vector"]]
+    return not any(some.index_type == kind and not some.num_unindexed_rows for some in stats)
+
+
+def build(uri: str, model_id: str, kind: str, config: Config) -> tuple[bool, float]:
+    """A Ray task: build or update the index of a model; returns whether anything was to do, and the recall."""
+    catalogue = Catalogue(uri)
+    return _build(catalogue, model_id, kind), recall(catalogue, model_id, config)
+
+
+def _build(catalogue: Catalogue, model_id: str, kind: str) -> bool:
     """Build the index, or rebuild it if the table has doubled, or add new rows to it. False: nothing to do."""
     from lancedb.index import BTree, IvfFlat, IvfPq
 
     table = open_table(catalogue, model_id)
-    vectors = [found for found in table.list_indices() if found.columns == ["vector"]]
-    for found in vectors:
-        stats = table.index_stats(found.name)
-        if stats.index_type == kind and not stats.num_unindexed_rows:
-            return False
-        if stats.index_type == kind and stats.num_unindexed_rows < stats.num_indexed_rows:
-            table.optimize()
-            return True
-    options = {"distance_type": "dot", "num_partitions": max(1, rows // ROWS_PER_PARTITION)}
+    if not _is_behind(table, kind):
+        return False
+    for found in table.list_indices():
+        if found.columns == ["vector"]:
+            stats = table.index_stats(found.name)
+            if stats.index_type == kind and stats.num_unindexed_rows < stats.num_indexed_rows:
+                table.optimize()
+                return True
+    rows, dim = table.count_rows(), table.schema.field("vector").type.list_size
+    partitions = max(1, rows // ROWS_PER_PARTITION)
+    options = {"distance_type": "dot", "num_partitions": partitions}
+    options["sample_rate"] = max(1, _sample_rows(rows, dim) // partitions)
     table.create_index("vector", config=IvfFlat(**options) if kind == "IVF_FLAT" else IvfPq(**options))
     # used to exclude the query's own track, and to read only new tracks; either would scan every row without it
     table.create_index("track_id", config=BTree(), replace=True)
     return True
+
+
+def _sample_rows(rows: int, dim: int) -> int:
+    """Number of rows that k-means is trained on: 256 a partition, but only 32 where they would take too much memory."""
+    partitions = max(1, rows // ROWS_PER_PARTITION)
+    return partitions * max(LEAST_SAMPLE, min(MOST_SAMPLE, SAMPLE_BYTES // (partitions * dim * 4)))
 
 
 def recall(catalogue: Catalogue, model_id: str, config: Config) -> float:

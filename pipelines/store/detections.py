@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,8 @@ from pipelines.store.pairs import PAIR
 HEAD = "sweep.json"
 TRACKS_FILE = "tracks.arrow"
 READERS = 16  # threads that open part files
+
+Read = TypeVar("Read")
 
 
 def folder(catalogue: Catalogue, sweep_id: str = "") -> Location:
@@ -51,9 +53,9 @@ def delete(catalogue: Catalogue, sweep_id: str) -> None:
     """Delete a sweep. Driver only. sweep.json goes first, so that a partly deleted sweep counts as unfinished."""
     place = folder(catalogue, sweep_id)
     names = [entry.name for entry in place.list() if entry.kind == "file"]
-    for name in sorted(names, key=lambda name: name != HEAD):
+    for some in ([name for name in names if name == HEAD], [name for name in names if name != HEAD]):
         catalogue.check_writing()
-        place.join(name).delete()
+        place.delete_below(some)
     if not place.is_s3:  # S3 has no folders
         with contextlib.suppress(OSError):
             os.rmdir(place.uri)
@@ -109,14 +111,19 @@ def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def count(parts: Iterable[Location]) -> int:
-    """Number of rows of some parts. Reads only their metadata, of several at once: a store takes some 50 ms each."""
+    """Number of rows of some parts. Reads only their metadata."""
 
     def rows(part: Location) -> int:
         with parquet(part) as file:
             return int(file.metadata.num_rows)
 
+    return sum(of_parts(rows, parts))
+
+
+def of_parts(read: Callable[[Location], Read], parts: Iterable[Location]) -> Iterator[Read]:
+    """What `read` returns for each part, in order. Reads several at once: on S3 most of the time is waiting."""
     with ThreadPoolExecutor(READERS) as readers:
-        return sum(readers.map(rows, parts))
+        yield from readers.map(read, parts)
 
 
 def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> pa.Table:

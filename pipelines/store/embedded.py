@@ -35,7 +35,7 @@ def embedded(catalogue: Catalogue, name: str, table: LanceDataset | None) -> pa.
     """
     if table is None:
         return EMPTY
-    place = catalogue.location.join("embedded", f"{name}.arrow")
+    place = list_of(catalogue, name)
     fragments = {_key(fragment): fragment for fragment in table.get_fragments()}
     known = _known(place)
     fresh = sorted(fragments.keys() - set(known["fragment"].to_pylist()))
@@ -48,6 +48,11 @@ def embedded(catalogue: Catalogue, name: str, table: LanceDataset | None) -> pa.
         with place.writing() as stream, pa.ipc.new_file(stream, LISTED) as file:
             file.write_table(known)
     return pa.table({name: pc.list_flatten(known[name]) for name in PAIR})
+
+
+def list_of(catalogue: Catalogue, name: str) -> Location:
+    """The file that lists the tracks of the fingerprint table `name`. It may be missing."""
+    return catalogue.location.join("embedded", f"{name}.arrow")
 
 
 def _key(fragment: Any) -> str:

@@ -130,8 +130,8 @@ def delete_orphans(catalogue: Catalogue, grace_s: float) -> tuple[int, int]:
         unused_covers.difference_update(f"{covers.FOLDER}/{name}" for name in batch.column(1).to_pylist())
     rejects = _superseded(catalogue, now - grace_s)
     catalogue.check_writing()
-    # oldest first, so that a withdrawal is deleted after the rejects that it cancels
-    for name in [*sorted(segments), *rejects, *sorted(unused_covers)]:
+    catalogue.location.delete_below([*segments, *unused_covers])
+    for name in rejects:  # oldest first, so that a withdrawal is deleted after the rejects that it cancels
         catalogue.location.join(name).delete()
     if segments or rejects:
         log.info("deleted %d segment parts and %d reject parts no longer used", len(segments), len(rejects))

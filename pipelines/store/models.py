@@ -7,6 +7,7 @@ import shutil
 
 from pipelines.store import detections, fingerprints, tags
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.embedded import list_of
 from pipelines.store.errors import CatalogueError
 from pipelines.store.location import Location
 
@@ -24,6 +25,7 @@ def drop_model(catalogue: Catalogue, model_id: str) -> tuple[int, int]:
     _check(catalogue, name, model_id, heads[-1].get("model_id") if heads else None)
     catalogue.check_writing()
     deleted = _delete_table(catalogue.location.join(f"{name}.lance"))
+    list_of(catalogue, name).delete()
     theirs = [head["sweep_id"] for head in heads if head.get("model_id") == model_id]
     for sweep_id in theirs:
         catalogue.check_writing()
@@ -49,8 +51,8 @@ def _check(catalogue: Catalogue, name: str, model_id: str, in_use: str | None) -
 def _delete_table(place: Location) -> int:
     """Delete the folder of a Lance table; returns its bytes. Without its manifests, which go first, it has no rows."""
     files = [entry for entry in place.list() if entry.kind == "file"]
-    for entry in sorted(files, key=lambda entry: not entry.name.startswith("_versions/")):
-        place.join(entry.name).delete()
+    for is_manifest in (True, False):
+        place.delete_below([entry.name for entry in files if entry.name.startswith("_versions/") == is_manifest])
     if not place.is_s3:
         shutil.rmtree(place.uri, ignore_errors=True)  # empty folders
     return sum(entry.size_bytes or 0 for entry in files)

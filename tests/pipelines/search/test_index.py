@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,14 +17,16 @@ import pytest
 from asid_core import schema
 from asid_core.config import Config, SearchConfig
 from asid_core.matching.coarse import Hits
+from pipelines.search import index as module
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import Blocks, ExactReferences, Queries, References, runs_without
 from pipelines.search.identify import Identifier
-from pipelines.search.index import index
+from pipelines.search.index import LEAST_SAMPLE, ROWS_PER_PARTITION, SAMPLE_BYTES, _sample_rows, index
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
 from tests.pipelines.ingest.test_segment import snapshot
 
+pytestmark = pytest.mark.ray
 torch = pytest.importorskip("torch")
 TRACKS, WINDOWS, DIM = 30, 200, 16
 INDEXED = Config(search=SearchConfig(exact_below_rows=1000, hits_per_window=5, nprobes=2))
@@ -45,8 +50,8 @@ def rows(track: int, seed: int) -> pa.RecordBatch:
 
 
 @pytest.fixture()
-def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
-    """A table with two fragments per track and one of outdated rows, of other audio of a track."""
+def catalogue(ray_session: Any, tmp_path: Path) -> Iterator[Catalogue]:
+    """A table of two fragments a track, and one of rows that count for nothing: another audio of a track."""
     name = fingerprints.table_name("m")
     with Catalogue(str(tmp_path / "c"), create=True).writing("test") as made:
         seen = fingerprints.create(made, name, DIM).version
@@ -93,6 +98,34 @@ def test_a_large_table_gets_an_index_whose_recall_is_told(catalogue: Catalogue) 
     fingerprints.append(catalogue, name, fragments, ["t77"], seen=0)
     (grown,) = index(catalogue, INDEXED).tables
     assert grown.built and grown.rows == (TRACKS + 1) * WINDOWS and grown.recall is not None and grown.recall > 0.9
+
+
+def test_the_driver_neither_writes_the_compacted_rows_nor_builds_the_index(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 10^5 tracks it would rewrite 79 GB, and hold 4.8 GB of them for k-means."""
+    for name in ("compact", "build"):
+        monkeypatch.setattr(module, name, _in_a_task(getattr(module, name)))
+    (made,) = index(catalogue, INDEXED).tables
+    assert made.compacted and made.built and made.recall is not None
+
+
+def _in_a_task(function: Callable[..., Any]) -> Callable[..., Any]:
+    driver = os.getpid()
+
+    @functools.wraps(function)
+    def checked(*arguments: Any) -> Any:
+        assert os.getpid() != driver
+        return function(*arguments)
+
+    return checked
+
+
+@pytest.mark.parametrize("rows", [1000, 4_096_000, 1_500_000_000, 15_000_000_000])
+def test_k_means_is_trained_on_as_many_rows_as_fit_in_memory(rows: int) -> None:
+    taken = _sample_rows(rows, 128)
+    assert taken * 128 * 4 <= max(SAMPLE_BYTES, LEAST_SAMPLE * rows / ROWS_PER_PARTITION * 128 * 4)
+    assert taken >= min(rows, LEAST_SAMPLE * (rows // ROWS_PER_PARTITION))
 
 
 def columns(hits: Hits, search: ExactReferences | IndexedReferences) -> dict[tuple[int, int, float], float]:

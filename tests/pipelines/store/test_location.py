@@ -120,3 +120,17 @@ def test_folders_are_those_right_below(root: Location) -> None:
     assert root.folders() == ["a", "b"]
     assert root.join("b").folders() == ["x"]
     assert root.join("nothing").folders() == []
+
+
+@pytest.mark.parametrize("on_s3", [False, True])
+def test_many_files_are_deleted_with_few_requests(
+    on_s3: bool, s3_bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Location(f"{s3_bucket}/x" if on_s3 else str(tmp_path / "x"))
+    names = [f"a/{n}" for n in range(7)]
+    for name in [*names, "kept"]:
+        place.join(name).write_bytes(b"1")
+    monkeypatch.setattr("pipelines.store.location.DELETED_AT_ONCE", 3)
+    place.delete_below([*names, "never there"])
+    assert [entry.name for entry in place.list() if entry.kind == "file"] == ["kept"]
+    place.delete_below([])
