@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
@@ -11,14 +12,18 @@ from jobs.command import Outcome, Session, Verb
 if TYPE_CHECKING:
     from pipelines.plan import Plan, Shape
 
+SIZES = [10**power for power in range(3, 9)]
+UNMEASURED = "not measured"
+
 
 def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--tracks", metavar="N", type=count, required=True, help="number of recordings, e.g. 100000 or 1e6"
+        "--tracks", metavar="N", type=count, help="number of recordings, e.g. 100000 or 1e6 (default: 1e3 to 1e8)"
     )
     parser.add_argument(
         "--mean-minutes", metavar="M", type=positive, default=4.0, help="mean length of a recording (default 4)"
     )
+    parser.add_argument("--cores", metavar="C", type=count, default=1, help="cores, for wall time (default 1)")
     parser.add_argument("--gpus", metavar="G", type=count, help="number of GPUs for embedding")
 
 
@@ -42,17 +47,43 @@ def work(session: Session) -> Outcome:
     from pipelines.plan import plan, read_rates
 
     args, rates = session.args, read_rates()
-    estimate = plan(args.tracks, args.mean_minutes, shape(session.config), rates)
-    for name, value in lines(estimate, args.gpus):
-        print(f"{name:<34}{value:>16}")
+    sizes = [args.tracks] if args.tracks else SIZES
+    estimates = [plan(tracks, args.mean_minutes, shape(session.config), rates) for tracks in sizes]
+    if args.tracks:
+        for name, value in lines(estimates[0], args.gpus, args.cores):
+            print(f"{name:<44}{value:>16}")
+    else:
+        print("\n".join("".join(f"{cell:>15}" for cell in row) for row in overview(estimates, args.cores)))
+    most = exact_tracks(args.mean_minutes, session.config)
+    print(f"up to {most:,} tracks every row is compared; above, the index of LanceDB, which finds less (asid index)")
     print(f"rates measured on {rates['machine']}, {rates['date']}; --new-only sweeps cost the share of new tracks")
-    return Outcome(session.summary(f"{estimate.tracks:,} tracks, {estimate.audio_h:,.0f} h of audio planned"))
+    audio_h = sum(estimate.audio_h for estimate in estimates)
+    return Outcome(session.summary(f"{sum(sizes):,} tracks, {audio_h:,.0f} h of audio planned"))
+
+
+def exact_tracks(mean_minutes: float, config: Config) -> int:
+    """The largest number of tracks that is searched exactly."""
+    rows_per_track = mean_minutes * 60 * shape(config).windows_per_second
+    return int(config.search.exact_below_rows / rows_per_track)
+
+
+def overview(estimates: Sequence[Plan], cores: int) -> list[tuple[str, ...]]:
+    """A table of several sizes: a header, and a row for each."""
+    head = ("tracks", "audio", "search", "fingerprints", "sweep reads", "requests", "driver memory")
+    rows = [(*head, f"hours, {cores:,} core{'s' * (cores > 1)}")]
+    for one in estimates:
+        wall = None if one.core_h is None else one.core_h / cores
+        reads = (size(one.sweep_read_bytes), dollars(one.sweep_requests_usd), size(one.driver_bytes))
+        audio = f"{one.audio_h:,.0f} h"
+        rows.append((f"{one.tracks:,}", audio, one.search, size(one.fingerprints_bytes), *reads, hours(wall)))
+    return rows
 
 
 def shape(config: Config) -> Shape:
     """The settings of a configuration that determine table sizes and compute time."""
     from pipelines.plan import Shape
     from pipelines.search.index import FLAT_BELOW_ROWS
+    from pipelines.search.sweep import searched_together_s
 
     front, search = config.model.front_end, config.search
     hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ
@@ -69,10 +100,11 @@ def shape(config: Config) -> Shape:
         exact_below_rows=search.exact_below_rows,
         flat_below_rows=FLAT_BELOW_ROWS,
         verify_tracks=search.verify_tracks,
+        together_s=searched_together_s(config, config.model.encoder.dim, hop_s),
     )
 
 
-def lines(estimate: Plan, gpus: int | None) -> list[tuple[str, str]]:
+def lines(estimate: Plan, gpus: int | None, cores: int = 1) -> list[tuple[str, str]]:
     """The printed lines: name, and value with its unit."""
     table = [
         ("audio", f"{estimate.audio_h:,.0f} h"),
@@ -88,6 +120,12 @@ def lines(estimate: Plan, gpus: int | None) -> list[tuple[str, str]]:
         ("full sweep, exact, GPU hours", hours(estimate.sweep_exact_gpu_h)),
         ("full sweep, index, core hours", hours(estimate.sweep_index_core_h)),
         ("full sweep, verify, core hours", hours(estimate.sweep_verify_core_h)),
+        ("full sweep, bytes read", size(estimate.sweep_read_bytes)),
+        ("full sweep, requests to S3", number(estimate.sweep_requests)),
+        ("full sweep, price of the requests", dollars(estimate.sweep_requests_usd)),
+        ("driver, memory of a re-index", size(estimate.driver_bytes)),
+        ("re-index with nothing new, hours", hours(estimate.reindex_h)),
+        (f"all stages, hours on {cores:,} cores", hours(None if estimate.core_h is None else estimate.core_h / cores)),
     ]
     if gpus:
         embed = None if estimate.embed_gpu_h is None else estimate.embed_gpu_h / gpus
@@ -95,8 +133,18 @@ def lines(estimate: Plan, gpus: int | None) -> list[tuple[str, str]]:
     return table
 
 
-def size(number: int) -> str:
+def number(value: float | None) -> str:
+    return UNMEASURED if value is None else f"{value:,.0f}"
+
+
+def dollars(value: float | None) -> str:
+    return UNMEASURED if value is None else f"{value:,.2f} USD"
+
+
+def size(number: float | None) -> str:
     """Bytes in the largest decimal unit that leaves at least 1."""
+    if number is None:
+        return UNMEASURED
     value = float(number)
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if value < 1000:
@@ -106,13 +154,13 @@ def size(number: int) -> str:
 
 
 def hours(value: float | None) -> str:
-    return "not measured" if value is None else f"{value:,.1f}"
+    return UNMEASURED if value is None else f"{value:,.1f}"
 
 
 VERB = Verb(
     "plan",
     "Estimate storage, compute hours and the kind of search for a corpus of a given size.",
-    "asid plan --tracks 20000\nasid plan --tracks 1e6 --mean-minutes 4 --gpus 8",
+    "asid plan\nasid plan --tracks 20000 --cores 16\nasid plan --tracks 1e6 --mean-minutes 4 --gpus 8",
     options,
     work,
 )

@@ -11,6 +11,7 @@ from typing import Any
 PCM_BYTES_S = 16_000 * 2
 TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
 FLOAT_BYTES, ROW_ID_BYTES = 4, 8
+TABLE_ROW_BYTES = 71  # of the other columns that a search reads, in memory
 DIMS_PER_CODE = 16  # dimensions that IVF_PQ stores in one byte
 
 
@@ -30,11 +31,12 @@ class Shape:
     exact_below_rows: int
     flat_below_rows: int
     verify_tracks: int
+    together_s: float  # duration of the query tracks that are searched together, each time in all references
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes in bytes, and hours of one core or one GPU; None if the rate was not measured."""
+    """Sizes in bytes, and hours of one core or one GPU; None if a rate was not measured."""
 
     tracks: int
     audio_h: float
@@ -53,6 +55,18 @@ class Plan:
     sweep_exact_gpu_h: float | None
     sweep_index_core_h: float | None
     sweep_verify_core_h: float | None
+    sweep_read_bytes: float | None  # of the catalogue, by a full sweep
+    sweep_requests: float | None  # if it is on S3
+    sweep_requests_usd: float | None
+    driver_bytes: float | None  # memory, of a re-index
+    reindex_h: float | None  # wall time of a re-index with nothing new
+
+    @property
+    def core_h(self) -> float | None:
+        """Core hours of all stages, without a GPU."""
+        sweep = self.sweep_exact_core_h if self.search == "exact" else self.sweep_index_core_h
+        stages = (self.segment_core_h, self.embed_core_h, self.sweep_features_core_h, sweep, self.sweep_verify_core_h)
+        return None if None in stages else sum(hours for hours in stages if hours is not None)
 
 
 def read_rates() -> dict[str, Any]:
@@ -77,6 +91,10 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
     multiply_adds = query_vectors * rows * shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
 
+    read_bytes, requests = _reads(tracks, track_s, rows * (vector_bytes + TABLE_ROW_BYTES), shape, rates)
+    if search != "exact":
+        read_bytes = requests = None  # what the index reads was not measured
+
     def hours(work: float, rate: str) -> float | None:
         return None if rates[rate] is None else work / rates[rate] / 3600
 
@@ -99,4 +117,35 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         sweep_exact_gpu_h=hours(multiply_adds, "exact_multiply_adds_s_gpu"),
         sweep_index_core_h=hours(query_vectors, "index_queries_s"),
         sweep_verify_core_h=hours(tracks * min(shape.verify_tracks, tracks - 1), "verify_pairs_s"),
+        sweep_read_bytes=read_bytes,
+        sweep_requests=requests,
+        sweep_requests_usd=_product(requests, rates["s3_usd_per_request"]),
+        driver_bytes=_sum(rates["driver_bytes"], _product(tracks, rates["driver_bytes_per_track"])),
+        reindex_h=hours(tracks, "reindex_tracks_s"),
     )
+
+
+def _reads(
+    tracks: int, track_s: float, scan_bytes: float, shape: Shape, rates: dict[str, Any]
+) -> tuple[float | None, float | None]:
+    """Bytes and requests of a full exact sweep: every query's audio, a segment of each candidate, and all fingerprints
+    once for each group of queries that are searched together. scan_bytes: of the columns that a search reads.
+    """
+    segments = max(1, math.ceil(track_s / shape.core_s))
+    candidates = min(shape.verify_tracks, tracks - 1)
+    segment_bytes = (min(track_s, shape.core_s) + 2 * shape.margin_s * min(1, segments - 1)) * PCM_BYTES_S
+    scans = math.ceil(tracks * track_s / shape.together_s)
+    files, some = tracks * (1 + candidates), tracks * (segments + candidates)
+    opening, per_request = rates["s3_requests_per_file"], rates["s3_table_bytes_per_request"]
+    requests = None
+    if opening is not None and per_request is not None:
+        requests = files * opening + some + scans * scan_bytes / per_request
+    return some * segment_bytes + scans * scan_bytes, requests
+
+
+def _product(some: float | None, other: float | None) -> float | None:
+    return None if some is None or other is None else some * other
+
+
+def _sum(some: float | None, other: float | None) -> float | None:
+    return None if some is None or other is None else some + other

@@ -155,10 +155,10 @@ class _Plan:
         """
         most, most_s = TAKEN_OVER_TRACKS, math.inf
         if self.references.has_fresh:
-            bytes_s = (
-                4 * self.model.dim * len(config.probes.grid) / (config.probes.query_hop_s or self.references.hop_s)
+            most, most_s = (
+                config.search.shard_tracks,
+                searched_together_s(config, self.model.dim, self.references.hop_s),
             )
-            most, most_s = config.search.shard_tracks, min(TOGETHER_S, SEARCH_BYTES / bytes_s)
         most = max(1, min(most, -(-len(self.queries) // SHARDS)))
         edges = array.array("q")
         left_s = 0.0
@@ -174,6 +174,12 @@ class _Plan:
         numbers = pa.array(np.repeat(np.arange(len(edges) - 1, dtype=np.int32), np.diff(edges)))
         at = pc.index_in(self.known["track_id"], value_set=self.queries["track_id"].combine_chunks())
         return numbers.take(at.combine_chunks())
+
+
+def searched_together_s(config: Config, dim: int, hop_s: float) -> float:
+    """Duration of the query tracks that a worker searches together. hop_s: between windows of the references."""
+    bytes_s = 4 * dim * len(config.probes.grid) / (config.probes.query_hop_s or hop_s)
+    return min(TOGETHER_S, SEARCH_BYTES / bytes_s)
 
 
 def _plan(

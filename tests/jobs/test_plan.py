@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -20,6 +21,12 @@ RATES = {
     "exact_multiply_adds_s_gpu": 1e13,
     "index_queries_s": 1000.0,
     "verify_pairs_s": 10.0,
+    "s3_requests_per_file": 2.0,
+    "s3_table_bytes_per_request": 8e6,
+    "s3_usd_per_request": 1e-6,
+    "driver_bytes": 1e8,
+    "driver_bytes_per_track": 100.0,
+    "reindex_tracks_s": 1000.0,
 }
 SHAPE = job.shape(load("linear"))
 
@@ -49,6 +56,26 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     )
     assert estimate.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
     assert estimate.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)
+    # query audio, a segment of each candidate, and the table once for each group of queries
+    scan_bytes, scans = estimate.rows * (256 * 4 + 71), math.ceil(240_000 / SHAPE.together_s)
+    segments = 1000 * (8 + SHAPE.verify_tracks)
+    assert estimate.sweep_read_bytes == pytest.approx(segments * (30.72 + 12) * 32_000 + scans * scan_bytes)
+    opened = 2 * 1000 * (1 + SHAPE.verify_tracks)
+    assert estimate.sweep_requests == pytest.approx(opened + segments + scans * scan_bytes / 8e6)
+    assert estimate.sweep_requests_usd == pytest.approx((estimate.sweep_requests or 0) * 1e-6)
+    assert estimate.driver_bytes == 1e8 + 1e5 and estimate.reindex_h == pytest.approx(1 / 3600)
+
+
+def test_what_the_index_reads_is_not_invented() -> None:
+    assert planned(100_000).sweep_read_bytes is None and planned(100_000).sweep_requests_usd is None
+
+
+def test_without_a_number_every_size_and_its_search_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--cores", "2"]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows[1:7]] == [f"{10**power:,}" for power in range(3, 9)]
+    assert [row[3] for row in rows[1:7]] == ["exact", "exact", *["IVF_PQ"] * 4]
+    assert "up to 13,333 tracks" in " ".join(rows[7])
 
 
 @pytest.mark.parametrize(
