@@ -70,7 +70,7 @@ def exact_tracks(mean_minutes: float, config: Config) -> int:
 def overview(estimates: Sequence[Plan], cores: int) -> list[tuple[str, ...]]:
     """A table of several sizes: a header, and a row for each."""
     head = ("tracks", "audio", "search", "fingerprints", "sweep reads", "requests", "driver memory")
-    rows = [(*head, f"hours, {cores:,} core{'s' * (cores > 1)}")]
+    rows: list[tuple[str, ...]] = [(*head, f"hours, {cores:,} core{'s' * (cores > 1)}")]
     for one in estimates:
         wall = None if one.core_h is None else one.core_h / cores
         reads = (size(one.sweep_read_bytes), dollars(one.sweep_requests_usd), size(one.driver_bytes))

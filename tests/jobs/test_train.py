@@ -40,12 +40,15 @@ def test_workers_on_other_nodes_load_weights_from_s3_themselves(
     """They would not find the local copy that the driver reads the config from."""
     save_weights(Fingerprinter(tiny()), Location(s3_bucket).join("start"))
     jobs: list[Job] = []
+
+    def trained(job: Job, *_: object) -> Trained:
+        jobs.append(job)
+        return Trained(1, False, {}, {})
+
     monkeypatch.setattr("pipelines.runtime.start_ray", lambda address: None)
     for name in ("encoder", "reranker"):
-        monkeypatch.setattr(
-            f"pipelines.train.{name}.train", lambda job, *_: jobs.append(job) or Trained(1, False, {}, {})
-        )
+        monkeypatch.setattr(f"pipelines.train.{name}.train", trained)
     argv = ["train", what, "--stems", "s", "--output", "o", "--weights", f"{s3_bucket}/start", "-q"]
     assert cli.main([*argv, "--set", "model.reranker.heads=2"]) == 0
     assert jobs[0].start == f"{s3_bucket}/start"
-    assert load_weights(jobs[0].start).model_id
+    assert jobs[0].start is not None and load_weights(jobs[0].start).model_id
