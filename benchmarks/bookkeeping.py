@@ -1,18 +1,21 @@
 """Measures the bookkeeping of index, sweep and reindex on a synthetic catalogue of 100,000 tracks without audio.
 
-Every track has a file of one byte in a corpus, a row, 24 windows of random vectors that resemble music, and 20
-detections. Decoding, encoding and matching are left out. Measures the time of each step, and the peak memory of the
-driver and all of Ray's processes together (PSS, which counts shared pages once).
+Every track has a file of one byte in a corpus, a row, windows of random vectors that resemble music, and 20 detections.
+Decoding, encoding and matching are left out. Measures the time of each step, and the peak memory of the driver alone
+(what no other process shares) and of all of Ray's processes together (PSS, which counts shared pages once).
+
+--before adds the figures of an older asid: a JSON file with [seconds, driver's GB] for each step by name.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from pipelines.store import detections
 from pipelines.store.status import status
 
 WEIGHTS = "linear"
+TRACKS = 100_000
 WINDOWS = 24  # per track; a real track of 4 minutes has 1500, which would be 154 GB in all
 DETECTIONS_PER_TRACK = 20  # as search.verify_tracks
 REMOVED_SHARE = 0.01
@@ -48,27 +52,32 @@ class Swept(Made):
     def write_sweep(self) -> str:
         """Write a finished sweep, with parts as its tasks would have written them."""
         plan = _plan(self.catalogue, self.config, self.model, None, None, False)
-        shards = plan.shards(self.config)
-        for number, shard in enumerate(shards):
+        edges = plan.shards(self.config)
+        queries = plan.queries["track_id"].combine_chunks()
+        for number, (start, stop) in enumerate(itertools.pairwise(edges.tolist())):
             with detections.part(self.catalogue, plan.sweep_id, number).writing() as stream:
-                pq.write_table(pa.Table.from_pylist(list(self._found(shard, plan.sweep_id)), schema=DETECTIONS), stream)
-        of_queries = [[row["track_id"] for row in shard] for shard in shards]
+                pq.write_table(self._found(queries.slice(start, stop - start), plan.sweep_id), stream)
         with self.catalogue.writing("benchmark"):
-            detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, of_queries)
+            detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, plan.shard_of_known(edges))
             head = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
             detections.finish(self.catalogue, head)
-        return f"{len(shards):,} parts"
+        return f"{len(edges) - 1:,} parts"
 
-    def _found(self, shard: list[dict[str, Any]], sweep_id: str) -> Iterator[dict[str, Any]]:
+    def _found(self, queries: pa.Array, sweep_id: str) -> pa.Table:
         """Rows of detections, mostly chance matches, as in a real sweep, which stores every verified pair."""
-        rng = np.random.default_rng(len(shard))
-        spans = {"query_start_s": 1.0, "query_end_s": 9.0, "reference_start_s": 2.0, "reference_end_s": 10.0}
-        rest = {"coarse_score": 2.0, "verify_score": 0.1, "tempo_ratio": 1.0, "num_windows": 5, "kind": "sample"}
-        for row in shard:
-            for rank, at in enumerate(rng.integers(0, len(self.names), DETECTIONS_PER_TRACK), start=1):
-                ids = {"query_id": row["track_id"], "reference_id": self.names[at], "rank": rank}
-                about = {"score": 0.9 if rank == 1 else 0.01, "sweep_id": sweep_id, "model_id": self.model_id}
-                yield ids | spans | rest | about
+        rank = np.tile(np.arange(1, DETECTIONS_PER_TRACK + 1), len(queries))
+        at = np.random.default_rng(len(queries)).integers(0, len(self.names), len(rank))
+        values: dict[str, Any] = {"query_start_s": 1.0, "query_end_s": 9.0, "reference_start_s": 2.0}
+        values |= {"reference_end_s": 10.0, "coarse_score": 2.0, "verify_score": 0.1, "tempo_ratio": 1.0}
+        values |= {"num_windows": 5, "kind": "sample", "sweep_id": sweep_id, "model_id": self.model_id}
+        columns = {name: pa.repeat(value, len(rank)) for name, value in values.items()}
+        columns |= {"query_id": queries.take(np.arange(len(queries)).repeat(DETECTIONS_PER_TRACK)), "rank": rank}
+        columns |= {"reference_id": [self.names[n] for n in at], "score": np.where(rank == 1, 0.9, 0.01)}
+        empty = (pa.nulls(len(rank), field.type) for field in DETECTIONS)
+        return pa.table(
+            [columns.get(name, none) for name, none in zip(DETECTIONS.names, empty, strict=True)],
+            names=DETECTIONS.names,
+        ).cast(DETECTIONS)
 
     def remove(self) -> str:
         gone = self.names[:: round(1 / REMOVED_SHARE)]
@@ -85,25 +94,27 @@ class Swept(Made):
         return f"{QUERIES / (time.monotonic() - started):,.0f} queries/s"
 
 
-def walks(dim: int, start: int, tracks: int) -> npt.NDArray[np.float32]:
-    """Random walks on the unit sphere [tracks, WINDOWS, dim], which resemble overlapping windows."""
+def walks(dim: int, windows: int, start: int, tracks: int) -> npt.NDArray[np.float32]:
+    """Random walks on the unit sphere [tracks, windows, dim], which resemble overlapping windows."""
     rng = np.random.default_rng(start)
-    steps = 0.2 * rng.standard_normal((tracks, WINDOWS, dim), np.float32).cumsum(1)
+    steps = 0.2 * rng.standard_normal((tracks, windows, dim), np.float32).cumsum(1)
     vectors = rng.standard_normal((tracks, 1, dim), np.float32) + steps
     return (vectors / np.linalg.norm(vectors, axis=2, keepdims=True)).astype(np.float32)
 
 
-def run(folder: Path, tracks: int) -> Meter:
+def run(folder: Path, tracks: int, windows: int) -> Meter:
     """Run and measure all steps in order."""
-    config, meter = load(WEIGHTS, ["search.exact_below_rows=1000000"]), Meter()  # so that the index is built
+    # so that the index is built, with windows as they are by default
+    config, meter = load(WEIGHTS, ["search.exact_below_rows=1000000"] if windows == WINDOWS else []), Meter()
     made = Swept(folder, tracks, config, WEIGHTS)
     meter.measure("make tracks and their files", made.write_tracks)
-    meter.measure("make fingerprints", lambda: made.write_fingerprints(partial(walks, made.model.dim)))
+    meter.measure("make fingerprints", lambda: made.write_fingerprints(partial(walks, made.model.dim, windows)))
     meter.measure("make a sweep", made.write_sweep)
     start_ray("local")
     meter.measure("index", lambda: index(made.catalogue, config))
-    meter.measure("search the index", lambda: made.search(None))
-    meter.measure("search the index, own track left out", lambda: made.search(made.names[0]))
+    if windows == WINDOWS:
+        meter.measure("search the index", lambda: made.search(None))
+        meter.measure("search the index, own track left out", lambda: made.search(made.names[0]))
     meter.measure("status", lambda: f"{status(made.catalogue).tracks:,} tracks")
 
     def again() -> Any:
@@ -119,20 +130,29 @@ def run(folder: Path, tracks: int) -> Meter:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tracks", type=int, default=100_000)
+    parser.add_argument("--tracks", type=int, default=TRACKS)
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
+    parser.add_argument("--windows", type=int, default=WINDOWS, help="of each track; with fewer, no index is built")
+    parser.add_argument("--before", type=Path, help="figures of an older asid, as JSON")
     args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="asid-bookkeeping-", dir=args.folder))
     try:
-        meter = run(folder, args.tracks)
+        meter = run(folder, args.tracks, args.windows)
     finally:
         shutil.rmtree(folder)
-    lines = ["| step | seconds | peak memory, all processes (GB) | |", "|---|---|---|---|"]
-    lines += [f"| {name} | {seconds:,.1f} | {peak:.2f} | {said} |" for name, seconds, peak, said in meter.steps]
-    about = f"{args.tracks:,} tracks, {args.tracks * WINDOWS:,} fingerprints, "
+    before: dict[str, tuple[float, float]] = json.loads(args.before.read_text()) if args.before else {}
+    lines = ["| step | seconds | driver's peak memory (GB) | of all processes (GB) | |", "|---|---|---|---|---|"]
+    for step in meter.steps:
+        was = before.get(step.name, ())
+        seconds, driver = (f" (before: {value:,.2f})" for value in was) if was else ("", "")
+        figures = f"{step.seconds:,.1f}{seconds} | {step.driver_gb:.2f}{driver} | {step.all_gb:.2f}"
+        lines.append(f"| {step.name} | {figures} | {step.said} |")
+    about = f"{args.tracks:,} tracks, {args.tracks * args.windows:,} fingerprints, "
     about += f"{args.tracks * DETECTIONS_PER_TRACK:,} detections."
     about += f" Load average of the machine at the end: {os.getloadavg()[0]:.0f}, this benchmark's own share included."
-    write_section("Bookkeeping of a large catalogue", "make -C benchmarks bookkeeping", "\n".join([about, "", *lines]))
+    command = "make -C benchmarks bookkeeping" + (f" TRACKS={args.tracks}" if args.tracks != TRACKS else "")
+    name = "Bookkeeping of a large catalogue" + (f", {args.tracks:,} tracks" if args.tracks != TRACKS else "")
+    write_section(name, command, "\n".join([about, "", *lines]))
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ def measure(model: str, music: Path, recording: Path) -> Run:
     audio_h = sum(sum(batch["duration_s"].to_pylist()) for batch in catalogue.tracks(columns=["duration_s"])) / 3600
     windows = sum(run["counts"]["windows"] for run in catalogue.runs() if run["verb"] == "embed")
     shutil.rmtree(folder)
-    seconds = {name: taken for name, taken, _, _ in meter.steps}
-    return Run(model, audio_h, windows, seconds, max(peak for _, _, peak, _ in meter.steps), alone)
+    seconds = {step.name: step.seconds for step in meter.steps}
+    return Run(model, audio_h, windows, seconds, max(step.all_gb for step in meter.steps), alone)
 
 
 def table(runs: Sequence[Run]) -> str:

@@ -1,4 +1,4 @@
-"""Measures the time of a step, and the peak memory of this process and its children."""
+"""Measures the time of a step, and the peak memory of this process, alone and with its children."""
 
 from __future__ import annotations
 
@@ -13,19 +13,30 @@ import psutil
 LEAST_S = 4.0  # shortest time to measure a rate
 
 
+@dataclass(frozen=True)
+class Step:
+    """A measured step. Memory: the peak in GB, of this process and of all its children with it."""
+
+    name: str
+    seconds: float
+    driver_gb: float
+    all_gb: float
+    said: str
+
+
 @dataclass
 class Meter:
-    """The measured steps: name, seconds, peak memory in GB, and result as text."""
+    """The measured steps."""
 
-    steps: list[tuple[str, float, float, str]] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
 
     def measure(self, name: str, work: Callable[[], Any]) -> Any:
-        ended, peak = threading.Event(), [0.0]
+        ended, peak = threading.Event(), [0.0, 0.0]
 
         def watch() -> None:
             while True:
-                peak[0] = max(peak[0], memory_gb())
-                if ended.wait(2.0):
+                peak[:] = map(max, peak, (psutil.Process().memory_full_info().uss / 1e9, memory_gb()))
+                if ended.wait(0.5):
                     return
 
         thread = threading.Thread(target=watch, daemon=True)
@@ -34,8 +45,8 @@ class Meter:
         result = work()
         ended.set()
         thread.join()
-        self.steps.append((name, time.monotonic() - started, peak[0], " ".join(str(result or "").split())))
-        print(*self.steps[-1], flush=True)
+        self.steps.append(Step(name, time.monotonic() - started, *peak, " ".join(str(result or "").split())))
+        print(self.steps[-1], flush=True)
         return result
 
 
