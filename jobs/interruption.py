@@ -124,6 +124,8 @@ def how_to_resume(verb: str, catalogue: str | None, argv: Sequence[str]) -> str:
 
 def committed(uri: str) -> str:
     """What a catalogue holds, in one line. Reads rows of the tracks table only, so it is fast."""
+    import pyarrow.compute as pc
+
     from pipelines.store import detections, fingerprints
     from pipelines.store.catalogue import Catalogue, CatalogueError
 
@@ -131,8 +133,8 @@ def committed(uri: str) -> str:
         catalogue = Catalogue(uri)
     except CatalogueError:
         return "nothing yet"
-    lengths_s = [s for batch in catalogue.tracks(columns=["duration_s"]) for s in batch.column(0).to_pylist()]
-    parts = [f"{len(lengths_s):,} tracks ({sum(lengths_s) / 3600:.2f} h audio)"]
+    audio_s = sum(pc.sum(batch.column(0)).as_py() or 0.0 for batch in catalogue.tracks(columns=["duration_s"]))
+    parts = [f"{catalogue.count_tracks():,} tracks ({audio_s / 3600:.2f} h audio)"]
     for name in fingerprints.tables(catalogue):
         table = catalogue.table(name)
         rows = 0 if table is None else table.count_rows()
