@@ -45,7 +45,7 @@ class Meter:
         result = work()
         ended.set()
         thread.join()
-        self.steps.append(Step(name, time.monotonic() - started, *peak, " ".join(str(result or "").split())))
+        self.steps.append(Step(name, time.monotonic() - started, peak[0], peak[1], " ".join(str(result or "").split())))
         print(self.steps[-1], flush=True)
         return result
 
