@@ -34,7 +34,8 @@ from pipelines.reindex import reindex
 from pipelines.runtime import start_ray
 from pipelines.search.approximate import nearest, open_table
 from pipelines.search.index import index
-from pipelines.search.sweep import _plan, sweep  # _plan is private, but needed to write the parts of a sweep
+from pipelines.search.sweep import sweep
+from pipelines.search.sweep_plan import plan_sweep
 from pipelines.store import detections
 from pipelines.store.status import status
 
@@ -51,7 +52,7 @@ class Swept(Made):
 
     def write_sweep(self) -> str:
         """Write a finished sweep, with parts as its tasks would have written them."""
-        plan = _plan(self.catalogue, self.config, self.model, None, None, False)
+        plan = plan_sweep(self.catalogue, self.config, self.model, None, None, False)
         edges = plan.shards(self.config)
         queries = plan.queries["track_id"].combine_chunks()
         for number, (start, stop) in enumerate(itertools.pairwise(edges.tolist())):

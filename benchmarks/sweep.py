@@ -37,7 +37,7 @@ from benchmarks.lib.synthetic import tracks_like
 from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References
 from pipelines.search.index import index
-from pipelines.search.sweep import SHARDS, find_references
+from pipelines.search.sweep_plan import SHARDS, find_references
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
 

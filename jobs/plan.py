@@ -83,7 +83,7 @@ def shape(config: Config) -> Shape:
     """The settings of a configuration that determine table sizes and compute time."""
     from pipelines.plan import Shape
     from pipelines.search.index import FLAT_BELOW_ROWS
-    from pipelines.search.sweep import searched_together_s
+    from pipelines.search.sweep_plan import searched_together_s
 
     front, search = config.model.front_end, config.search
     hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ

@@ -27,7 +27,8 @@ from pipelines.report.findings import newest_findings, with_verdicts
 from pipelines.run import run
 from pipelines.runtime import ProgressCallback
 from pipelines.search.clips import identify_clips
-from pipelines.search.sweep import SweepOptions, SweepSummary, find_references, sweep
+from pipelines.search.sweep import SweepOptions, SweepSummary, sweep
+from pipelines.search.sweep_plan import find_references
 from pipelines.store import verdicts
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.fingerprints import load_model

@@ -20,7 +20,7 @@ from benchmarks.lib.distractors import Surrogates, Tail, fit_tails
 from pipelines.search.exact import Blocks, References
 from pipelines.search.features import features_of
 from pipelines.search.identify import Identifier
-from pipelines.search.sweep import find_references
+from pipelines.search.sweep_plan import find_references
 from pipelines.store import fingerprints
 from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue

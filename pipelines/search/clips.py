@@ -15,7 +15,7 @@ from asid_core.schema import DETECTIONS
 from pipelines.driver import Stage, cpus, drive, run_tasks
 from pipelines.runtime import ProgressCallback
 from pipelines.search.identify import Identifier
-from pipelines.search.sweep import find_references
+from pipelines.search.sweep_plan import find_references
 from pipelines.store import detections, fingerprints
 from pipelines.store.audio import Segment, segments_of_tracks
 from pipelines.store.catalogue import Catalogue

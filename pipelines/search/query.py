@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from asid_core.config import Config
 from asid_core.signal.decode import DecodeError
 from pipelines.search.identify import Identifier
-from pipelines.search.sweep import find_references
+from pipelines.search.sweep_plan import find_references
 from pipelines.store import detections, fingerprints
 from pipelines.store.audio import Segment, segments_of_file
 from pipelines.store.catalogue import Catalogue

@@ -2,67 +2,57 @@
 
 from __future__ import annotations
 
-import array
-import fnmatch
-import hashlib
-import json
+import functools
 import logging
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from asid_core.config import Config
-from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
-from pipelines.driver import WAVE, Stage, drive, run_tasks
+from pipelines.driver import Stage, drive, run_tasks
 from pipelines.runtime import ProgressCallback
-from pipelines.search import incremental
-from pipelines.search.exact import References
-from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S, identifier_bytes
-from pipelines.search.incremental import Base
+from pipelines.search.identify import identifier_bytes
+from pipelines.search.sweep_plan import Plan, plan_sweep
 from pipelines.search.sweep_task import sweep_shard
 from pipelines.store import detections, fingerprints
-from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
-from pipelines.store.embedded import embedded
-from pipelines.store.pairs import both
+from pipelines.store.catalogue import Catalogue, new_run_id
+from pipelines.store.detections import Counts
+from pipelines.store.files import read_json
 
 log = logging.getLogger(__name__)
 
 STAGE = "sweep"
-TAKEN_OVER_TRACKS = 1024  # tracks in a shard that is only copied: 40 MB at 40 rows each
-SHARDS = 64  # minimum, if there are enough tracks, so that small catalogues keep all cores busy
-LAYOUT = 2  # version of the files of a sweep; sweeps of another version cannot be reused
-# Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
-# version of asid in its place would make every upgrade a full sweep.
-ALGORITHM = 2
-SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
-TRACKS_IN_JSON = '"tracks": []'
-TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """The result of a sweep. `detections` (schema.DETECTIONS): the rows with at least the requested score."""
+    """The result of a sweep. `reported`: number of rows with at least the requested score, `min_score`."""
 
     sweep_id: str
     model_id: str
     queries: int
     references: int
     shards: int  # processed in this run; 0 if the sweep was already finished
-    detections: pa.Table
+    reported: int
     seconds: float
+    min_score: float
+    catalogue: Catalogue = field(repr=False)
+
+    @functools.cached_property
+    def detections(self) -> pa.Table:
+        """The rows with at least `min_score` (schema.DETECTIONS). Reads all parts of the sweep."""
+        return detections.detections(self.catalogue, self.sweep_id, self.min_score)
 
     def __str__(self) -> str:
         done = "" if self.shards else "nothing new to sweep: "
         return (
             f"{done}{self.queries:,} queries against {self.references:,} references, "
-            f"{self.detections.num_rows:,} detections (sweep {self.sweep_id})"
+            f"{self.reported:,} detections (sweep {self.sweep_id})"
         )
 
 
@@ -95,7 +85,7 @@ def sweep(
     and search only the other pairs. Without such a sweep, all pairs are searched.
     """
     started = time.monotonic()
-    plan = _plan(catalogue, config, fingerprints.load_model(weights, config), queries, references, new_only)
+    plan = plan_sweep(catalogue, config, fingerprints.load_model(weights, config), queries, references, new_only)
     shards = 0
     if not detections.folder(catalogue, plan.sweep_id).join(detections.HEAD).exists():
         with catalogue.writing(STAGE):
@@ -104,7 +94,7 @@ def sweep(
             shards = work.left
             detections.write_tracks(catalogue, plan.sweep_id, plan.known, plan.shard_of_known(work.edges))
             head = plan.head() | {"weights": weights, "query_glob": queries, "reference_glob": references}
-            head |= {"config": to_dict(config), "detections": work.rows}
+            head |= {"config": to_dict(config), "detections": work.found.rows, "reported": work.found.reported}
             head |= {"seconds": time.monotonic() - started}
             detections.finish(catalogue, head)
             catalogue.record_run(new_run_id(STAGE), {"verb": STAGE, "outcome": "done", **head})
@@ -115,163 +105,29 @@ def sweep(
         plan.queries.num_rows,
         plan.references.tracks.num_rows,
         shards,
-        detections.detections(catalogue, plan.sweep_id, threshold),
+        _reported(catalogue, plan.sweep_id, threshold),
         time.monotonic() - started,
+        threshold,
+        catalogue,
     )
     log.info("sweep: %s", summary)
     return summary
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The work of a sweep. `queries`: the query tracks (columns TRACKS), by id.
-
-    With a `base`, it also has the columns of `incremental.find_base`: where the base stores their detections.
-    """
-
-    sweep_id: str
-    model: Fingerprinter
-    references: References
-    queries: pa.Table
-    known: pa.Table  # track_id, content_hash of all tracks with fingerprints
-    settings: str  # digest of everything that affects the result, except the tracks
-    base: Base | None  # the sweep whose detections are reused
-
-    def head(self) -> dict[str, Any]:
-        """The fields of sweep.json that describe the plan."""
-        return {
-            "sweep_id": self.sweep_id,
-            "model_id": self.references.model_id,
-            "queries": self.queries.num_rows,
-            "references": self.references.tracks.num_rows,
-            "settings": self.settings,
-            "base": self.base.sweep_id if self.base else None,
-        }
-
-    def shards(self, config: Config) -> np.ndarray:
-        """The first query of each shard, and the number of queries: int64 [shards + 1]. A resumed sweep has the same.
-
-        A shard has as many tracks as a worker searches together, because each shard reads all references.
-        """
-        most, most_s = TAKEN_OVER_TRACKS, math.inf
-        if self.references.has_fresh:
-            most, most_s = (
-                config.search.shard_tracks,
-                searched_together_s(config, self.model.dim, self.references.hop_s),
-            )
-        most = max(1, min(most, -(-len(self.queries) // SHARDS)))
-        edges = array.array("q")
-        left_s = 0.0
-        for number, duration_s in enumerate(self.queries["duration_s"].to_numpy()):
-            if left_s <= 0 or number - edges[-1] == most:
-                edges.append(number)
-                left_s = most_s
-            left_s -= duration_s
-        return np.array([*edges, len(self.queries)])
-
-    def shard_of_known(self, edges: np.ndarray) -> pa.Array:
-        """The shard of each of the `known` tracks: int32, null for those that are no query."""
-        numbers = pa.array(np.repeat(np.arange(len(edges) - 1, dtype=np.int32), np.diff(edges)))
-        at = pc.index_in(self.known["track_id"], value_set=self.queries["track_id"].combine_chunks())
-        return numbers.take(at.combine_chunks())
+def _reported(catalogue: Catalogue, sweep_id: str, min_score: float) -> int:
+    """Number of detections of a finished sweep with at least `min_score`. sweep.json has it for its own threshold."""
+    head = read_json(detections.folder(catalogue, sweep_id).join(detections.HEAD))
+    if "reported" in head and detections.threshold(head) == min_score:
+        return sum(head["reported"].values())
+    return sum(detections.count(detections.parts(catalogue, sweep_id), min_score).reported.values())
 
 
-def searched_together_s(config: Config, dim: int, hop_s: float) -> float:
-    """Duration of the query tracks that a worker searches together. hop_s: between windows of the references."""
-    bytes_s = 4 * dim * len(config.probes.grid) / (config.probes.query_hop_s or hop_s)
-    return min(TOGETHER_S, SEARCH_BYTES / bytes_s)
-
-
-def _plan(
-    catalogue: Catalogue,
-    config: Config,
-    model: Fingerprinter,
-    query_glob: str | None,
-    reference_glob: str | None,
-    new_only: bool,
-) -> _Plan:
-    tracks, references = find_references(catalogue, model, reference_glob)
-    values = to_dict(config)
-    decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
-    decisive |= {"globs": [query_glob, reference_glob], "algorithm": ALGORITHM}
-    decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
-    settings = _digest(decisive)
-    known = tracks.select(TRACKS[:2])
-    key = _digest(decisive, known)
-    same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
-    ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
-    base, reusable = None, None
-    if new_only and not ended:
-        reusable = incremental.find_base(
-            catalogue, settings, known, renames=query_glob is None and reference_glob is None
-        )
-    if reusable is not None:  # its shards differ from those of a full sweep, so it needs another key
-        base, was = reusable
-        key = f"{key}-{_digest(base.sweep_id)}"
-        fresh = frozenset(known["track_id"].filter(pc.invert(was["known"])).to_pylist())
-        references = replace(references, fresh=fresh)
-        for name in was.column_names:
-            tracks = tracks.append_column(name, was[name])
-        log.info("sweep: %d tracks are new since sweep %s", len(fresh), base.sweep_id)
-    begun = ended or [name for name in same if name.endswith("-" + key)]
-    sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
-    return _Plan(sweep_id, model, references, named(tracks, query_glob), known, settings, base)
-
-
-def _digest(values: Any, tracks: pa.Table | None = None) -> str:
-    """A digest of `values` as JSON, with [track_id, content_hash] of each of the `tracks` under the key "tracks"."""
-    text = json.dumps(values if tracks is None else values | {"tracks": []}, sort_keys=True)
-    before, here, after = text.partition(TRACKS_IN_JSON) if tracks is not None else (text, "", "")
-    digest = hashlib.blake2b((before + here[:-1]).encode(), digest_size=6)
-    for number, batch in enumerate(tracks.to_batches(max_chunksize=WAVE) if tracks is not None else ()):
-        some = json.dumps([list(row.values()) for row in batch.to_pylist()])[1:-1]
-        digest.update((", " * (number > 0) + some).encode())
-    digest.update((here[-1:] + after).encode())
-    return digest.hexdigest()
-
-
-def named(tracks: pa.Table, glob: str | None) -> pa.Table:
-    """Those of `tracks` whose id matches the glob; None: all."""
-    if glob is None:
-        return tracks
-    return tracks.filter(pa.array(fnmatch.fnmatchcase(track_id, glob) for track_id in tracks["track_id"].to_pylist()))
-
-
-def find_references(catalogue: Catalogue, model: Fingerprinter, glob: str | None = None) -> tuple[pa.Table, References]:
-    """The live tracks with fingerprints (columns TRACKS, by id), and the references: those that match `glob`.
-
-    Raises CatalogueError if there are none.
-    """
-    table = catalogue.table(fingerprints.table_name(model.model_id))
-    ready = embedded(catalogue, fingerprints.table_name(model.model_id), table)
-    live = pa.Table.from_batches(catalogue.tracks(columns=TRACKS)) if catalogue.count_tracks() else None
-    if table is None or live is None or not ready.num_rows:
-        raise CatalogueError(
-            f"no fingerprints of model {model.model_id} in {catalogue.location}. Run asid embed first."
-        )
-    tracks = both(live, ready).sort_by("track_id")
-    if missing := live.num_rows - tracks.num_rows:
-        log.warning("%d tracks have no fingerprints of model %s yet: asid embed makes them", missing, model.model_id)
-    chosen = named(tracks, glob).combine_chunks()
-    return tracks, References(model.model_id, table.version, chosen, model.window_s, model.hop_s)
-
-
-def _reranker_id(model: Fingerprinter) -> str | None:
-    """A digest of the reranker, which affects detections. `model_id` does not include it; fingerprints are the same."""
-    if model.reranker is None:
-        return None
-    digest = hashlib.blake2b(digest_size=6)
-    for _, value in sorted(model.reranker.state_dict().items()):
-        digest.update(value.numpy().tobytes())
-    return digest.hexdigest()
-
-
-class _Shards(Stage[int, tuple[int, int]]):
+class _Shards(Stage[int, tuple[int, Counts]]):
     """The driver's part of a sweep. The task of a shard commits it by writing its part file atomically."""
 
     name = STAGE
 
-    def __init__(self, catalogue: Catalogue, config: Config, plan: _Plan) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config, plan: Plan) -> None:
         self._catalogue, self._config, self._plan = catalogue, config, plan
         self.edges = plan.shards(config)
         seconds = np.concatenate([[0.0], np.cumsum(plan.queries["duration_s"].to_numpy())])
@@ -281,21 +137,21 @@ class _Shards(Stage[int, tuple[int, int]]):
         self._todo = [number for number, name in enumerate(names) if name not in present]
         done = np.array([name in present for name in names], bool)
         self._tracks, self._audio_s = int(self._shard_tracks[done].sum()), float(self._shard_s[done].sum())
-        self.rows = detections.count(present.values())
+        self.found = detections.count(present.values(), config.score.threshold)
         self.left = len(self._todo)
 
     def todo(self) -> list[int]:
         return self._todo
 
-    def submit(self, items: list[int]) -> Iterator[tuple[int, int]]:
-        """(shard, number of its rows) as tasks end."""
+    def submit(self, items: list[int]) -> Iterator[tuple[int, Counts]]:
+        """(shard, counts of its rows) as tasks end."""
         import ray
 
         shared = [ray.put((self._plan.model, self._config, self._plan.references, self._plan.base))]
         uri, sweep_id = self._catalogue.location.uri, self._plan.sweep_id
         arguments = ((uri, sweep_id, number, self._rows(number), shared) for number in items)
         memory_bytes = identifier_bytes(self._plan.references, self._config) if self._plan.references.has_fresh else 0
-        return ((items[at], rows) for at, rows in run_tasks(sweep_shard, arguments, memory_bytes))
+        return ((items[at], found) for at, found in run_tasks(sweep_shard, arguments, memory_bytes))
 
     def _rows(self, shard: int) -> list[dict[str, Any]]:
         """The query tracks of a shard."""
@@ -303,9 +159,9 @@ class _Shards(Stage[int, tuple[int, int]]):
         rows: list[dict[str, Any]] = self._plan.queries.slice(start, stop - start).to_pylist()
         return rows
 
-    def take(self, outcome: tuple[int, int]) -> None:
-        shard, rows = outcome
-        self.rows += rows
+    def take(self, outcome: tuple[int, Counts]) -> None:
+        shard, found = outcome
+        self.found += found
         self._tracks += int(self._shard_tracks[shard])
         self._audio_s += float(self._shard_s[shard])
 

@@ -23,6 +23,7 @@ from pipelines.search.incremental import Base
 from pipelines.store import detections
 from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue
+from pipelines.store.detections import Counts
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,10 @@ def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
     return _Kept(Catalogue(uri), *ray.get(shared))
 
 
-def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> int:
+def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> Counts:
     """A Ray task: identify some query tracks (rows with columns sweep.TRACKS) and write their part file.
 
-    Returns the number of rows, which may be 0. shared: a list with one ObjectRef of (Fingerprinter, Config, References,
+    Returns its counts; it may be empty. shared: a list with one ObjectRef of (Fingerprinter, Config, References,
     Base | None). It is in a list because Ray would otherwise resolve it, and copy 80 MB for every shard.
     """
     kept = _kept(uri, sweep_id, shared[0])
@@ -62,7 +63,7 @@ def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str,
         rows = incremental.with_ranks(carried, sweep_id)
     with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
         pq.write_table(rows, stream)
-    return int(rows.num_rows)
+    return Counts.of(rows, kept.config.score.threshold)
 
 
 def _searched(kept: _Kept, queries: Sequence[dict[str, Any]], carried: pa.Table, sweep_id: str) -> pa.Table:

@@ -288,14 +288,12 @@ class Catalogue:
         self.location.join("runs", f"{run_id}.json").write_bytes(text.encode())
 
     def runs_of(self, verb: str) -> Iterator[dict[str, Any]]:
-        """The recorded runs of a stage, newest first, one file at a time."""
+        """The recorded runs of a stage, or all for "", newest first, one file at a time."""
         folder = self.location.join("runs")
         names = (e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
-        for name in sorted((name for name in names if f"-{verb}-" in name), reverse=True):
+        for name in sorted((name for name in names if f"-{verb}" in name), reverse=True):
             yield read_json(folder.join(name))
 
     def runs(self) -> list[dict[str, Any]]:
         """Every recorded run, oldest first."""
-        folder = self.location.join("runs")
-        names = sorted(e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
-        return [read_json(folder.join(name)) for name in names]
+        return [*self.runs_of("")][::-1]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -22,6 +24,7 @@ from pipelines.store.pairs import PAIR
 HEAD = "sweep.json"
 TRACKS_FILE = "tracks.arrow"
 READERS = 16  # threads that open part files
+JOINED_BATCHES = 1000  # a batch of few rows takes 15 kB
 
 Read = TypeVar("Read")
 
@@ -110,14 +113,32 @@ def in_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=DETECTIONS)
 
 
-def count(parts: Iterable[Location]) -> int:
-    """Number of rows of some parts. Reads only their metadata."""
+@dataclass(frozen=True)
+class Counts:
+    """Number of rows, and of those that reach the threshold by kind. A sweep keeps them in its sweep.json."""
 
-    def rows(part: Location) -> int:
+    rows: int = 0
+    reported: Mapping[str, int] = field(default_factory=dict)
+
+    @staticmethod
+    def of(rows: pa.Table, threshold: float) -> Counts:
+        """The counts of some rows, of which `kind` and `score` are needed."""
+        kinds = rows.filter(pc.greater_equal(rows["score"], threshold))["kind"]
+        return Counts(rows.num_rows, {value["values"]: value["counts"] for value in pc.value_counts(kinds).to_pylist()})
+
+    def __add__(self, other: Counts) -> Counts:
+        both = {kind: self.reported.get(kind, 0) + other.reported.get(kind, 0) for kind in other.reported}
+        return Counts(self.rows + other.rows, {**self.reported, **both})
+
+
+def count(parts: Iterable[Location], threshold: float) -> Counts:
+    """The counts of some parts."""
+
+    def read(part: Location) -> Counts:
         with parquet(part) as file:
-            return int(file.metadata.num_rows)
+            return Counts.of(file.read(columns=["kind", "score"]), threshold)
 
-    return sum(of_parts(rows, parts))
+    return sum(of_parts(read, parts), Counts())
 
 
 def of_parts(read: Callable[[Location], Read], parts: Iterable[Location]) -> Iterator[Read]:
@@ -128,8 +149,11 @@ def of_parts(read: Callable[[Location], Read], parts: Iterable[Location]) -> Ite
 
 def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> pa.Table:
     """All `batches` as one table in memory, some 200 bytes per row."""
-    rows = list(batches(catalogue, sweep_id, min_score))
-    return pa.Table.from_batches(rows).cast(DETECTIONS) if rows else DETECTIONS.empty_table()
+    tables = [DETECTIONS.empty_table()]
+    every = batches(catalogue, sweep_id, min_score)
+    while some := list(itertools.islice(every, JOINED_BATCHES)):
+        tables.append(pa.Table.from_batches(some).cast(DETECTIONS).combine_chunks())
+    return pa.concat_tables(tables)
 
 
 def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: pa.Array | None = None) -> None:

@@ -12,8 +12,6 @@ from asid_core.signal.level import was_not_raised
 from pipelines.store import detections, lease
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.embedded import embedded
-from pipelines.store.files import parquet
-from pipelines.store.location import Location
 from pipelines.store.pairs import are_in, without
 
 FINGERPRINTS = "fingerprints-"
@@ -94,21 +92,10 @@ def _model(catalogue: Catalogue, name: str, live: pa.Table) -> ModelStatus:
 
 def _found(catalogue: Catalogue, head: dict[str, Any]) -> dict[str, int]:
     """Number of detections above a sweep's threshold, by kind."""
-    least = detections.threshold(head)
-
-    def kinds(part: Location) -> list[dict[str, Any]]:
-        with parquet(part) as file:
-            rows = file.read(columns=["kind", "score"])
-        values: list[dict[str, Any]] = pc.value_counts(
-            rows.filter(pc.field("score") >= least).column("kind")
-        ).to_pylist()
-        return values
-
-    counts: dict[str, int] = {}
-    for values in detections.of_parts(kinds, detections.parts(catalogue, head["sweep_id"])):
-        for value in values:
-            counts[value["values"]] = counts.get(value["values"], 0) + value["counts"]
-    return counts
+    if "reported" in head:
+        return dict(head["reported"])
+    parts = detections.parts(catalogue, head["sweep_id"])  # of an older asid
+    return dict(detections.count(parts, detections.threshold(head)).reported)
 
 
 def _unswept(catalogue: Catalogue, sweep_id: str, live: pa.Table) -> int:

@@ -19,7 +19,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.driver import gpu_share, memory_share
 from pipelines.search.exact import References
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
-from pipelines.search.sweep import SHARDS, TAKEN_OVER_TRACKS, _digest, _Plan
+from pipelines.search.sweep_plan import SHARDS, TAKEN_OVER_TRACKS, Plan, _digest
 from pipelines.store.pairs import PAIR
 
 PROBED = load("discriminant")
@@ -30,7 +30,7 @@ MODEL = Fingerprinter.from_pretrained("discriminant")
 def shards(lengths_s: list[float], config: Config, fresh: frozenset[str] | None = None) -> list[list[float]]:
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s, fresh)
     rows = pa.table({"duration_s": pa.array(lengths_s, pa.float64())})
-    edges = _Plan("s", MODEL, references, rows, pa.table({}), "", None).shards(config).tolist()
+    edges = Plan("s", MODEL, references, rows, pa.table({}), "", None).shards(config).tolist()
     return [lengths_s[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
@@ -93,7 +93,7 @@ def test_the_digest_of_a_sweep_is_that_of_its_settings_and_tracks_as_json(ids: l
     table = pa.table([pa.array(some, pa.string()) for some in columns], names=PAIR)
     whole = json.dumps(values | {"tracks": tracks}, sort_keys=True).encode()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("pipelines.search.sweep.WAVE", 3)
+        patched.setattr("pipelines.search.sweep_plan.WAVE", 3)
         assert _digest(values, table) == hashlib.blake2b(whole, digest_size=6).hexdigest()
 
 
@@ -105,7 +105,7 @@ def test_planning_takes_less_than_100_bytes_a_track_beside_the_table() -> None:
     tracks = tracks.append_column("duration_s", pa.array(np.full(count, 240.0)))
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
     tracemalloc.start()
-    plan = _Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", None)
+    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", None)
     edges = plan.shards(PROBED)
     _digest({}, plan.known)
     assert plan.shard_of_known(edges).to_pylist()[-1] == len(edges) - 2

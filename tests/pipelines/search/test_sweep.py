@@ -114,7 +114,7 @@ def test_a_release_of_asid_alone_is_no_reason_to_sweep_again(
     before = sweep(catalogue, PROBED, embedded[1], queries="user")
     monkeypatch.setattr(metadata, "version", lambda name: "99.0")
     assert sweep(catalogue, PROBED, embedded[1], queries="user").shards == 0
-    monkeypatch.setattr("pipelines.search.sweep.ALGORITHM", 99)
+    monkeypatch.setattr("pipelines.search.sweep_plan.ALGORITHM", 99)
     after = sweep(catalogue, PROBED, embedded[1], queries="user")
     assert after.shards and after.sweep_id != before.sweep_id
 
