@@ -291,7 +291,7 @@ class Catalogue:
         """The recorded runs of a stage, or all for "", newest first, one file at a time."""
         folder = self.location.join("runs")
         names = (e.name for e in folder.list() if e.kind == "file" and e.name.endswith(".json"))
-        for name in sorted((name for name in names if f"-{verb}" in name), reverse=True):
+        for name in sorted((name for name in names if not verb or f"-{verb}-" in name), reverse=True):
             yield read_json(folder.join(name))
 
     def runs(self) -> list[dict[str, Any]]:

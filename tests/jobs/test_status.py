@@ -149,3 +149,13 @@ def test_rejects_as_table_csv_and_json(catalogue: Catalogue, capsys: pytest.Capt
 def test_no_rejects(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["rejects", "--catalogue", str(catalogue.location)]) == 0
     assert capsys.readouterr().out == "0 rejects\n"
+
+
+def test_status_opens_no_part_of_a_sweep_that_counted_what_it_reports(
+    catalogue: Catalogue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = [detection("a.wav", "b.wav", score, kind=kind) for score, kind in SCORES]
+    add_sweep(catalogue, pairs, sweep_id="s1", detections=4, reported={"sample": 2, "duplicate": 1})
+    monkeypatch.setattr(detections, "parquet", lambda part: pytest.fail(f"opened {part}"))
+    assert cli.main(["status", "--catalogue", str(catalogue.location)]) == 0
+    assert "s1: 4 pairs verified, reported: 2 samples, 1 duplicate" in _last(capsys)[0]
