@@ -113,6 +113,7 @@ def _compact(catalogue: Catalogue, name: str) -> bool:
     """Join small fragments, because a scan opens each of them. Tasks write the new ones, and the driver commits."""
     from lance.optimize import Compaction, CompactionOptions, RewriteResult
 
+    catalogue.check_writing()
     table: Any = catalogue.table(name)
     options = CompactionOptions()
     plan = Compaction.plan(table, options)
