@@ -71,9 +71,9 @@ def _searched(kept: _Kept, queries: Sequence[dict[str, Any]], carried: pa.Table,
     found: dict[str, list[Detection]] = {}
     for row in carried.to_pylist():
         found.setdefault(row["query_id"], []).append(Detection(**row))
-    pieces = pieces_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
+    segments = segments_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
     before = kept.identifier.candidates
-    for track_id, some in kept.identifier.identify(pieces):
+    for track_id, some in kept.identifier.identify(segments):
         found[track_id] = found.get(track_id, []) + some
     metrics.count_candidates(kept.identifier.candidates - before)
     return detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
