@@ -90,12 +90,12 @@ def drive(stage: Stage[Any, Any], progress: ProgressCallback | None = None) -> N
 
 
 def map_blocks(
-    function: Any, blocks: Sequence[pa.Table], actors: int | None = None, **options: Any
+    function: Any, blocks: Sequence[pa.Table], actors: int | None = None, on_gpus: bool = False, **options: Any
 ) -> Iterator[dict[str, Any]]:
     """Apply `function` to each block with Ray Data and yield the resulting rows. `options` are passed to `map_batches`.
 
-    actors: number of actors of the class `function` to start, each with one CPU, and one GPU if the cluster has GPUs;
-    rows come in the order of the blocks. None: `function` runs as tasks, and rows come as tasks end.
+    actors: number of actors of the class `function` to start, each with one CPU, and one GPU if `on_gpus`; rows come in
+    the order of the blocks. None: `function` runs as tasks, and rows come as tasks end.
     """
     import ray.data
 
@@ -104,9 +104,8 @@ def map_blocks(
         options |= {"max_retries": TASK_RETRIES}
     else:
         data.context.execution_options.preserve_order = True
-        gpus = 1 if ray.cluster_resources().get("GPU", 0) >= 1 else None
         pool = ray.data.ActorPoolStrategy(size=min(actors, len(blocks)))
-        options |= {"compute": pool, "num_cpus": 1, "num_gpus": gpus, "max_task_retries": CALL_RETRIES}
+        options |= {"compute": pool, "num_cpus": 1, "num_gpus": int(on_gpus) or None, "max_task_retries": CALL_RETRIES}
     with warnings.catch_warnings():
         # Ray 2.60 has no other way to set retries; it warns about the one that 2.64 will have
         warnings.simplefilter("ignore", DeprecationWarning)

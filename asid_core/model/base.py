@@ -15,6 +15,7 @@ class Encoder(nn.Module, ABC):
     # batches overflow the CPU's cache, which is slower.
     cpu_windows_per_batch = 32
     may_use_bfloat16 = False  # for inference
+    needs_gpu = True  # to be fast; a projection takes less time than the CPU needs to read and transform the audio
 
     @abstractmethod
     def forward(self, patches: Tensor) -> tuple[Tensor, Tensor | None]:

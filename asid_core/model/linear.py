@@ -13,6 +13,8 @@ from asid_core.signal.probing import centred
 class LinearEncoder(Encoder):
     """Patches -> L2-normalised principal components, given by `mean` [D] and `components` [dim, D]."""
 
+    needs_gpu = False
+
     mean: Tensor
     components: Tensor
     cpu_windows_per_batch = 512

@@ -114,11 +114,12 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         import ray
 
         fingerprints.create(self._catalogue, self.table, self._model.dim)
-        actors = int(ray.cluster_resources().get("GPU", 0)) or cpus()
+        gpus = int(ray.cluster_resources().get("GPU", 0)) if self._model.encoder.needs_gpu else 0
+        actors = gpus or cpus()
         size = max(1, min(TRACKS_PER_CALL, len(items) // (actors * CALLS_PER_ACTOR)))
         blocks = [pa.Table.from_pylist(items[i : i + size], schema=TRACKS) for i in range(0, len(items), size)]
         arguments = (ray.put(self._model), self._catalogue.location.uri)
-        return map_blocks(Embedder, blocks, actors, fn_constructor_args=arguments)
+        return map_blocks(Embedder, blocks, actors, bool(gpus), fn_constructor_args=arguments)
 
     def take(self, outcome: dict[str, Any]) -> None:
         self._fragments += outcome["fragments"]
