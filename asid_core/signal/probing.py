@@ -50,8 +50,16 @@ def probed_patches(
     features [F, T]; centre_frames float [n]. Silence gives the zero patch.
     """
     cut = stretched(features, centre_frames, tempo_ratio, config.window_frames, config.pool_frames)
-    patches = torch.stack([pooled_bins(shifted(cut, pitch, config), config.pool_bins) for pitch in semitones])
-    return normalised(patches)
+    pooled = pooled_bins(cut, config.pool_bins)
+    return normalised(torch.stack([_shifted_and_pooled(cut, pooled, pitch, config) for pitch in semitones]))
+
+
+def _shifted_and_pooled(cut: Tensor, pooled: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor:
+    """`pooled_bins(shifted(cut, ...))`; a shift by whole pooled bins needs only `pooled`, which is `cut` pooled."""
+    steps = semitones * config.bins_per_octave / 12 / config.pool_bins
+    if abs(steps - round(steps)) < 1e-6:
+        return _moved(pooled, round(steps))
+    return pooled_bins(shifted(cut, semitones, config), config.pool_bins)
 
 
 def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor:
@@ -87,4 +95,4 @@ def normalised(patches: Tensor) -> Tensor:
     """Scale each patch (the last two dimensions) to unit norm. Nearly silent ones (see MIN_NORM) become zero."""
     norm = torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True)
     least = MIN_NORM * math.sqrt(patches.shape[-2] * patches.shape[-1] / MIN_NORM_VALUES)
-    return torch.where(norm > least, patches / norm.clamp(min=least), 0.0)
+    return patches * torch.where(norm > least, 1 / norm.clamp(min=least), 0.0)

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pytest
 import ray
 import ray.data
+import torch
 
 from pipelines import runtime
-from pipelines.runtime import DATA_THREADS, worker_error
+from pipelines.runtime import DATA_THREADS, assigned_device, worker_error
 from tests.conftest import FOLDER
 
 
@@ -75,3 +76,13 @@ def test_a_start_of_ray_that_took_too_long_is_tried_again(
     assert len(tried) == starts
     runtime._folder.remove()  # type: ignore[union-attr]
     monkeypatch.setattr(runtime, "_folder", None)
+
+
+@pytest.mark.parametrize(("assigned", "device"), [([], "cpu"), (["0"], "cuda")])
+def test_a_task_uses_a_gpu_only_if_ray_assigned_it_one(
+    assigned: list[str], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
+    monkeypatch.setattr(ray, "get_gpu_ids", lambda: assigned)
+    assert assigned_device() == device
