@@ -116,6 +116,24 @@ def test_the_check_accepts_right_imports(path: str, name: str) -> None:
     assert _violations(Path(path), [name]) == []
 
 
+def _kinds_asked_for(tree: ast.AST) -> set[str]:
+    """Names of encoder and front-end classes in calls of `isinstance`."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    asked = [call.args[1] for call in calls if getattr(call.func, "id", "") == "isinstance"]
+    names = {getattr(part, "id", getattr(part, "attr", "")) for kind in asked for part in ast.walk(kind)}
+    return {name for name in names if name.endswith(("Encoder", "FrontEnd", "Spectra"))}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_the_factories_know_the_kinds_of_encoders_and_front_ends(path: Path) -> None:
+    assert _kinds_asked_for(ast.parse(path.read_text())) == set()
+
+
+def test_the_check_of_kinds_sees_all_forms() -> None:
+    text = "isinstance(a, x.GnnEncoder) or isinstance(b, (int, LogMelFrontEnd)) or isinstance(c, CqtSpectra | str)"
+    assert _kinds_asked_for(ast.parse(text)) == {"GnnEncoder", "LogMelFrontEnd", "CqtSpectra"}
+
+
 def _longer_than(lines: int, files: list[Path]) -> dict[str, int]:
     assert len(files) > 20
     return {str(p): n for p in files if (n := len(p.read_text().splitlines())) > lines}

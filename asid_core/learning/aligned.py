@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +52,9 @@ class AlignedRerankerTask:
 
     def pairs(self, batch: Batch, spectra: Spectra, difficulty: float) -> Pairs:
         """Queries with their pitch and tempo undone, up to the errors of verification, and their references."""
-        assert isinstance(spectra, LogFrequencySpectra)
+        log_frequency = cast(LogFrequencySpectra, spectra)  # as `spectra` returns it
         plain, mixed, drawn = mixed_bands(batch, spectra, self.training, difficulty)
-        queries, whole = (spectra.whitened(bands).clamp(max=CEILING) for bands in (mixed, plain))
+        queries, whole = (log_frequency.whitened(bands).clamp(max=CEILING) for bands in (mixed, plain))
         middle = whole.shape[2] // 2
         half = PATCH.window_frames // 2
         references = aligned_patches(whole[..., middle - half : middle + half])
