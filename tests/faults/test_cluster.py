@@ -131,10 +131,10 @@ def test_the_main_job_loses_a_node(small: Drill, nodes: Nodes) -> None:
     assert nodes.count == 2
     for text in (ended.text.encode(), *objects(f"{small.s3}/c")):
         assert KEY.encode() not in text and SECRET.encode() not in text
-    found = small.far_contents("c")
-    assert found.counts["detections"] > 0 and found.counts["rejects"] == 1
-    assert_equal(found, small.near("run", "c"))
-    print(found.counts)
+    far = small.far_contents("c")
+    assert far.counts["detections"] > 0 and far.counts["rejects"] == 1
+    assert_equal(far, small.near("run", "c"))
+    print(far.counts)
 
 
 @pytest.fixture(scope="module")
@@ -155,9 +155,9 @@ def clean(demo: Drill) -> Contents:
 )
 def test_the_main_job_on_the_demo_loses_a_node(demo: Drill, clean: Contents, nodes: Nodes, stage: str) -> None:
     done(demo.far("run", f"lost-in-{stage}", nodes, strike=lambda _: nodes.kill_one(), when=after(stage, 0.25)))
-    found = demo.far_contents(f"lost-in-{stage}")
-    print(f"node lost in {stage}: {found.counts}; clean local run: {clean.counts}")
-    assert_equal(found, clean)
+    far = demo.far_contents(f"lost-in-{stage}")
+    print(f"node lost in {stage}: {far.counts}; clean local run: {clean.counts}")
+    assert_equal(far, clean)
 
 
 @pytest.mark.slow
@@ -181,9 +181,9 @@ def test_reindexing_loses_its_driver_and_then_a_node(demo: Drill, nodes: Nodes, 
     killed = demo.far("reindex", "changing", nodes, strike=lambda driver: driver.kill(), when=after("sweep", 0.25))
     assert killed.code == -9 and killed.struck
     done(demo.far("reindex", "changing", nodes, strike=lambda _: nodes.kill_one(), when=after("sweep", 0.5)))
-    found, near = demo.far_contents("changing"), demo.near("reindex", "changing")
-    print(f"reindex, driver and node lost: {found.counts}; clean local run: {near.counts}")
-    assert_equal(found, near)
+    far, near = demo.far_contents("changing"), demo.near("reindex", "changing")
+    print(f"reindex, driver and node lost: {far.counts}; clean local run: {near.counts}")
+    assert_equal(far, near)
     report = asid("report", "--catalogue", f"{demo.s3}/changing", "--output", f"{demo.s3}/report")
     assert done(report, struck=False).summary and Location(f"{demo.s3}/report/index.html").exists()
 

@@ -24,10 +24,10 @@ LENGTHS_S = {
 @pytest.fixture(scope="module", params=["made here", pytest.param("../shared/cases", marks=pytest.mark.slow)])
 def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cases")
-    found = make(folder / "cases") if request.param == "made here" else copied(folder / "cases")
-    if found is None:
+    folder_of_cases = make(folder / "cases") if request.param == "made here" else copied(folder / "cases")
+    if folder_of_cases is None:
         pytest.skip("../shared/cases is not here")
-    return found
+    return folder_of_cases
 
 
 def tracks(catalogue: Path) -> dict[str, dict[str, Any]]:
@@ -50,17 +50,17 @@ def catalogue(cases: Path, ray_session: Any) -> tuple[Path, list[dict[str, Any]]
 
 
 def test_all_of_every_recording_is_read(catalogue: tuple[Path, list[dict[str, Any]]]) -> None:
-    found = tracks(catalogue[0])
-    assert {name: row["duration_s"] for name, row in found.items()} == pytest.approx(LENGTHS_S, abs=0.1)
+    by_name = tracks(catalogue[0])
+    assert {name: row["duration_s"] for name, row in by_name.items()} == pytest.approx(LENGTHS_S, abs=0.1)
     assert Catalogue(str(catalogue[0])).rejects().num_rows == 0
-    assert found["audio/antiphase.flac"]["level_db"] > -30
-    assert found["quiet/quiet.flac"]["level_db"] == pytest.approx(-55, abs=1.0)
+    assert by_name["audio/antiphase.flac"]["level_db"] > -30
+    assert by_name["quiet/quiet.flac"]["level_db"] == pytest.approx(-55, abs=1.0)
 
 
 def test_the_soft_copy_is_found_by_the_run(catalogue: tuple[Path, list[dict[str, Any]]]) -> None:
     pair = {"quiet/quiet.flac", "quiet/same-not-quiet.flac"}
-    found = [row for row in catalogue[1] if {row["query_id"], row["reference_id"]} == pair]
-    assert found and found[0]["score"] > 0.7, catalogue[1]
+    places = [row for row in catalogue[1] if {row["query_id"], row["reference_id"]} == pair]
+    assert places and places[0]["score"] > 0.7, catalogue[1]
 
 
 @pytest.mark.parametrize(
@@ -78,8 +78,8 @@ def test_a_query_finds_the_copy(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert cli.main(["query", str(cases / file), "--catalogue", str(catalogue[0]), "--format", "json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert reference in {name for row in found for name in (row["query_id"], row["reference_id"])}, found
+    relations = json.loads(capsys.readouterr().out)
+    assert reference in {name for row in relations for name in (row["query_id"], row["reference_id"])}, relations
 
 
 def of_manifest(cases: Path, name: str, catalogue: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -74,8 +74,8 @@ class Case:
         return reindex(str(self.corpus), self.catalogue, CONFIG, self.weights, **more)
 
     def counts(self, **more: Any) -> tuple[int, int, int, int, int]:
-        found = self.reindex(**more)
-        return found.new, found.changed, found.removed, found.renamed, found.embedded
+        summary = self.reindex(**more)
+        return summary.new, summary.changed, summary.removed, summary.renamed, summary.embedded
 
     def found(self, sweep_id: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The best detection of each pair that shares audio."""
@@ -136,14 +136,14 @@ def test_what_comes_and_goes_and_its_sweep_equals_a_full_one(case: Case) -> None
     write(case.corpus, "later", case.sources["later"])
     write(case.corpus, "newest", user_of(case.sources["source"], 7))
     (case.corpus / "broken.mp3").write_bytes(b"no music" * 100)
-    found = case.reindex()
-    assert (found.new, found.changed, found.removed, found.renamed, found.embedded) == (2, 1, 1, 1, 3)
-    assert found.segmented.rejects == 1
+    summary = case.reindex()
+    assert (summary.new, summary.changed, summary.removed, summary.renamed, summary.embedded) == (2, 1, 1, 1, 3)
+    assert summary.segmented.rejects == 1
     live = live_of(case.catalogue)
     assert {name.removesuffix(".flac") for name in live} == {"moved", "user", "old", "later", "newest"}
     assert case.fingerprinted() == set(live.items())
-    assert found.swept is not None
-    incremental = case.found(found.swept.sweep_id)
+    assert summary.swept is not None
+    incremental = case.found(summary.swept.sweep_id)
     wanted = {("user", "moved"), ("newest", "moved"), ("old", "later")}
     assert {tuple(name.removesuffix(".flac") for name in pair) for pair in incremental} >= wanted
     taken_over = incremental["user.flac", "moved.flac"], before["user.flac", "source.flac"]

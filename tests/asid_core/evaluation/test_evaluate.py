@@ -53,18 +53,18 @@ def values(report: Report) -> dict[str, float]:
 
 
 def test_a_perfect_system() -> None:
-    found = values(evaluate(perfect(), truth()))
+    by_name = values(evaluate(perfect(), truth()))
     for name in ("map", "hit_at_1", "auroc", "auprc", "recall", "precision", "nothing_kept_empty", "query_iou"):
-        assert found[name] == pytest.approx(1), name
+        assert by_name[name] == pytest.approx(1), name
     for name in ("mean_rank", "median_rank", "false_alarms_per_hour", "tempo_error", "start_error_s"):
-        assert found[name] == 0, name
+        assert by_name[name] == 0, name
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
 def test_a_system_that_answers_nothing(protocol: str) -> None:
-    found = values(evaluate(table([]), truth(), protocol))  # type: ignore[arg-type]
-    assert found["map"] == found["hit_at_10"] == found["recall"] == found["within_5_s"] == 0
-    assert found["mean_rank"] == 1 and found["auroc"] == 0.5 and found["nothing_kept_empty"] == 1
+    by_name = values(evaluate(table([]), truth(), protocol))  # type: ignore[arg-type]
+    assert by_name["map"] == by_name["hit_at_10"] == by_name["recall"] == by_name["within_5_s"] == 0
+    assert by_name["mean_rank"] == 1 and by_name["auroc"] == 0.5 and by_name["nothing_kept_empty"] == 1
 
 
 def test_a_random_system_gets_what_chance_gives() -> None:
@@ -152,5 +152,5 @@ def test_pitch_tempo_and_direction_count_only_where_a_pair_is_reported() -> None
     rows[0] |= {"direction": 0.8}
     rows[1] |= {"tempo_ratio": 1.03, "pitch_semitones": 0.4, "direction": 0.3}
     rows[2] |= {"tempo_ratio": 1.5, "pitch_semitones": 3.0}
-    found = values(evaluate(pa.Table.from_pylist(rows, schema=schema.DETECTIONS), truth()))
-    assert found["tempo_right"] == 0.5 and found["pitch_right"] == 1.0 and found["direction_right"] == 0.5
+    by_name = values(evaluate(pa.Table.from_pylist(rows, schema=schema.DETECTIONS), truth()))
+    assert by_name["tempo_right"] == 0.5 and by_name["pitch_right"] == 1.0 and by_name["direction_right"] == 0.5

@@ -19,37 +19,37 @@ def row(query: Span, reference: Span, score: float = 0.9, tempo: float = 1.25, p
 
 
 def test_perfect_and_missing() -> None:
-    found = locate([row((10, 14), (50, 55)), row((14, 18), (50, 55), 0.8)], RELATION)
-    assert (found.query_iou, found.reference_iou, found.start_error_s, found.alignment_error_s) == (1, 1, 0, 0)
-    assert found.tempo_error == found.pitch_error == 0 and found.within(1) == 1
+    errors = locate([row((10, 14), (50, 55)), row((14, 18), (50, 55), 0.8)], RELATION)
+    assert (errors.query_iou, errors.reference_iou, errors.start_error_s, errors.alignment_error_s) == (1, 1, 0, 0)
+    assert errors.tempo_error == errors.pitch_error == 0 and errors.within(1) == 1
     lost = locate([], RELATION)
     assert lost.query_iou == 0 == lost.within(5) and math.isnan(lost.tempo_error)
 
 
 def test_by_hand() -> None:
-    found = locate([row((12, 18), (52, 56), tempo=1.0, pitch=0.0)], RELATION)
-    assert found.query_iou == pytest.approx(6 / 8)
-    assert found.reference_iou == pytest.approx(3 / 6)
-    assert found.start_error_s == 2 and found.within(1) == 0 and found.within(5) == 1
-    assert found.alignment_error_s == pytest.approx(0.5)  # at query 12 s the truth is at 50 + 1.25 * 2
-    assert found.tempo_error == pytest.approx(0.2) and found.pitch_error == 2
+    errors = locate([row((12, 18), (52, 56), tempo=1.0, pitch=0.0)], RELATION)
+    assert errors.query_iou == pytest.approx(6 / 8)
+    assert errors.reference_iou == pytest.approx(3 / 6)
+    assert errors.start_error_s == 2 and errors.within(1) == 0 and errors.within(5) == 1
+    assert errors.alignment_error_s == pytest.approx(0.5)  # at query 12 s the truth is at 50 + 1.25 * 2
+    assert errors.tempo_error == pytest.approx(0.2) and errors.pitch_error == 2
 
 
 def test_another_place_that_sounds_the_same_is_right() -> None:
-    found = locate([row((10, 14), (80, 85))], RELATION)
-    assert found.within(1) == 1 and found.reference_iou == 1
+    errors = locate([row((10, 14), (80, 85))], RELATION)
+    assert errors.within(1) == 1 and errors.reference_iou == 1
     assert locate([row((10, 14), (30, 35))], RELATION).within(5) == 0
 
 
 def test_a_piece_of_the_occurrence_is_aligned_although_it_starts_late() -> None:
-    found = locate([row((12, 14), (52.5, 55))], RELATION)
-    assert found.alignment_error_s == pytest.approx(0) and found.start_error_s == 2.5
+    errors = locate([row((12, 14), (52.5, 55))], RELATION)
+    assert errors.alignment_error_s == pytest.approx(0) and errors.start_error_s == 2.5
 
 
 def test_unannotated_relations_measure_only_the_transformation() -> None:
-    found = locate([row((0, 1), (0, 1))], Relation("q", "r", (), 1.25))
-    assert math.isnan(found.query_iou) and math.isnan(found.within(5)) and math.isnan(found.pitch_error)
-    assert found.tempo_error == 0
+    errors = locate([row((0, 1), (0, 1))], Relation("q", "r", (), 1.25))
+    assert math.isnan(errors.query_iou) and math.isnan(errors.within(5)) and math.isnan(errors.pitch_error)
+    assert errors.tempo_error == 0
 
 
 @given(spans, spans)

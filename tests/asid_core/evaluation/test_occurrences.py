@@ -34,8 +34,8 @@ def answers(cuts: list[Clip], right: set[str], noise: bool = False) -> pa.Table:
     return table([*rows, *((c.name, c.track, 1.0) for c in cuts), *((c.name, "Q7", 0.95) for c in cuts)])
 
 
-def of(cuts: list[Clip], found: pa.Table, protocol: str = "strict") -> Rates:
-    result = rates(found, cuts, annotations(), protocol, 5.0)  # type: ignore[arg-type]
+def of(cuts: list[Clip], detections: pa.Table, protocol: str = "strict") -> Rates:
+    result = rates(detections, cuts, annotations(), protocol, 5.0)  # type: ignore[arg-type]
     assert result is not None
     return result
 
@@ -43,8 +43,8 @@ def of(cuts: list[Clip], found: pa.Table, protocol: str = "strict") -> Rates:
 def test_own_track_and_other_queries_never_count_against_a_cut() -> None:
     cuts = annotations().clips(5.0)
     assert len(cuts) == TRACKS * PLACES and not annotations().clips(10.0)
-    found = of(cuts, answers(cuts, {c.track for c in cuts}))
-    assert found.figures["hit_at_1"].value == 1 and (found.cuts, found.tracks) == (48, 8)
+    result = of(cuts, answers(cuts, {c.track for c in cuts}))
+    assert result.figures["hit_at_1"].value == 1 and (result.cuts, result.tracks) == (48, 8)
 
 
 @pytest.mark.parametrize("protocol", ["strict", "paper"])
@@ -54,34 +54,34 @@ def test_silent_and_random_systems_get_what_they_must(protocol: str) -> None:
     assert all(figure.value == 0 == figure.high for figure in silent.figures.values())
     rng = np.random.default_rng(0)
     random = table([(c.name, f"R{i}", float(rng.random())) for c in cuts * 8 for i in range(TRACKS)])
-    found = of(cuts, random, protocol)
+    result = of(cuts, random, protocol)
     for k in (1, 3, 5):  # 48 cuts: a deviation of 0.07 at most
-        assert found.figures[f"hit_at_{k}"].value == pytest.approx(k / TRACKS, abs=0.2)
-    assert found.figures["hit_at_10"].value == 1
+        assert result.figures[f"hit_at_{k}"].value == pytest.approx(k / TRACKS, abs=0.2)
+    assert result.figures["hit_at_10"].value == 1
 
 
 def test_noise_tracks_rank_in_strict_and_not_in_paper() -> None:
     cuts = annotations().clips(5.0)
-    found = answers(cuts, {c.track for c in cuts}, noise=True)
-    strict, paper = of(cuts, found), of(cuts, found, "paper")
+    detections = answers(cuts, {c.track for c in cuts}, noise=True)
+    strict, paper = of(cuts, detections), of(cuts, detections, "paper")
     assert strict.figures["hit_at_1"].value == 0 and strict.figures["hit_at_3"].value == 1
     assert paper.figures["hit_at_1"].value == 1 and paper.figures["map"].value == 1
 
 
 def test_groups_are_those_of_the_relations() -> None:
     cuts = annotations().clips(5.0)
-    found = of(cuts, answers(cuts, {"Q1", "Q3", "Q5", "Q7"}))
-    by_type = {kind: figures["hit_at_1"] for kind, figures in found.groups["type"].items()}
+    result = of(cuts, answers(cuts, {"Q1", "Q3", "Q5", "Q7"}))
+    by_type = {kind: figures["hit_at_1"] for kind, figures in result.groups["type"].items()}
     assert by_type["beat"].value == 1 and by_type["beat"].n == 24
     assert by_type["riff"].value == 0.25  # the wrong answer is right for Q0
-    text = to_markdown([found])
+    text = to_markdown([result])
     assert "| strict | 5 | 48 | 8 |" in text and "| type, HR@1 | 5 s |" in text and "| beat | 1.000" in text
 
 
 def test_the_interval_is_that_of_tracks_not_of_cuts() -> None:
     cuts = annotations().clips(5.0)
-    found = of(cuts, answers(cuts, {"Q1", "Q2", "Q3", "Q4"}))
-    figure = found.figures["hit_at_1"]
+    result = of(cuts, answers(cuts, {"Q1", "Q2", "Q3", "Q4"}))
+    figure = result.figures["hit_at_1"]
     by_cut = mean_figure([1.0] * 30 + [0.0] * 18)
     by_track = mean_figure([1.0] * 5 + [0.0] * 3)
     assert figure.value == by_track.value == by_cut.value and figure.n == 48

@@ -48,15 +48,15 @@ def aligned(hits: list[Hit], probes: list[tuple[float, float]], config: SearchCo
     return align(table, QUERY_CENTRES_S, probes, ROW_TRACK, ROW_CENTRE_S, WINDOW_S, config or SearchConfig())
 
 
-def assert_is(found: Candidate, planted: list[Hit], track: int, ratio: float) -> None:
-    assert found.reference == track
-    pairs = {tuple(pair) for pair in found.window_pairs.tolist()}
+def assert_is(candidate: Candidate, planted: list[Hit], track: int, ratio: float) -> None:
+    assert candidate.reference == track
+    pairs = {tuple(pair) for pair in candidate.window_pairs.tolist()}
     assert {(window, row) for window, _, row, _ in planted} <= pairs
     window, _, row, _ = planted[0]
-    assert found.query_centre_s == QUERY_CENTRES_S[window] and found.reference_centre_s == ROW_CENTRE_S[row]
+    assert candidate.query_centre_s == QUERY_CENTRES_S[window] and candidate.reference_centre_s == ROW_CENTRE_S[row]
     # half a second over the line's length, and the steps in which ratios are tried
     length_s = QUERY_CENTRES_S[planted[-1][0]] - QUERY_CENTRES_S[window]
-    assert abs(found.tempo_ratio - ratio) <= 0.6 / length_s + 0.01
+    assert abs(candidate.tempo_ratio - ratio) <= 0.6 / length_s + 0.01
 
 
 @settings(deadline=None, max_examples=40)
@@ -96,27 +96,27 @@ def test_without_probes_ratios_from_half_to_double_are_found(log_ratio: float, s
 def test_a_loop_is_two_candidates_of_one_pair() -> None:
     first, second = line(range(2, 7), 1, 20.0, 1.0, 40, 7.0), line(range(20, 25), 1, 20.0, 1.0, 40, 6.0)
     assert PROBES[40] == (0.0, 1.0)
-    found = aligned(first + second, PROBES)
-    assert len(found) == 2
-    assert_is(found[0], first, 1, 1.0)
-    assert_is(found[1], second, 1, 1.0)
-    assert [c.num_windows for c in found] == [5, 5]
+    candidates = aligned(first + second, PROBES)
+    assert len(candidates) == 2
+    assert_is(candidates[0], first, 1, 1.0)
+    assert_is(candidates[1], second, 1, 1.0)
+    assert [c.num_windows for c in candidates] == [5, 5]
     lone = second[:1]
     assert len(aligned(first + lone, PROBES, SearchConfig(places_per_track=1))) == 1
 
 
 def test_hits_of_another_pitch_are_not_of_the_line() -> None:
     low, high = PROBES.index((-4.0, 1.0)), PROBES.index((3.0, 1.0))
-    found = aligned([(3, low, row_at(0, 20.0), 6.0), (4, high, row_at(0, 21.0), 5.0)], PROBES)
-    assert [(c.pitch_semitones, c.num_windows) for c in found] == [(-4.0, 1), (3.0, 1)]
+    candidates = aligned([(3, low, row_at(0, 20.0), 6.0), (4, high, row_at(0, 21.0), 5.0)], PROBES)
+    assert [(c.pitch_semitones, c.num_windows) for c in candidates] == [(-4.0, 1), (3.0, 1)]
 
 
 def test_a_lone_hit_is_worth_less_than_three_as_strong() -> None:
     run = line(range(3, 6), 0, 20.0, 1.0, 40, 6.0)
-    found = aligned([*run, (20, 40, row_at(1, 30.0), 6.0)], PROBES)
-    assert [c.reference for c in found] == [0, 1]
-    assert found[1].coarse_score == pytest.approx((6.0 + 2 * CHANCE_Z_SCORE) / 3)
-    assert found[1].tempo_ratio == pytest.approx(1.0)
+    candidates = aligned([*run, (20, 40, row_at(1, 30.0), 6.0)], PROBES)
+    assert [c.reference for c in candidates] == [0, 1]
+    assert candidates[1].coarse_score == pytest.approx((6.0 + 2 * CHANCE_Z_SCORE) / 3)
+    assert candidates[1].tempo_ratio == pytest.approx(1.0)
 
 
 def test_only_the_best_references_are_kept() -> None:
@@ -130,15 +130,17 @@ def test_a_second_play_at_another_speed_is_a_place_of_its_own() -> None:
     first = line(range(2, 12), 1, 20.0, PROBES[slow][1], slow, 9.0)
     a_bar_on = line(range(2, 12), 1, 24.0, PROBES[slow][1], slow, 8.5)
     second = line(range(20, 32), 1, 20.0, PROBES[fast][1], fast, 6.0)
-    found = aligned(first + a_bar_on + second, PROBES)
-    assert len(found) == 3
-    assert_is(found[2], second, 1, PROBES[fast][1])
+    candidates = aligned(first + a_bar_on + second, PROBES)
+    assert len(candidates) == 3
+    assert_is(candidates[2], second, 1, PROBES[fast][1])
 
 
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**16))
 def test_both_sides_of_a_candidate_are_images_of_each_other(seed: int) -> None:
-    for found in aligned(noise(30, seed, len(PROBES), 1), PROBES):
-        along_s = found.query_centre_s - found.span.query_start_s
-        assert found.span.reference_start_s == pytest.approx(found.reference_centre_s - along_s * found.tempo_ratio)
-        assert found.span.reference_at(found.query_centre_s) == pytest.approx(found.reference_centre_s)
+    for candidate in aligned(noise(30, seed, len(PROBES), 1), PROBES):
+        along_s = candidate.query_centre_s - candidate.span.query_start_s
+        assert candidate.span.reference_start_s == pytest.approx(
+            candidate.reference_centre_s - along_s * candidate.tempo_ratio
+        )
+        assert candidate.span.reference_at(candidate.query_centre_s) == pytest.approx(candidate.reference_centre_s)

@@ -34,7 +34,7 @@ def at(query: str, query_s: float, reference: str, reference_s: float, **more: A
 
 
 def test_a_pair_is_one_relation_with_its_places() -> None:
-    found = relate(
+    relations = relate(
         table(
             at("a", 10, "b", 0, score=0.7),
             at("a", 20, "b", 0, score=0.9),
@@ -43,12 +43,12 @@ def test_a_pair_is_one_relation_with_its_places() -> None:
         ),
         {},
     )
-    (relation,) = found.table.to_pylist()
+    (relation,) = relations.table.to_pylist()
     assert (relation["query_id"], relation["reference_id"], relation["places"]) == ("a", "b", 3)
     assert relation["score"] == pytest.approx(0.9) and relation["decided_by"] == "unknown"
     assert relation["query_s"] == 10.0 and relation["reference_s"] == 8.5  # overlaps count once
-    assert [p["score"] for p in found.places.to_pylist()] == pytest.approx([0.9, 0.8, 0.6])
-    assert {p["query_id"] for p in found.places.to_pylist()} == {"a"}
+    assert [p["score"] for p in relations.places.to_pylist()] == pytest.approx([0.9, 0.8, 0.6])
+    assert {p["query_id"] for p in relations.places.to_pylist()} == {"a"}
 
 
 def test_years_decide_then_audio_then_nothing() -> None:
@@ -58,13 +58,13 @@ def test_years_decide_then_audio_then_nothing() -> None:
         at("s", 0, "t", 8, direction=0.6),
         at("u", 0, "v", 8),
     )
-    found = relate(rows, {"old": 1970, "new": 1990, "x": 1980, "y": 1980, "s": 1999})
-    by_query = {r["query_id"]: r for r in found.table.to_pylist()}
+    relations = relate(rows, {"old": 1970, "new": 1990, "x": 1980, "y": 1980, "s": 1999})
+    by_query = {r["query_id"]: r for r in relations.table.to_pylist()}
     assert {q: (r["reference_id"], r["decided_by"]) for q, r in by_query.items()} == {
         "new": ("old", "years"), "y": ("x", "audio"), "s": ("t", "unknown"), "u": ("v", "unknown"),
     }  # fmt: skip
     assert [by_query[q]["direction"] for q in ("new", "y", "s", "u")] == [1.0, *map(pytest.approx, (0.9, 0.6)), None]
-    turned = found.places.to_pylist()[by_query["new"]["first_place"]]
+    turned = relations.places.to_pylist()[by_query["new"]["first_place"]]
     assert (turned["query_start_s"], turned["reference_start_s"]) == (8.0, 0.0)
     assert turned["tempo_ratio"] == pytest.approx(1.25) and turned["pitch_semitones"] == 2.0
     assert turned["direction"] == pytest.approx(0.1)
@@ -79,21 +79,21 @@ def test_a_pair_with_a_duplicate_is_a_duplicate_and_comes_last() -> None:
 def test_three_tracks_that_share_one_thing_are_a_group() -> None:
     loop = [at("a", 10, "b", 20), at("b", 20, "c", 30), at("c", 30, "a", 10), at("d", 5, "a", 10), at("d", 5, "c", 31)]
     other = [at("a", 50, "e", 0), at("b", 60, "e", 0), at("f", 0, "g", 0)]  # e at other places; no triangle
-    found = relate(table(*loop, *other), {}).table.to_pylist()
-    groups = {frozenset((r["query_id"], r["reference_id"])): r["common_source"] for r in found}
+    relations = relate(table(*loop, *other), {}).table.to_pylist()
+    groups = {frozenset((r["query_id"], r["reference_id"])): r["common_source"] for r in relations}
     assert {"".join(sorted(pair)) for pair, group in groups.items() if group == 1} == {"ab", "bc", "ac", "ad", "cd"}
-    assert {r["source_id"] for r in found} == {None} and set(groups.values()) == {1, None}
+    assert {r["source_id"] for r in relations} == {None} and set(groups.values()) == {1, None}
 
 
 def test_a_group_names_its_source_where_years_do() -> None:
     loop = [at("a", 10, "b", 20), at("b", 20, "c", 30), at("c", 30, "a", 10)]
-    found = relate(table(*loop), {"a": 2001, "b": 1999, "c": 1973}).table.to_pylist()
-    assert {r["source_id"] for r in found} == {"c"} and {r["common_source"] for r in found} == {1}
+    relations = relate(table(*loop), {"a": 2001, "b": 1999, "c": 1973}).table.to_pylist()
+    assert {r["source_id"] for r in relations} == {"c"} and {r["common_source"] for r in relations} == {1}
 
 
 def test_nothing_found_is_an_empty_table() -> None:
-    found = relate(table(), {})
-    assert found.table.num_rows == found.places.num_rows == 0
+    relations = relate(table(), {})
+    assert relations.table.num_rows == relations.places.num_rows == 0
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20))))

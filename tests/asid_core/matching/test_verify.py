@@ -109,14 +109,14 @@ class Planted:
         query_s = at_s + self.length_s / 2
         return pointing(query_s, middle_s + off_s, self.semitones + pitch_off, self.ratio * ratio_off)
 
-    def assert_found(self, found: Verified, at_s: float, within_s: float = 0.3) -> None:
-        assert found.pitch_semitones == pytest.approx(self.semitones, abs=0.1)
-        assert found.tempo_ratio == pytest.approx(self.ratio, rel=0.01)
+    def assert_found(self, match: Verified, at_s: float, within_s: float = 0.3) -> None:
+        assert match.pitch_semitones == pytest.approx(self.semitones, abs=0.1)
+        assert match.tempo_ratio == pytest.approx(self.ratio, rel=0.01)
         spans = (
-            found.span.query_start_s,
-            found.span.query_end_s,
-            found.span.reference_start_s,
-            found.span.reference_end_s,
+            match.span.query_start_s,
+            match.span.query_end_s,
+            match.span.reference_start_s,
+            match.span.reference_end_s,
         )
         from_to = self.from_s, self.from_s + self.ratio * self.length_s
         assert spans == pytest.approx((at_s, at_s + self.length_s, *from_to), abs=within_s)
@@ -178,17 +178,17 @@ def test_a_pitched_and_stretched_excerpt_is_refined(
 ) -> None:
     planted, sounds = Planted(semitones, ratio), notes(1)
     verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
-    (found,) = verifier.verify([planted.near(14.0, pitch_off, ratio_off, off_s)])
-    assert found.verify_score > 0.6
-    planted.assert_found(found, 14.0)
+    (match,) = verifier.verify([planted.near(14.0, pitch_off, ratio_off, off_s)])
+    assert match.verify_score > 0.6
+    planted.assert_found(match, 14.0)
 
 
 def test_repeats_are_found_and_what_says_them_again_is_dropped() -> None:
     planted, sounds = Planted(2.0, 1.12, length_s=6.0), notes(1)
     verifier = verifier_of(planted.query(sounds, 3.0, 14.0, 30.0), sounds.render(REFERENCE_FRAMES))
-    found = verifier.verify([planted.near(14.0), planted.near(30.0)])
-    assert len(found) == 3
-    for one, at_s in zip(sorted(found, key=lambda v: v.span.query_start_s), (3.0, 14.0, 30.0), strict=True):
+    matches = verifier.verify([planted.near(14.0), planted.near(30.0)])
+    assert len(matches) == 3
+    for one, at_s in zip(sorted(matches, key=lambda v: v.span.query_start_s), (3.0, 14.0, 30.0), strict=True):
         planted.assert_found(one, at_s)
 
 
@@ -196,9 +196,9 @@ def test_unrelated_music_scores_about_nothing() -> None:
     scores = []
     for seed in range(5):
         reference, query = notes(seed).render(REFERENCE_FRAMES), notes(50 + seed).render(QUERY_FRAMES)
-        (found,) = verifier_of(query, reference).verify([pointing(20.0, 30.0)])
-        scores.append(found.verify_score)
-        assert (found.span.query_start_s, found.span.query_end_s) == (18.0, 22.0)  # still the coarse search's
+        (match,) = verifier_of(query, reference).verify([pointing(20.0, 30.0)])
+        scores.append(match.verify_score)
+        assert (match.span.query_start_s, match.span.query_end_s) == (18.0, 22.0)  # still the coarse search's
     assert max(map(abs, scores)) < CONFIG.min_score  # the best of 25 transformations and 51 places, so above 0
 
 
@@ -207,49 +207,49 @@ def test_silence_scores_nothing_and_is_never_nan(silent: str) -> None:
     music, silence = notes(1).render(QUERY_FRAMES), torch.zeros(BINS, QUERY_FRAMES)
     query = silence if silent in ("query", "both") else music
     reference = silence if silent in ("reference", "both") else music
-    (found,) = verifier_of(query, reference).verify([pointing(20.0, 20.0)])
-    assert found.verify_score == 0.0
+    (match,) = verifier_of(query, reference).verify([pointing(20.0, 20.0)])
+    assert match.verify_score == 0.0
     assert np.isfinite(
-        [found.pitch_semitones, found.tempo_ratio, found.span.query_start_s, found.span.reference_end_s]
+        [match.pitch_semitones, match.tempo_ratio, match.span.query_start_s, match.span.reference_end_s]
     ).all()
 
 
 def test_drums_alone_are_found() -> None:
     planted, sounds = Planted(0.0, 1.06), drums(1)
     verifier = verifier_of(planted.query(sounds, 14.0), sounds.render(REFERENCE_FRAMES))
-    found = verifier.verify([planted.near(14.0, ratio_off=0.98, off_s=0.3)])[0]
-    assert found.verify_score > 0.5
-    assert found.tempo_ratio == pytest.approx(1.06, rel=0.01)
-    assert (found.span.query_start_s, found.span.reference_start_s) == pytest.approx((14.0, 20.0), abs=0.4)
+    match = verifier.verify([planted.near(14.0, ratio_off=0.98, off_s=0.3)])[0]
+    assert match.verify_score > 0.5
+    assert match.tempo_ratio == pytest.approx(1.06, rel=0.01)
+    assert (match.span.query_start_s, match.span.reference_start_s) == pytest.approx((14.0, 20.0), abs=0.4)
 
 
 def test_other_drums_are_not() -> None:
     query, reference = drums(2).render(QUERY_FRAMES), drums(1).render(REFERENCE_FRAMES)
-    found = verifier_of(query, reference).verify([pointing(20.0, 30.0)])
-    assert found[0].verify_score < 0.4
+    matches = verifier_of(query, reference).verify([pointing(20.0, 30.0)])
+    assert matches[0].verify_score < 0.4
 
 
 def test_a_sample_without_its_upper_half_is_found() -> None:
     planted, sounds = Planted(-1.0, 0.95), notes(1)
     query = planted.query(sounds, 14.0, background=0.0)
     query[BINS // 2 :] = 0
-    found = verifier_of(query, sounds.render(REFERENCE_FRAMES)).verify([planted.near(14.0)])[0]
-    assert found.verify_score > 0.5
-    planted.assert_found(found, 14.0)
+    match = verifier_of(query, sounds.render(REFERENCE_FRAMES)).verify([planted.near(14.0)])[0]
+    assert match.verify_score > 0.5
+    planted.assert_found(match, 14.0)
 
 
 def test_an_excerpt_at_the_very_edges_of_both_is_verified() -> None:
     planted, sounds = Planted(from_s=0.0), notes(1)
     verifier = verifier_of(planted.query(sounds, 0.0), sounds.render(REFERENCE_FRAMES))
-    found = verifier.verify([pointing(1.0, 1.2)])[0]
-    assert found.verify_score > 0.5 and max(found.span.query_start_s, found.span.reference_start_s) < 0.2
+    match = verifier.verify([pointing(1.0, 1.2)])[0]
+    assert match.verify_score > 0.5 and max(match.span.query_start_s, match.span.reference_start_s) < 0.2
 
 
 def test_next_to_nothing_matches_nothing() -> None:
     """Equal faint tails on both sides are no evidence."""
     faint = 0.1 * notes(1).render(QUERY_FRAMES)
-    (found,) = verifier_of(faint, faint).verify([pointing(20.0, 20.0)])
-    assert found.verify_score < 0.1
+    (match,) = verifier_of(faint, faint).verify([pointing(20.0, 20.0)])
+    assert match.verify_score < 0.1
 
 
 def test_the_margin_tells_music_from_a_beat_that_repeats_within_a_second() -> None:
@@ -290,8 +290,8 @@ def test_both_sides_of_a_span_are_images_and_inside_their_tracks(
     references = Serving((sounds.render(REFERENCE_FRAMES),), (reference_s,))
     near = planted.near(at_s, off_s=off_s)
     near = replace(near, span=Span.around(near.query_centre_s, near.reference_centre_s, ratio, reaches_s, reaches_s))
-    for found in Verifier(query, references, CONFIG).verify([near]):
-        span = found.span
+    for match in Verifier(query, references, CONFIG).verify([near]):
+        span = match.span
         expected_s = span.reference_start_s + span.tempo_ratio * (span.query_end_s - span.query_start_s)
         assert span.reference_end_s == pytest.approx(expected_s, abs=1e-3)
         assert -1e-9 <= span.query_start_s < span.query_end_s <= query_s + 1e-9
@@ -315,6 +315,6 @@ def test_the_grid_is_only_for_what_a_glance_does_not_reject(monkeypatch: pytest.
 
     monkeypatch.setattr(verifier.filter, "best", noted)
     wrong = [replace(pointing(query_s, 5.0), coarse_score=3.0) for query_s in (4.0, 8.0, 30.0)]
-    found = verifier.verify([planted.near(14.0, 0.4, 1.03), *wrong])
-    assert found[0].verify_score > 0.6 and len(found) == 4
+    matches = verifier.verify([planted.near(14.0, 0.4, 1.03), *wrong])
+    assert matches[0].verify_score > 0.6 and len(matches) == 4
     assert {round(query_s) for query_s in searched} == {18}

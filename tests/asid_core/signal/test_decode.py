@@ -35,17 +35,17 @@ def test_every_format_gives_its_length_and_its_sound(audio: Make, kind: str) -> 
     with open_native(str(path)) as (info, _):
         pass
     assert (info.rate_hz, info.channels) == (rate_hz, 2)
-    found = samples(path)
-    assert found.dtype == np.float32 and found.ndim == 1
-    assert len(found) / 16_000 == pytest.approx(3.0, abs=0.15)  # lossy formats pad
-    assert float(np.sqrt(np.mean(found**2))) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+    wave = samples(path)
+    assert wave.dtype == np.float32 and wave.ndim == 1
+    assert len(wave) / 16_000 == pytest.approx(3.0, abs=0.15)  # lossy formats pad
+    assert float(np.sqrt(np.mean(wave**2))) == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
 
 @pytest.mark.parametrize(("rate_hz", "channels"), [(8_000, 1), (16_000, 1), (44_100, 8), (192_000, 2), (11_025, 3)])
 def test_rates_and_channels(audio: Make, rate_hz: int, channels: int) -> None:
-    found = samples(audio("a.wav", 2.0, rate_hz, channels))
-    assert len(found) == 32_000
-    assert np.abs(found[2000:-2000] - samples(audio("mono.wav", 2.0, 16_000))[2000:-2000]).max() < 0.2
+    wave = samples(audio("a.wav", 2.0, rate_hz, channels))
+    assert len(wave) == 32_000
+    assert np.abs(wave[2000:-2000] - samples(audio("mono.wav", 2.0, 16_000))[2000:-2000]).max() < 0.2
 
 
 def test_channels_are_averaged(tmp_path: Path) -> None:

@@ -31,15 +31,15 @@ def listed(folder: Path, content: bytes | str, name: str = "m.csv") -> list[Corp
 
 
 def one(folder: Path, content: bytes | str, name: str = "m.csv") -> CorpusFile:
-    (found,) = listed(folder, content, name)
-    assert isinstance(found, CorpusFile), found
-    return found
+    (file,) = listed(folder, content, name)
+    assert isinstance(file, CorpusFile), file
+    return file
 
 
 def refused(folder: Path, content: bytes | str, name: str = "m.csv") -> str:
-    (found,) = listed(folder, content, name)
-    assert isinstance(found, Refusal), found
-    return found.error
+    (refusal,) = listed(folder, content, name)
+    assert isinstance(refusal, Refusal), refusal
+    return refusal.error
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

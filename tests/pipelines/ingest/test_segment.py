@@ -53,26 +53,26 @@ def run(corpus: Path | str, catalogue: Path | str, config: Config = CONFIG, **mo
 
 def rows(catalogue: Path | str) -> dict[str, dict[str, Any]]:
     """The live tracks by id, without the columns that differ between runs."""
-    found = pa.Table.from_batches(Catalogue(str(catalogue)).tracks(), schema=TRACKS).to_pylist()
-    return {r["track_id"]: {k: v for k, v in r.items() if k not in ("run_id", "segment_files")} for r in found}
+    tracks = pa.Table.from_batches(Catalogue(str(catalogue)).tracks(), schema=TRACKS).to_pylist()
+    return {r["track_id"]: {k: v for k, v in r.items() if k not in ("run_id", "segment_files")} for r in tracks}
 
 
 def rejects(catalogue: Path | str) -> dict[str, tuple[str, str]]:
-    found = Catalogue(str(catalogue)).rejects().to_pylist()
-    return {r["track_id"]: (r["error_type"], r["error"]) for r in found}
+    rejected = Catalogue(str(catalogue)).rejects().to_pylist()
+    return {r["track_id"]: (r["error_type"], r["error"]) for r in rejected}
 
 
 def segments(catalogue: Path | str) -> dict[str, list[dict[str, Any]]]:
     """Segments by track, read with read_segments."""
     opened = Catalogue(str(catalogue))
-    found: dict[str, list[dict[str, Any]]] = {}
+    by_track: dict[str, list[dict[str, Any]]] = {}
     for tracks in opened.tracks(columns=["track_id", "segment_files"]):
         pairs = [(r["track_id"], r["segment_files"]) for r in tracks.to_pylist()]
         for batch in read_segments(opened, pairs):
             assert batch.schema.equals(SEGMENTS) and batch.num_rows <= 16
             for row in batch.to_pylist():
-                found.setdefault(row["track_id"], []).append(row)
-    return found
+                by_track.setdefault(row["track_id"], []).append(row)
+    return by_track
 
 
 def snapshot(folder: Path) -> dict[str, int]:
@@ -127,10 +127,10 @@ def test_good_files_become_tracks_and_bad_ones_rejects_and_again_nothing_changes
 
 def test_segments_are_the_track_with_its_neighbours_around(ray_session: Any, corpus: Path, tmp_path: Path) -> None:
     run(corpus, tmp_path / "c")
-    found, tracks = segments(tmp_path / "c"), rows(tmp_path / "c")
-    assert set(found) == set(tracks) == {f"album {n % 2}/{n}.flac" for n in range(4)}
+    by_track, tracks = segments(tmp_path / "c"), rows(tmp_path / "c")
+    assert set(by_track) == set(tracks) == {f"album {n % 2}/{n}.flac" for n in range(4)}
     core, margin = 20_480, 8_000
-    for track_id, parts in found.items():
+    for track_id, parts in by_track.items():
         whole = to_pcm(np.concatenate(list(decode(str(corpus / track_id)))))
         assert [p["segment_index"] for p in parts] == list(range(tracks[track_id]["num_segments"]))
         assert tracks[track_id]["duration_s"] == len(whole) / 16_000
@@ -273,9 +273,9 @@ def test_a_soft_track_is_stored_louder_and_its_level_is_the_file_s(ray_session: 
     for name, gain in (("loud", 1.0), ("soft", 0.002)):
         write_audio(tmp_path / f"corpus/{name}.flac", tone(6.0) * np.float32(gain), 16_000)
     run(tmp_path / "corpus", tmp_path / "c")
-    found, tracks = segments(tmp_path / "c"), rows(tmp_path / "c")
+    by_track, tracks = segments(tmp_path / "c"), rows(tmp_path / "c")
     assert tracks["soft.flac"]["level_db"] == pytest.approx(tracks["loud.flac"]["level_db"] - 54, abs=0.5)
-    parts = found["soft.flac"]
+    parts = by_track["soft.flac"]
     assert len(parts) == tracks["soft.flac"]["num_segments"]
     pcm = np.concatenate([np.frombuffer(part["pcm"], "<i2") for part in parts]).astype(float) / 32_768
     assert 10 * np.log10(np.mean(pcm**2)) == pytest.approx(-35, abs=0.3)
@@ -325,9 +325,9 @@ def test_a_file_that_turns_out_too_long_leaves_nothing_behind(tmp_path: Path) ->
     Catalogue(str(tmp_path / "c"), create=True, geometry=CUT)
     files = [{"track_id": file.name, "uri": str(file), "size_bytes": 1, "version": "1"} for file in (good, long)]
     limited = replace(CUT, max_track_s=60.0)
-    found = segment_batch(pa.Table.from_pylist(files, schema=FILES), str(tmp_path / "c"), "run", limited, STUB)
+    outcomes = segment_batch(pa.Table.from_pylist(files, schema=FILES), str(tmp_path / "c"), "run", limited, STUB)
     tracks, refused = (
-        [row[kind] for row in found.to_pylist() if row[kind] is not None] for kind in ("track", "reject")
+        [row[kind] for row in outcomes.to_pylist() if row[kind] is not None] for kind in ("track", "reject")
     )
     assert [row["track_id"] for row in tracks] == ["ordinary.flac"]
     assert [row["error_type"] for row in refused] == ["too_long"]

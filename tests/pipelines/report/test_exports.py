@@ -22,14 +22,14 @@ from tests.pipelines import fake_sweep
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     return newest_findings(fake_sweep.make(str(tmp_path_factory.mktemp("exchange") / "cat")), 100)
 
 
 @pytest.fixture(scope="module")
-def exports(found: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exports(findings: Findings, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("exports")
-    names = module.write_exports(found, Location(str(place)))
+    names = module.write_exports(findings, Location(str(place)))
     assert sorted(names) == sorted(path.name for path in place.iterdir())
     return place
 
@@ -45,7 +45,7 @@ def test_panako_csv(exports: Path) -> None:
     assert (first["Time factor (%)"], first["Frequency factor (%)"]) == ("80.0", "112.2")
 
 
-def test_json_lines_and_parquet_say_the_same(exports: Path, found: Findings) -> None:
+def test_json_lines_and_parquet_say_the_same(exports: Path, findings: Findings) -> None:
     lines = [json.loads(line) for line in (exports / "detections.jsonl").read_text("utf-8").splitlines()]
     table = pq.read_table(exports / "detections.parquet")
     assert table.to_pylist() == lines and table.num_rows == 8 and table["relation"].to_pylist()[4:6] == [4, 4]
@@ -82,9 +82,9 @@ def test_further_columns_of_a_manifest_travel_with_each_side(tmp_path: Path) -> 
         assert [row[f"reference_{key}"] for key in ("album", "isrc", "label")] == ["Al", "I", "L"]
 
 
-def test_graphml(exports: Path, found: Findings) -> None:
+def test_graphml(exports: Path, findings: Findings) -> None:
     graph = networkx.read_graphml(exports / "network.graphml")
-    assert graph.is_directed() and graph.number_of_nodes() == len(found.tracks)
+    assert graph.is_directed() and graph.number_of_nodes() == len(findings.tracks)
     assert graph.nodes["b/old.wav"] == {"artist": "The Olds", "year": 1971}
     assert graph.nodes["a/script.wav"]["title"] == fake_sweep.SCRIPT
     edge = graph.edges["b/other.wav", "b/old.wav"]
@@ -93,10 +93,10 @@ def test_graphml(exports: Path, found: Findings) -> None:
 
 
 @pytest.mark.parametrize(("archive", "ending"), [("sonic-visualiser.zip", "csv"), ("audacity-labels.zip", "txt")])
-def test_layers_are_one_file_a_track_and_role(exports: Path, found: Findings, archive: str, ending: str) -> None:
+def test_layers_are_one_file_a_track_and_role(exports: Path, findings: Findings, archive: str, ending: str) -> None:
     with zipfile.ZipFile(exports / archive) as opened:
         names = opened.namelist()
-        other = module.file_name(found.tracks["b/old.wav"]) + ".sampled_by." + ending
+        other = module.file_name(findings.tracks["b/old.wav"]) + ".sampled_by." + ending
         text = opened.read(other).decode()
     assert len(names) == len(set(names)) and all("/" not in name and ".." not in name for name in names)
     delimiter = "," if ending == "csv" else "\t"

@@ -45,11 +45,11 @@ def test_batches_of_any_lengths_become_batches_of_one(lengths: list[int], size: 
     given = [
         b for s, n in zip(starts, lengths, strict=False) for b in table.slice(int(s), n).combine_chunks().to_batches()
     ]
-    found = list(of_rows(size, given))
-    assert [len(batch) for batch in found[:-1]] == [size] * (len(found) - 1)
-    assert sum(map(len, found)) == len(rows) and all(1 <= len(batch) <= size for batch in found)
-    if found:
-        vectors = torch.cat([torch.from_dlpack(batch.column("vector").flatten()) for batch in found])
+    batches = list(of_rows(size, given))
+    assert [len(batch) for batch in batches[:-1]] == [size] * (len(batches) - 1)
+    assert sum(map(len, batches)) == len(rows) and all(1 <= len(batch) <= size for batch in batches)
+    if batches:
+        vectors = torch.cat([torch.from_dlpack(batch.column("vector").flatten()) for batch in batches])
         assert vectors.tolist() == rows.repeat(2).tolist()
 
 
@@ -68,9 +68,9 @@ def test_together_as_alone(tracks: list[int], rows_per_block: int, queries: list
     search = ExactSearch(torch.cat([query.vectors for query in asked], 1), KEEP)
     for block in blocks:
         add_block(search, block, asked)
-    found = divided(search.hits(), [query.vectors.shape[1] for query in asked])
+    divided_hits = divided(search.hits(), [query.vectors.shape[1] for query in asked])
     row_track = np.concatenate([block.tracks for block in blocks])
-    for query, hits in zip(asked, found, strict=True):
+    for query, hits in zip(asked, divided_hits, strict=True):
         assert query.own is None or query.own not in row_track[hits.row]
         for field in dataclasses.fields(Hits):
             wanted = getattr(alone(query, blocks), field.name)

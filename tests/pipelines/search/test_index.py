@@ -64,11 +64,11 @@ def catalogue(ray_session: Any, tmp_path: Path) -> Iterator[Catalogue]:
 
 
 def references(catalogue: Catalogue, hashes: dict[int, str] | None = None) -> References:
-    found = [(hashes or {}).get(track, f"h{track}") for track in range(TRACKS)]
+    content_hashes = [(hashes or {}).get(track, f"h{track}") for track in range(TRACKS)]
     ids = [f"t{track:02d}" for track in range(TRACKS)]
     table = catalogue.table(fingerprints.table_name("m"))
     assert table is not None
-    return References("m", table.version, pa.table({"track_id": ids, "content_hash": found}), 4.0, 0.5)
+    return References("m", table.version, pa.table({"track_id": ids, "content_hash": content_hashes}), 4.0, 0.5)
 
 
 def test_a_small_table_is_compacted_once_and_searched_exactly(catalogue: Catalogue, tmp_path: Path) -> None:
@@ -145,17 +145,17 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
     exact = ExactReferences(catalogue, chosen, config)
     indexed = IndexedReferences(catalogue, chosen, config)
     for query, mine, theirs in zip(queries, exact.search(queries), indexed.search(queries), strict=True):
-        found = columns(mine, exact)
-        tracks = {track for _, track, _ in found}
-        assert len(found) == 50 and 5 not in tracks and (7 in tracks) == (query.own is None)
+        cosines = columns(mine, exact)
+        tracks = {track for _, track, _ in cosines}
+        assert len(cosines) == 50 and 5 not in tracks and (7 in tracks) == (query.own is None)
         if query.own is None:
             # a window finds itself, by the second probe; but not the silent one
             itself = [(w, 7, 2.0 + w) for w in range(10)]
-            assert [found[key] for key in itself] == pytest.approx([1.0] * 10, abs=1e-4)
+            assert [cosines[key] for key in itself] == pytest.approx([1.0] * 10, abs=1e-4)
             assert set(mine.probe[mine.cosine > 0.9999].tolist()) == {1}
         also = columns(theirs, indexed)
         for window in range(10):  # groups are counted otherwise, so only the best of each window has to be the same
-            best = max((cosine, key) for key, cosine in found.items() if key[0] == window)
+            best = max((cosine, key) for key, cosine in cosines.items() if key[0] == window)
             assert best[0] == pytest.approx(max(c for key, c in also.items() if key[0] == window), abs=1e-4)
             assert best[1] in also
         z_score = {key: value for key, value in zip(also, theirs.z_score.tolist(), strict=True)}

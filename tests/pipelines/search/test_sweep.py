@@ -68,9 +68,9 @@ def catalogue(embedded: tuple[Path, str], tmp_path: Path) -> Catalogue:
 
 
 def rows(catalogue: Catalogue, sweep_id: str) -> list[dict[str, Any]]:
-    found = detections.detections(catalogue, sweep_id).to_pylist()
+    detected = detections.detections(catalogue, sweep_id).to_pylist()
     return sorted(
-        ({k: v for k, v in row.items() if k != "sweep_id"} for row in found),
+        ({k: v for k, v in row.items() if k != "sweep_id"} for row in detected),
         key=lambda row: [str(row[k]) for k in ("query_id", "reference_id", "query_start_s", "reference_start_s")],
     )
 
@@ -85,17 +85,17 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     assert events[-1] == {"stage": "sweep", "done": 6, "total": 6, "audio_s": pytest.approx(audio_s)}
     assert (summary.queries, summary.references, summary.shards) == (6, 6, 6)
     assert summary.detections.schema == DETECTIONS
-    found = summary.detections.to_pylist()
-    assert all(row["query_id"] != row["reference_id"] for row in found)
-    best = max((row for row in found if row["query_id"] == "user"), key=lambda row: row["score"])
+    detected = summary.detections.to_pylist()
+    assert all(row["query_id"] != row["reference_id"] for row in detected)
+    best = max((row for row in detected if row["query_id"] == "user"), key=lambda row: row["score"])
     assert (best["reference_id"], best["rank"]) == ("source", 1)
     assert (best["pitch_semitones"], best["tempo_ratio"]) == (pytest.approx(0, abs=0.3), pytest.approx(1, abs=0.03))
-    turned = max((row for row in found if row["query_id"] == "source"), key=lambda row: row["score"])
+    turned = max((row for row in detected if row["query_id"] == "source"), key=lambda row: row["score"])
     assert turned["reference_id"] == "user" and 0 <= turned["direction"] < best["direction"] <= 1
     spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     assert [best[name] for name in spans] == pytest.approx([3, 9, 4, 10], abs=0.5)
-    for name in {row["query_id"] for row in found}:
-        ranked = sorted((row for row in found if row["query_id"] == name), key=lambda row: -row["score"])
+    for name in {row["query_id"] for row in detected}:
+        ranked = sorted((row for row in detected if row["query_id"] == name), key=lambda row: -row["score"])
         order = list(dict.fromkeys(row["reference_id"] for row in ranked))
         assert [row["rank"] for row in ranked] == [order.index(row["reference_id"]) + 1 for row in ranked]
     assert newest_sweep(catalogue) == summary.sweep_id
@@ -103,7 +103,7 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     again = sweep(catalogue, PROBED, embedded[1], min_score=best["score"] - 1e-6)
     assert (again.sweep_id, again.shards) == (summary.sweep_id, 0)
     assert str(again).startswith("nothing new to sweep")
-    assert again.detections.num_rows < len(found)
+    assert again.detections.num_rows < len(detected)
     assert min(again.detections["score"].to_pylist()) >= best["score"] - 1e-6
     assert snapshot(tmp_path / "c") == before
 
@@ -129,8 +129,8 @@ def test_a_sample_played_backwards_is_found_where_the_config_asks_for_it(
     catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
     embed(catalogue, LINEAR, embedded[1])
     both = replace(PROBED, probes=replace(PROBED.probes, reversed=True))
-    found = sweep(catalogue, both, embedded[1], queries="*a*", references="source").detections.to_pylist()
-    best = max((row for row in found if row["query_id"] == "backwards"), key=lambda row: row["score"])
+    detected = sweep(catalogue, both, embedded[1], queries="*a*", references="source").detections.to_pylist()
+    best = max((row for row in detected if row["query_id"] == "backwards"), key=lambda row: row["score"])
     assert best["reversed"] and best["score"] > 0.5
     spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     assert [best[name] for name in spans] == pytest.approx([3, 9, 4, 10], abs=0.5)
@@ -151,9 +151,9 @@ def test_globs_choose_queries_and_references(catalogue: Catalogue, embedded: tup
 def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path) -> None:
     swept = sweep(catalogue, PROBED, embedded[1], queries="user", min_score=0.0).detections.to_pylist()
     file = str(write_audio(tmp_path / "u.flac", music()["user"][:, None], 16_000))
-    found = query([file], catalogue, PROBED, embedded[1], 50)[0].to_pylist()
-    assert found[0]["query_id"] == file and found[0]["reference_id"] == "user"  # itself: it is in the catalogue
-    best = max((row for row in found if row["reference_id"] == "source"), key=lambda row: row["score"])
+    detected = query([file], catalogue, PROBED, embedded[1], 50)[0].to_pylist()
+    assert detected[0]["query_id"] == file and detected[0]["reference_id"] == "user"  # itself: it is in the catalogue
+    best = max((row for row in detected if row["reference_id"] == "source"), key=lambda row: row["score"])
     theirs = next(row for row in swept if row["reference_id"] == "source")
     for row in (best, theirs):  # not the same scores: the query's own audio is among the references now
         assert row["reference_start_s"] - row["query_start_s"] == pytest.approx(1.0, abs=0.1)
@@ -203,9 +203,9 @@ def test_a_model_with_a_reranker(ray_session: Any, tmp_path: Path) -> None:
     weights = save_model(config, tmp_path / "w")
     catalogue = make_catalogue(str(tmp_path / "c"), {k: v for k, v in music().items() if not k.startswith("other")})
     embed(catalogue, config, weights)
-    found = sweep(catalogue, config, weights, min_score=0.0).detections
-    assert set(found["query_id"].to_pylist()) == {"source", "user"}
-    scores = pa.table(found)["rerank_score"].drop_null().to_pylist()
+    detected = sweep(catalogue, config, weights, min_score=0.0).detections
+    assert set(detected["query_id"].to_pylist()) == {"source", "user"}
+    scores = pa.table(detected)["rerank_score"].drop_null().to_pylist()
     assert scores and all(0 < score < 1 for score in scores)
 
 

@@ -83,13 +83,13 @@ def test_without_fluidsynth_the_packages_are_named(monkeypatch: pytest.MonkeyPat
 @needs_fluidsynth
 def test_midi_renders_to_aligned_stems_that_vary() -> None:
     data = midi.encode(song())
-    found = render(data, "")
-    assert set(found) == {"bass", "drums", "guitar"}
-    onset = {name: int(np.flatnonzero(np.abs(pcm) > 300)[0]) / 16_000 for name, pcm in found.items()}
+    rendered = render(data, "")
+    assert set(rendered) == {"bass", "drums", "guitar"}
+    onset = {name: int(np.flatnonzero(np.abs(pcm) > 300)[0]) / 16_000 for name, pcm in rendered.items()}
     # 480 ticks last 0.4 s: bass at 0, drums at 240, guitar at 300 ticks
     assert onset["bass"] < 0.05 and abs(onset["drums"] - 0.2) < 0.05 and abs(onset["guitar"] - 0.25) < 0.05
     varied = render(data, "song.mid#1")
-    assert len(varied["bass"]) != len(found["bass"]) or not np.array_equal(varied["bass"], found["bass"])
+    assert len(varied["bass"]) != len(rendered["bass"]) or not np.array_equal(varied["bass"], rendered["bass"])
     assert all(np.array_equal(a, varied[name]) for name, a in render(data, "song.mid#1").items())
 
 
@@ -100,8 +100,8 @@ def test_folders_of_stems_become_tables_once(ray_session: Any, tmp_path: Path, a
     audio("in/two/bass.flac", seconds=20.0)
     audio("in/two/drums.flac", seconds=4.0)
     output = str(tmp_path / "out")
-    found = stems(str(tmp_path / "in"), "stems", output, Config())
-    assert (found.tracks, found.rejects, found.spans) == (1, 1, 2)
+    summary = stems(str(tmp_path / "in"), "stems", output, Config())
+    assert (summary.tracks, summary.rejects, summary.spans) == (1, 1, 2)
     tables = StemTables(output)
     assert list(tables.tracks) == ["song one"] and tables.index["names"] == ["bass", "drums", "vocals"]
     assert "4.0 s" in tables.index["rejects"]["two"]["error"]
