@@ -55,11 +55,11 @@ def report(
     progress: ProgressCallback | None = None,
     only: Sequence[str] | None = None,
 ) -> ReportSummary:
-    """Write `output`/index.html and what it needs, replacing an earlier report there; reads the newest sweep.
+    """Write `output`/index.html and its files for the newest sweep, replacing an earlier report there.
 
-    `min_score`: shown from this score on (default: the threshold that the sweep itself went by); `only`: relations
-    with one of these verdicts (findings.NO_VERDICT is one), on the page and in the exports. Holds the rows shown
-    (`report.detections` of each kind), never their audio. Raises CatalogueError where no sweep has ended.
+    min_score: default is the threshold of the sweep. only: show and export only relations with one of these verdicts;
+    findings.NO_VERDICT is one of them. Holds the rows that are shown in memory, but not their audio. Raises
+    CatalogueError if no sweep has ended.
     """
     started = time.monotonic()
     findings = newest_findings(catalogue, config.report.detections, min_score, only)
@@ -67,16 +67,8 @@ def report(
     place = output.join(run)
     findings = copy_covers(catalogue, findings, place)
     heard = write_media(catalogue, findings, config.report, place, progress)
-    pages = list(_write_pages(findings, heard, _seen_before(output), place))
-    write_script(place.join("data", "network.js"), "network", network_data(findings))
-    head = _head(catalogue, findings, config, pages, len(heard)) | {
-        "exports": exports.write_exports(findings, output.join("exports"))
-    }
-    write_script(place.join("data", "head.js"), "start", head)
-    template = resources.files("pipelines").joinpath("report", "assets")
-    _copy_assets(template, place)
-    page = output.join("index.html")
-    page.write_bytes(template.joinpath("index.html").read_text("utf-8").replace("@FILES@", run).encode())
+    _write_data(catalogue, findings, config, heard, output, place)
+    page = _write_page(output, run)
     _remove_older(output, run.split("/")[1])
     return ReportSummary(
         str(page),
@@ -88,6 +80,26 @@ def report(
         heard=len(heard),
         seconds=time.monotonic() - started,
     )
+
+
+def _write_data(
+    catalogue: Catalogue, findings: Findings, config: Config, heard: set[int], output: Location, place: Location
+) -> None:
+    """Write the page's data to `place` and the exports to `output`. heard: numbers of the places with sound."""
+    pages = list(_write_pages(findings, heard, _seen_before(output), place))
+    write_script(place.join("data", "network.js"), "network", network_data(findings))
+    written = exports.write_exports(findings, output.join("exports"))
+    head = _head(catalogue, findings, config, pages, len(heard)) | {"exports": written}
+    write_script(place.join("data", "head.js"), "start", head)
+
+
+def _write_page(output: Location, run: str) -> Location:
+    """Write the page's own files, and last of all index.html, which names the folder `run`; returns its location."""
+    template = resources.files("pipelines").joinpath("report", "assets")
+    _copy_assets(template, output.join(run))
+    page = output.join("index.html")
+    page.write_bytes(template.joinpath("index.html").read_text("utf-8").replace("@FILES@", run).encode())
+    return page
 
 
 def _head(
