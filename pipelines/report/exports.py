@@ -1,6 +1,6 @@
-"""Findings for other people's tools: Panako's CSV, JSON Lines, Parquet, GraphML, Sonic Visualiser, Audacity.
+"""Exports of the findings for other tools: CSV, JSON Lines, Parquet, GraphML, Sonic Visualiser, Audacity.
 
-Plain tables of the schema's columns are `pipelines.export`'s; here titles, artists and years are joined.
+All of them include titles, artists and years. `asid sweep --export` writes the plain columns of the schema.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PANAKO = (
     "Match stop (s)", "Match score", "Time factor (%)", "Frequency factor (%)", "Seconds with match (%)",
 )  # fmt: skip
 JOINED = {"title": "title", "artist": "artist", "album": "album", "year": "year", "isrc": "isrc", "label": "rights"}
-FURTHER = 50  # columns of manifests
+FURTHER = 50  # most further columns of a manifest that are exported
 NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 NOT_A_FILE_NAME = re.compile(r'[\x00-\x1f\x7f<>:"\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]')
 GRAPHML_HEAD = """<?xml version="1.0" encoding="utf-8"?>
@@ -45,7 +45,7 @@ Region = tuple[float, float, float, str]  # start_s, end_s, score, label
 
 
 def write_exports(findings: Findings, place: Location) -> list[str]:
-    """Write every format below `place`; returns the files' names."""
+    """Write a file of every format to `place`; returns their names."""
     writers: dict[str, Callable[[Findings, BinaryIO], None]] = {
         "relations.csv": write_relations_csv,
         "relations.jsonl": write_relations_json_lines,
@@ -64,14 +64,14 @@ def write_exports(findings: Findings, place: Location) -> list[str]:
 
 
 def relations(findings: Findings) -> pa.Table:
-    """schema.RELATIONS with `relation_id` first and each side's title, artist and year; one row a pair."""
+    """One row per pair: schema.RELATIONS, `relation_id` first, with the names of both tracks."""
     table = _with_names(findings, findings.relations)
     names = ["relation_id", *(n for n in table.column_names if n not in ("relation_id", "first_place"))]
     return table.select(names)
 
 
 def write_relations_csv(findings: Findings, stream: BinaryIO) -> None:
-    """`relations` as CSV: UTF-8, a header, commas."""
+    """Write `relations` as CSV: UTF-8, with a header, separated by commas."""
     table = relations(findings)
     text = io.TextIOWrapper(stream, "utf-8", "replace", newline="", write_through=True)
     writer = csv.DictWriter(text, table.column_names, lineterminator="\n")
@@ -81,13 +81,13 @@ def write_relations_csv(findings: Findings, stream: BinaryIO) -> None:
 
 
 def write_relations_json_lines(findings: Findings, stream: BinaryIO) -> None:
-    """`relations`, one object a line."""
+    """Write `relations` as JSON Lines: one object per relation."""
     for row in relations(findings).to_pylist():
         stream.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode("utf-8", "replace"))
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Numbers with at most four decimals: 32-bit floats else show digits that mean nothing."""
+    """The row with numbers rounded to four decimals, because further digits of 32-bit floats mean nothing."""
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
@@ -97,10 +97,10 @@ def _rows(findings: Findings) -> Iterator[dict[str, Any]]:
 
 
 def write_panako_csv(findings: Findings, stream: BinaryIO) -> None:
-    """Panako's columns, separated by `;`. `Match` is the reference; times as `query` and `reference` spans have them.
+    """Write Panako's columns, separated by `;`. `Match` is the reference.
 
-    Time factor: how long the reference's audio lasts in the query, frequency factor: how high it is there, in % of the
-    original. Seconds with match is not known here and left empty.
+    Time factor: length of the reference's audio in the query. Frequency factor: its pitch there. Both in % of the
+    original. `Seconds with match` is unknown and left empty.
     """
     text = io.TextIOWrapper(stream, "utf-8", newline="", write_through=True)
     writer = csv.writer(text, delimiter=";", lineterminator="\n")
@@ -117,19 +117,19 @@ def write_panako_csv(findings: Findings, stream: BinaryIO) -> None:
 
 
 def write_json_lines(findings: Findings, stream: BinaryIO) -> None:
-    """One object a detection: the schema's columns and each side's title, artist and year."""
+    """Write the places as JSON Lines: schema.DETECTIONS and the names of both tracks, one object per place."""
     named = _with_names(findings, findings.rows)
     for row in (row for batch in named.to_batches(max_chunksize=4096) for row in batch.to_pylist()):
         stream.write((json.dumps(row, ensure_ascii=False) + "\n").encode("utf-8", "replace"))
 
 
 def write_parquet(findings: Findings, stream: BinaryIO) -> None:
-    """The schema's columns, each side's title and so on, and the number of the relation."""
+    """Write the places as Parquet: schema.DETECTIONS, the names of both tracks, and the number of the relation."""
     pq.write_table(_with_names(findings, findings.rows), stream, compression="zstd")
 
 
 def _with_names(findings: Findings, table: pa.Table) -> pa.Table:
-    """`table` (columns query_id and reference_id) with each side's title, artist and so on, and manifest columns."""
+    """`table` (with query_id and reference_id) and the names and manifest columns of both tracks."""
     further = sorted({key for track in findings.tracks.values() for key in track.more})[:FURTHER]
     for side in ("query", "reference"):
         tracks = [findings.tracks[i] for i in table.column(f"{side}_id").to_pylist()]
@@ -143,14 +143,14 @@ def _with_names(findings: Findings, table: pa.Table) -> pa.Table:
 
 
 def _free_name(name: str, taken: Sequence[str]) -> str:
-    """`name`, or that with `_` after it where a column has it: a manifest may name its columns as it likes."""
+    """`name`, followed by `_` as often as needed, because a column of a manifest may have any name."""
     while name in taken:
         name += "_"
     return name
 
 
 def write_graphml(findings: Findings, stream: BinaryIO) -> None:
-    """Tracks and who samples whom: an edge a relation, from the query to the reference, with its best score."""
+    """Write a graph of tracks: one edge per relation, from the query to the reference, with its best score."""
     stream.write(GRAPHML_HEAD.encode())
     for track in findings.tracks.values():
         values = {"title": track.title, "artist": track.artist, "year": track.year}
@@ -170,7 +170,7 @@ def _element(name: str, attributes: Mapping[str, str], values: Mapping[str, obje
 
 
 def write_zip(findings: Findings, stream: BinaryIO, ending: str, encode: Callable[[list[Region]], str]) -> None:
-    """Two files a track, as far as it has either: what it samples, and where others sample it."""
+    """Write up to two files per track: what it samples, and where others sample it."""
     regions: dict[tuple[str, str], list[Region]] = {}
     for row in _rows(findings):
         for side, other, role in (("query", "reference", "samples"), ("reference", "query", "sampled_by")):
@@ -179,19 +179,19 @@ def write_zip(findings: Findings, stream: BinaryIO, ending: str, encode: Callabl
             regions.setdefault((row[f"{side}_id"], role), []).append(region)
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for (track_id, role), spans in regions.items():
-            # a fixed date: the same findings give the same bytes
+            # a fixed date, so that the same findings give the same bytes
             entry = zipfile.ZipInfo(f"{file_name(findings.tracks[track_id])}.{role}.{ending}")
             archive.writestr(entry, encode(sorted(spans)).encode("utf-8", "replace"), zipfile.ZIP_DEFLATED)
 
 
 def file_name(track: Track) -> str:
-    """The last part of the id, safe on every system, and eight digits that keep it apart from others."""
+    """A file name that is safe on every system: the last part of the id, and eight digits that make it unique."""
     last = NOT_A_FILE_NAME.sub("_", track.track_id.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1])[:80].strip(" .")
     return f"{last or 'track'}-{hashlib.blake2b(track.track_id.encode('utf-8', 'replace'), digest_size=4).hexdigest()}"
 
 
 def region_layer(regions: list[Region]) -> str:
-    """A layer of regions as Sonic Visualiser imports and exports it: time, value, duration, label; no header."""
+    """A layer of regions in Sonic Visualiser's format: time, value, duration, label, without a header."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows(
@@ -201,5 +201,5 @@ def region_layer(regions: list[Region]) -> str:
 
 
 def audacity_labels(regions: list[Region]) -> str:
-    """A label track of Audacity: start, end, text, separated by tabs."""
+    """A label track in Audacity's format: start, end, text, separated by tabs."""
     return "".join(f"{start:.6f}\t{end:.6f}\t{label}\n" for start, end, _, label in regions)

@@ -1,4 +1,4 @@
-"""The detections of a sweep as people read them: relations, the best first, with titles, artists and years."""
+"""The findings of a sweep: its detections combined into relations, best first, with the names of the tracks."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ KINDS = ("sample", "duplicate")
 VERDICT_COLUMNS = ("verdict", "note", "said_by", "said_at")
 NO_VERDICT = "none"
 TEXTS = ("title", "artist", "album", "isrc")
-TEXT_LIMIT = 200  # characters of a title: some are whole lyrics, and a page of 2000 rows must stay small
+TEXT_LIMIT = 200  # characters; some titles are whole lyrics, and the page must stay small
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 SIDES = ("query", "reference")
 
 
 @dataclass(frozen=True)
 class Track:
-    """What is shown of a track. One that has left the catalogue since the sweep is only an id, of 0 s."""
+    """What is shown of a track. A track that has left the catalogue since the sweep has only its id, and 0 s."""
 
     track_id: str
     title: str | None = None
@@ -54,10 +54,9 @@ class Track:
 class Findings:
     """What a sweep found, as relations.
 
-    `relations` (schema.RELATIONS, `relation_id`, and VERDICT_COLUMNS, null where nobody gave a verdict): samples, then
-    duplicates, each by falling score. `rows`
-    (schema.DETECTIONS and `relation`, the number of the relation): the places of relation 0, then of relation 1, ...
-    `detections`: how many detections of each kind the sweep has, of which `rows` are the best.
+    relations: schema.RELATIONS, `relation_id` and VERDICT_COLUMNS, which are null without a verdict; first samples,
+    then duplicates, each by falling score. rows: their places, in the order of relations (schema.DETECTIONS and
+    `relation`, the number of the relation). detections: number of detections of each kind in the sweep.
     """
 
     sweep_id: str
@@ -77,8 +76,8 @@ def newest_findings(
 ) -> Findings:
     """The relations of the best `limit` samples and the best `limit` duplicates of the newest sweep.
 
-    `min_score`: from this score on (default: the sweep's own threshold). `only`: relations with one of these verdicts;
-    NO_VERDICT is one of them. Raises CatalogueError where no sweep has ended.
+    min_score: default is the threshold of the sweep. only: keep relations with one of these verdicts; NO_VERDICT is one
+    of them. Raises CatalogueError if no sweep has ended.
     """
     head = newest_sweep(catalogue)
     least = detections.threshold(head) if min_score is None else min_score
@@ -88,7 +87,7 @@ def newest_findings(
 
 
 def with_verdicts(findings: Findings, chosen: Sequence[str]) -> Findings:
-    """The relations that have one of these verdicts, with their places, numbered anew."""
+    """The relations with one of these verdicts, and their places, renumbered."""
     given = pc.fill_null(findings.relations.column("verdict"), NO_VERDICT)
     kept = pc.is_in(given, pa.array(chosen, pa.string()))
     numbers = pc.indices_nonzero(kept)
@@ -131,13 +130,13 @@ def findings_of(
 
 
 def relation_id(one: Track, other: Track) -> str:
-    """Sixteen hex digits that name a pair of recordings: the same in both directions, under other names and titles."""
+    """Sixteen hex digits that identify a pair of recordings by their audio, in either direction."""
     keys = sorted(track.content_hash or f"gone {track.track_id}" for track in (one, other))
     return hashlib.blake2b("\n".join(keys).encode("utf-8", "replace"), digest_size=8).hexdigest()
 
 
 def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:
-    """sweep.json of the newest sweep that ended. Raises CatalogueError where there is none."""
+    """sweep.json of the newest finished sweep. Raises CatalogueError if there is none."""
     ended = detections.sweeps(catalogue)
     if not ended:
         uri = catalogue.location
@@ -146,7 +145,7 @@ def newest_sweep(catalogue: Catalogue) -> dict[str, Any]:
 
 
 def _best(batches: Iterable[pa.RecordBatch], limit: int) -> tuple[dict[str, pa.Table], dict[str, int]]:
-    """The best rows of each kind and how many there were; holds at most a few times `limit` rows."""
+    """The best rows and the number of rows of each kind. Holds a few times `limit` rows in memory."""
     kept = {kind: DETECTIONS.empty_table() for kind in KINDS}
     counts = dict.fromkeys(KINDS, 0)
     for batch in batches:
@@ -178,7 +177,7 @@ def _tracks(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:
 
 
 def _further_columns(manifest: str | None) -> dict[str, str]:
-    """What a manifest says of a track beyond the columns of the tracks table."""
+    """The manifest's columns that the tracks table does not have."""
     values = json.loads(manifest) if manifest else {}
     return {key: text for key, value in values.items() if key not in TRACKS.names and (text := shorten(value))}
 

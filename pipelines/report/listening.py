@@ -1,6 +1,6 @@
-"""What a listener gets of one place: both sides equally loud, the reference as the query plays it, and what they share.
+"""Sound and pictures of one place: both sides equally loud, the reference as the query plays it, and what they share.
 
-All is made from the two snippets of one place, which lie on its line; the page plays them sample by sample together.
+Both snippets lie on the place's line, so the page can play them in step.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from pipelines.report.snippets import PlaceToHear, Snippet
 
 Wave = npt.NDArray[np.float32]
 LOUDNESS_LUFS = -20.0  # of each side, ITU-R BS.1770-4
-PEAK = 0.95  # where a side would go beyond it, all sides of the place get softer
+PEAK = 0.95  # if a side would exceed it, all sides of the place are attenuated
 MOST_GAIN_DB = 30.0
 BLOCK_SAMPLES = round(0.4 * SAMPLE_RATE_HZ)  # BS.1770 measures over such blocks
-RANGE_DB = 70.0  # of a picture: what is further below its loudest point is black
-AUDIBLE_DB = 45.0  # below the loudest point of the reference: what is compared with the query
-SAME_DB = 4.0  # two cells match within
+RANGE_DB = 70.0  # of a picture; cells further below its maximum are black
+AUDIBLE_DB = 45.0  # cells of the reference within this range of its maximum are compared with the query
+SAME_DB = 4.0  # largest difference between two cells that match
 VOCODER_FFT = 1024  # 64 ms: both sides stay in step within 15 ms
-TURNTABLE_SEMITONES = 0.25  # between the pitch found and that which the tempo alone gives
-MOST_PARTS = 200  # of a ratio to resample by: it is then at most 0.2 ms off after 8 s
+TURNTABLE_SEMITONES = 0.25  # largest difference between the pitch and the one that the tempo alone would give
+MOST_PARTS = 200  # largest denominator of a resampling ratio: the error is at most 0.2 ms after 8 s
 UNCHANGED_TEMPO, UNCHANGED_SEMITONES = 5e-4, 0.05
 
 
 def media(place: PlaceToHear) -> dict[str, Any]:
-    """What the page's `media` takes: per side `mp3` (base64) and its picture; `matched` and `shared` of both.
+    """The argument of the page's `media`: for each side `mp3` (base64) and its picture; for both `matched`, `shared`.
 
-    `matched`: the reference at the query's pitch and tempo, as many samples as the query has; null where that changes
+    matched: the reference at the query's pitch and tempo, with as many samples as the query; null if that changes
     nothing.
     """
     query, reference = from_pcm(place.query.pcm), from_pcm(place.reference.pcm)
@@ -54,15 +54,15 @@ def media(place: PlaceToHear) -> dict[str, Any]:
 
 
 def is_unchanged(place: PlaceToHear) -> bool:
-    """Whether the query plays the reference as it is."""
+    """Whether the query plays the reference unchanged."""
     changed = abs(place.tempo_ratio - 1) >= UNCHANGED_TEMPO or abs(place.pitch_semitones) >= UNCHANGED_SEMITONES
     return not (changed or place.is_reversed)
 
 
 def as_query_plays_it(reference: Wave, samples: int, tempo_ratio: float, semitones: float) -> Wave:
-    """The reference `tempo_ratio` times as fast and `semitones` higher; [samples].
+    """The reference `tempo_ratio` times as fast and `semitones` higher: [samples].
 
-    Where pitch and tempo go together, as on a turntable, by resampling alone; otherwise by a phase vocoder too.
+    Resamples if pitch and tempo change together, as on a turntable; otherwise also uses a phase vocoder.
     """
     if abs(semitones - 12 * math.log2(tempo_ratio)) < TURNTABLE_SEMITONES:
         ratio = Fraction(tempo_ratio).limit_denominator(MOST_PARTS)
@@ -73,14 +73,14 @@ def as_query_plays_it(reference: Wave, samples: int, tempo_ratio: float, semiton
 
 
 def equally_loud(voices: dict[str, Wave]) -> dict[str, Wave]:
-    """Each at LOUDNESS_LUFS, or all softer by the same factor where one would go beyond PEAK."""
+    """All voices at LOUDNESS_LUFS; attenuated by a common factor if one would exceed PEAK."""
     loud = {name: wave * np.float32(10 ** (gain_db(wave) / 20)) for name, wave in voices.items()}
     softer = min(1.0, PEAK / max(float(np.abs(wave).max(initial=1e-9)) for wave in loud.values()))
     return {name: wave * np.float32(softer) for name, wave in loud.items()}
 
 
 def gain_db(wave: Wave) -> float:
-    """What brings a wave to LOUDNESS_LUFS; 0 for silence, MOST_GAIN_DB at most."""
+    """The gain that brings a wave to LOUDNESS_LUFS: at most MOST_GAIN_DB, and 0 for silence."""
     enough = wave if len(wave) >= BLOCK_SAMPLES else np.resize(wave, BLOCK_SAMPLES)
     peak = float(np.abs(enough).max(initial=0.0))
     if peak == 0:
@@ -91,7 +91,7 @@ def gain_db(wave: Wave) -> float:
 
 
 def mp3(wave: Wave) -> str:
-    """About 3 kB a second in base64, mono 16 kHz. MP3 because every browser decodes it."""
+    """The wave as MP3 in base64, about 3 kB per second. Every browser decodes MP3."""
     import soundfile
 
     sink = io.BytesIO()
@@ -112,7 +112,7 @@ def mel_db(wave: Wave) -> npt.NDArray[np.float32]:
 
 
 def picture(snippet: Snippet) -> dict[str, Any]:
-    """Mel spectrogram [bins, frames] of 0..255, base64, row by row from the lowest band; and where it lies."""
+    """Mel spectrogram [bins, frames] of 0..255 (base64, rows from the lowest band), and its position in the track."""
     mel = mel_db(from_pcm(snippet.pcm))
     shades = np.clip((mel - mel.max() + RANGE_DB) / RANGE_DB, 0, 1) * 255
     return {
@@ -125,9 +125,9 @@ def picture(snippet: Snippet) -> dict[str, Any]:
 
 
 def shared(query: Wave, matched: Wave) -> dict[str, Any]:
-    """Cells of the query's picture that the reference explains: `bits`, packed, base64; `share` of the audible cells.
+    """The matching cells of both pictures: `bits` (packed, base64), and their `share` of the audible cells.
 
-    An audible cell of the reference matches where the query has it within SAME_DB, after the gain that most cells have.
+    An audible cell of the reference matches if the query has the same level within SAME_DB, after the most common gain.
     """
     same, audible = matching_cells(mel_db(query), mel_db(matched))
     share = float(same.sum() / max(1, audible.sum()))
@@ -135,10 +135,10 @@ def shared(query: Wave, matched: Wave) -> dict[str, Any]:
 
 
 def matching_cells(query_db: npt.NDArray[np.float32], matched_db: npt.NDArray[np.float32]) -> tuple[Any, Any]:
-    """Cells [bins, frames] that match, and those of the reference that can be heard."""
+    """Two masks [bins, frames]: cells that match, and audible cells of the reference."""
     audible = matched_db > matched_db.max() - AUDIBLE_DB
     difference = query_db - matched_db
     counts, edges = np.histogram(difference[audible], bins=np.arange(-60.5, 61.5))
-    # what lies over a sample makes its cells louder by any amount; those that it leaves alone agree on one gain
+    # other music makes some cells louder by any amount; the undisturbed cells agree on one gain
     gain = edges[counts.argmax()] + 0.5
     return audible & (np.abs(difference - gain) <= SAME_DB), audible

@@ -1,4 +1,4 @@
-"""Copies into the report what is heard and seen: the audio and pictures of places, and the covers of tracks."""
+"""Writes the sound and pictures of places and the covers of tracks into the report."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def write_media(
         write_script(place.join("media", f"{one.number}.js"), "media", one.number, listening.media(one))
         return one.number
 
-    # encoders and transforms run outside Python's lock; threads of torch within these threads would only wait
+    # encoders and transforms release the GIL; threads of torch inside these threads would only wait
     with ThreadPoolExecutor(os.cpu_count() or 1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for some in snippets.cut(catalogue, wanted):
             for number in pool.map(write, some):

@@ -1,7 +1,7 @@
-"""A static page of a sweep's findings, to look at and listen to: no server, no network, from file:// or S3.
+"""Writes the findings of a sweep as a static page with sound. It needs no server and opens from file:// or S3.
 
-Browsers refuse to fetch files from a page opened as file://, so data are scripts that call `asid.page(...)` and the
-like, loaded when they are needed. Everything lies in a folder of its own run; index.html, written last, names it.
+Browsers do not let a page on file:// fetch files. The data are therefore scripts that call functions such as
+`asid.page(...)`, loaded when needed. Each report is in a folder of its own; index.html, written last, names it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipelines.store.location import Location
 
 STAGE = "report"
 FOLDER = "files"
-PAGE_RELATIONS = 500  # some 100 kB, and as much for each five places of a relation, read when one of them is opened
+PAGE_RELATIONS = 500  # relations per file, some 100 kB; their places are in a second file, read when one is opened
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _write_page(output: Location, run: str) -> Location:
 def _head(
     catalogue: Catalogue, findings: Findings, config: Config, pages: Sequence[dict[str, Any]], heard: int
 ) -> dict[str, Any]:
-    """What the page's script needs first: what it is a report of, and the files of its relations."""
+    """The data that the page loads first: a description of the report, and the files of its relations."""
     return {
         "catalogue": catalogue.location.name,
         "sweep": findings.sweep_id,
@@ -118,14 +118,14 @@ def _head(
         "most": config.report.detections,
         "sounds": {"places": heard, "mb": config.report.sound_mb},
         "pages": [{key: page[key] for key in ("file", "kind", "rows")} for page in pages],
-        "fresh": sum(page["new"] for page in pages),  # relations that the report before this one did not have
+        "fresh": sum(page["new"] for page in pages),  # relations that the previous report did not have
     }
 
 
 def _write_pages(
     findings: Findings, heard: set[int], seen: frozenset[str], place: Location
 ) -> Iterator[dict[str, Any]]:
-    """Write relations in pages of one kind, best first, each with a file of its places; yields what the head says."""
+    """Write files of relations of one kind, best first, and files of their places; yields their entries in the head."""
     first = 0
     for kind in KINDS:
         relations = findings.relations.slice(first, findings.count(kind))
@@ -141,7 +141,7 @@ def _write_pages(
 
 
 def _seen_before(output: Location) -> frozenset[str]:
-    """Ids of the relations of the report that lies in `output`; empty where there is none."""
+    """Ids of the relations of the earlier report in `output`; empty without one."""
     earlier = output.join("exports", "relations.parquet")
     if not earlier.exists():
         return frozenset()
@@ -158,7 +158,7 @@ def _copy_assets(folder: Traversable, place: Location) -> None:
 
 
 def _remove_older(output: Location, run_id: str) -> None:
-    """Earlier reports' files: nothing names them any more."""
+    """Delete the files of earlier reports."""
     older = output.join(FOLDER)
     for entry in list(older.list()):
         parts = entry.name.split("/")

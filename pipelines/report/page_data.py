@@ -1,4 +1,4 @@
-"""What the report's scripts hold: relations, places and the network, by column, as assets/core.js reads them."""
+"""The data of the report's scripts: relations, places and the network, by column, as assets/core.js reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.report.findings import KINDS, VERDICT_COLUMNS, Findings
 from pipelines.store.location import Location
 
-NETWORK_EDGES = 2000  # more cannot be told apart on a screen; network.graphml has all
+NETWORK_EDGES = 2000  # more cannot be distinguished on a screen; network.graphml has all
 RELATION_NUMBERS = {  # of the page's columns: name there, column, digits
     "score": ("score", 3),
     "places": ("places", 0),
@@ -38,13 +38,13 @@ Columns = dict[str, list[Any]]
 
 
 def write_script(place: Location, function: str, *values: Any) -> None:
-    """A script that hands `values` to the page. ASCII, so that no encoding and no invisible sign can matter."""
+    """Write a script that passes `values` to the page, in ASCII, so that encodings do not matter."""
     text = ",".join(json.dumps(value, separators=(",", ":")) for value in values)
     place.write_bytes(f"asid.{function}({text});\n".encode())
 
 
 def relations_data(findings: Findings, columns: Columns, heard: set[int], seen: frozenset[str]) -> dict[str, Any]:
-    """Relations by column; `q` and `r` count in the page's own list of tracks, so that pages load in any order."""
+    """Relations by column. `q` and `r` are indices in `tracks` of the same file, so files can load in any order."""
     numbers: dict[str, int] = {}
     sides = {s: [numbers.setdefault(i, len(numbers)) for i in columns[f"{s}_id"]] for s in ("query", "reference")}
     sources = [None if i is None else numbers.setdefault(i, len(numbers)) for i in columns["source_id"]]
@@ -59,14 +59,14 @@ def relations_data(findings: Findings, columns: Columns, heard: set[int], seen: 
 
 
 def _verdict(verdict: str | None, note: str, who: str, when: datetime) -> dict[str, str] | None:
-    """What the catalogue says of a relation, as the page keeps it."""
+    """The catalogue's verdict on a relation, in the form that the page uses."""
     if verdict is None:
         return None
     return {"verdict": verdict, "note": note, "by": who, "when": when.isoformat(timespec="seconds")}
 
 
 def places_data(findings: Findings, relations: Columns, heard: set[int]) -> dict[str, Any]:
-    """The places of some relations that follow each other, by column, in order."""
+    """The places of consecutive relations, by column, in order."""
     first = relations["first_place"][0]
     count = relations["first_place"][-1] + relations["places"][-1] - first
     columns = findings.rows.slice(first, count).to_pydict()
@@ -81,7 +81,7 @@ def places_data(findings: Findings, relations: Columns, heard: set[int]) -> dict
 
 
 def _numbers(columns: Columns, names: Mapping[str, tuple[str, int]]) -> Columns:
-    """Columns of numbers under the page's names, rounded."""
+    """Columns of rounded numbers, under the page's names."""
     return {
         name: [None if value is None else round(value, digits) for value in columns[column]]
         for name, (column, digits) in names.items()
@@ -94,9 +94,9 @@ def _track(findings: Findings, track_id: str) -> list[Any]:
 
 
 def network_data(findings: Findings) -> dict[str, Any]:
-    """The best relations: tracks as in pages, edges as [query, reference, kind, score, places, is known, id, source].
+    """The best relations: tracks, and edges [query, reference, kind, score, places, is known, id, source].
 
-    `source`: the number of the common source that is no track; null for most.
+    source: number of the common source if it is not a track of the catalogue; null for most.
     """
     numbers: dict[str, int] = {}
     edges: list[list[Any]] = []

@@ -21,8 +21,8 @@ from pipelines.store.segments import read_segments
 
 CONTEXT_S = 0.5  # heard before and after the matched span
 PLACES_AT_ONCE = 100  # some 50 MB of samples
-BYTES_PER_S = 12_000  # of a side on the page: its sound twice at most, as the track has it and as the query plays it
-SHORTEST_SAMPLES = 1024  # a window of the spectrogram
+BYTES_PER_S = 12_000  # of a side on the page; its sound is there at most twice, as it is and as the query plays it
+SHORTEST_SAMPLES = 1024  # one window of the spectrogram
 PLACE_COLUMNS = (
     "query_id", "reference_id", "query_start_s", "query_end_s", "reference_start_s", "reference_end_s", "tempo_ratio",
     "pitch_semitones", "reversed",
@@ -52,7 +52,7 @@ class Snippet:
         return self.first + self.samples
 
     def take(self, segment_first: int, pcm: np.ndarray) -> None:
-        """Copy what a segment's samples, starting at `segment_first` of the track, have of this snippet."""
+        """Copy the part of this snippet that a segment contains. `segment_first`: its first sample in the track."""
         start = max(self.first + self.filled, segment_first)
         stop = min(self.end, segment_first + len(pcm))
         if start < stop:
@@ -62,13 +62,13 @@ class Snippet:
 
 @dataclass
 class PlaceToHear:
-    """Both sides of place `number` (its row in the findings); they begin and end on its line."""
+    """Both sides of place `number`, a row of the findings. They start and end on its line."""
 
     number: int
     query: Snippet
     reference: Snippet
     tempo_ratio: float
-    pitch_semitones: float  # 0 where it is not known
+    pitch_semitones: float  # 0 if unknown
     is_reversed: bool = False  # the query plays the reference backwards
 
     def with_room(self) -> PlaceToHear:
@@ -76,9 +76,9 @@ class PlaceToHear:
         return replace(self, query=self.query.with_room(), reference=self.reference.with_room())
 
     def trimmed(self) -> bool:
-        """Cut both sides to what both have; False where that is too short. Tracks may be shorter than they were."""
+        """Cut both sides to their common length; False if it is too short. Tracks may have become shorter."""
         if self.is_reversed and self.reference.filled < len(self.reference.pcm):
-            return False  # what is missing is what the query begins with
+            return False  # the missing end is what the query starts with
         samples = min(self.query.filled, math.floor(self.reference.filled / self.tempo_ratio))
         self.query.pcm = self.query.pcm[:samples]
         self.reference.pcm = self.reference.pcm[: math.ceil(samples * self.tempo_ratio)]
@@ -113,7 +113,7 @@ def _snippet(track_id: str, start_s: float, seconds: float) -> Snippet:
 
 
 def _in_turn(findings: Findings) -> list[int]:
-    """Numbers of all places: of all relations the best, the second best, ..."""
+    """Numbers of all places: the best of every relation, then the second best of each, and so on."""
     columns = (findings.relations.column(name).to_pylist() for name in ("first_place", "places"))
     ranked = ((rank, first + rank) for first, places in zip(*columns, strict=True) for rank in range(places))
     return [number for _, number in sorted(ranked)]
@@ -122,10 +122,10 @@ def _in_turn(findings: Findings) -> list[int]:
 def spans_to_hear(
     row: Mapping[str, Any], query_duration_s: float, reference_duration_s: float, longest_s: float
 ) -> dict[str, tuple[float, float]]:
-    """Start and length in seconds of both sides, as far as both tracks reach and neither longer than `longest_s`.
+    """Start and length in seconds of both sides, inside both tracks and each at most `longest_s`.
 
-    Both lie on the detection's line `t_reference = t_0 + tempo_ratio * t_query`, so that they can be heard at once.
-    Where the reference is played backwards, the line falls, from its end.
+    Both lie on the detection's line `t_reference = t_0 + tempo_ratio * t_query`, so that they can be played together.
+    If the reference is played backwards, the line falls from the end of its span.
     """
     ratio, query_s = row["tempo_ratio"], row["query_start_s"]
     if row["reversed"]:
@@ -140,9 +140,9 @@ def spans_to_hear(
 
 
 def cut(catalogue: Catalogue, places: Iterable[PlaceToHear]) -> Iterator[list[PlaceToHear]]:
-    """The places with their audio, some at a time; without those of which a side has become too short.
+    """The places with their audio, in batches, without places of which a side has become too short.
 
-    Raises FileNotFoundError where a segment file that a live track names is gone.
+    Raises FileNotFoundError if a segment file of a live track is missing.
     """
     remaining = iter(places)
     while batch := [place.with_room() for place in itertools.islice(remaining, PLACES_AT_ONCE)]:
@@ -163,7 +163,7 @@ def _fill(catalogue: Catalogue, snippets: Sequence[Snippet]) -> None:
 
 
 def _audio(batch: pa.RecordBatch, i: int) -> tuple[int, np.ndarray]:
-    """Sample of the track at which segment `i` starts, its lead included, and its int16 samples (not copied)."""
+    """The first sample of segment `i` in the track, including its lead, and its int16 samples (not copied)."""
     core_first = round(batch.column("start_s")[i].as_py() * SAMPLE_RATE_HZ)
     pcm = np.frombuffer(batch.column("pcm")[i].as_buffer(), "<i2")
     return core_first - batch.column("lead_samples")[i].as_py(), pcm

@@ -1,4 +1,4 @@
-// The page's state, the files it loads, and how it writes. Everything from the catalogue goes in through textContent.
+// The page's state, loading of data files, and helpers. Everything from the catalogue is inserted as textContent.
 "use strict";
 
 var asid = (() => {
@@ -7,7 +7,7 @@ var asid = (() => {
   const state = { head: null, rows: { sample: [], duplicate: [] }, byId: new Map(), byFirst: new Map(), tracks: new Map(), media: new Map() };
   const loading = new Map();
 
-  // A browser does not let a page opened as file:// fetch its data: they are scripts that call asid.page(...) and so on.
+  // Browsers do not let a page on file:// fetch data, so the data files are scripts that call asid.page(...) and so on.
   function load(file) {
     if (!loading.has(file)) {
       loading.set(file, new Promise((resolve, reject) => {
@@ -34,14 +34,14 @@ var asid = (() => {
     data.q.forEach((q, i) => {
       const row = { kind: data.kind, file: data.file, query: tracks[q], reference: tracks[data.r[i]], source: data.source[i] === null ? null : tracks[data.source[i]], placeList: null };
       for (const name of ["id", "score", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard", "verdict", "new"]) row[name] = data[name][i];
-      row.number = row.first; // of the best first, samples before duplicates
+      row.number = row.first; // samples before duplicates, each best first
       state.rows[data.kind].push(row);
       state.byId.set(row.id, row);
       state.byFirst.set(row.first, row);
     });
   }
 
-  // The places of the relations of one page: each relation knows which is its first.
+  // The places of the relations of one file. Each relation knows the number of its first place.
   function places(data) {
     let relation = null;
     data.qs.forEach((_, i) => {
@@ -63,7 +63,7 @@ var asid = (() => {
     return element;
   }
 
-  // A title in its own direction: right-to-left text does not turn what stands beside it.
+  // A title in its own direction, so that right-to-left text does not affect its neighbours.
   function titleOf(track, detailed) {
     const under = [track.artist, track.year].filter(Boolean).join(", ");
     const cover = track.cover && el("img", { class: "cover", src: base + "covers/" + track.cover, alt: "", loading: "lazy" });
@@ -89,7 +89,7 @@ var asid = (() => {
     count: (value) => value.toLocaleString("en"),
   };
 
-  // How it is known who samples whom, in a word and in a sentence.
+  // How the direction is known, as a word and as a sentence.
   const direction = {
     word: (row) => (row.kind === "duplicate" ? "–" : { years: "by year", audio: row.sure === null ? "by audio" : format.percent(row.sure), unknown: "unknown" }[row.by]),
     sentence: (row) => ({
@@ -104,9 +104,9 @@ var asid = (() => {
     pitch: (row) => Math.abs(row.pitch || 0) > 0.3,
   };
 
-  const ADDRESS = /^#r([0-9a-f]{16})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, and of one of its places
+  const ADDRESS = /^#r([0-9a-f]{16})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, optionally of one of its places
 
-  // The relation that the address names, at once: what is shown follows a moment later.
+  // The relation and the time that the address names; row is null if the report does not have it.
   function addressed() {
     const match = ADDRESS.exec(location.hash);
     return match && { id: match[1], seconds: match[2] && Number(match[2]), row: state.byId.get(match[1]) || null };

@@ -13,7 +13,7 @@ asid.drawing = (() => {
     return element;
   }
 
-  // Both tracks from beginning to end, all places of the relation marked and linked; the others than `chosen` are paler.
+  // Both tracks from start to end, with all places of the relation marked and linked. `chosen` is drawn strongest.
   function tracks(row, chosen) {
     const W = 1000, H = 150, BAR = 34;
     const longest = Math.max(row.query.duration, row.reference.duration, ...row.placeList.flatMap((one) => [one.qe, one.re]), 1);
@@ -65,7 +65,7 @@ asid.drawing = (() => {
     return canvas;
   }
 
-  // The query in grey, and in colour what the reference, at the query's pitch and tempo, explains of it.
+  // The query in grey, with the cells in colour that match the reference at the query's pitch and tempo.
   function shared(media) {
     const bits = atob(media.shared.bits);
     const isSame = (cell) => (bits.charCodeAt(cell >> 3) >> (7 - (cell & 7))) & 1;
@@ -78,7 +78,7 @@ asid.drawing = (() => {
     return { figure, head };
   }
 
-  // One snippet: its spectrogram, the matched span marked, a line that follows the sound.
+  // One snippet: its spectrogram with the matched span marked, and a line that follows the sound.
   function snippet(side, picture, from, to) {
     const share = (seconds) => Math.min(1, Math.max(0, (seconds - picture.start) / picture.seconds));
     const mark = el("span", { class: "mark" }), head = el("span", { class: "playhead", hidden: true });
@@ -92,7 +92,7 @@ asid.drawing = (() => {
     return { figure, head, shares: [share(from), share(to)] };
   }
 
-  // What is marked above and below belongs together, end to start where the query plays it backwards.
+  // Links the matched spans above and below; end to start if the query plays the reference backwards.
   function links(above, below, isBackwards) {
     const [first, last] = isBackwards ? [1, 0] : [0, 1];
     const points = [[above[0], 0], [above[1], 0], [below[last], 1], [below[first], 1]].map(([x, y]) => `${100 * x},${20 * y}`).join(" ");

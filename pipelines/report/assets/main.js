@@ -1,4 +1,4 @@
-// Which view is shown: the part of the address after #. Begins when the head of the data has come.
+// Shows the view that the address names after #. Starts when the first data file has loaded.
 "use strict";
 
 (() => {
@@ -59,7 +59,7 @@
     const isRelation = Boolean(asid.addressed());
     if (!isRelation) route();
     await asid.table.begin();
-    if (isRelation) route(); // its row has come by now
+    if (isRelation) route(); // its row has loaded by now
     addEventListener("hashchange", () => { if (location.hash !== "#main") moved(); });
     document.documentElement.dataset.ready = "yes";
     performance.mark("ready");

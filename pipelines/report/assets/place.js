@@ -27,7 +27,7 @@ asid.place = (() => {
     return el("dl", { class: "facts" }, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   }
 
-  // The reference as the query plays it; where that changes nothing, the reference itself.
+  // The reference as the query plays it, or the reference itself if that changes nothing.
   const likeQuery = (media) => media.matched || media.reference;
 
   async function voices(media, heads) {
@@ -42,7 +42,7 @@ asid.place = (() => {
   function controls(row, media, heads) {
     const message = el("span", { class: "message", role: "status" });
     const buttons = [];
-    let decoded = null; // at the first press: most are never played
+    let decoded = null; // at the first press, because most places are never played
     const add = (text, sides, together) => {
       const button = el("button", { type: "button", "aria-pressed": "false", class: sides.length === 1 ? sides[0] : "" }, text);
       button.onclick = async () => {

@@ -1,11 +1,11 @@
-// Plays what a place has: one side, one after the other, or both at once, sample by sample together.
+// Plays one side of a place, both sides in turn, or both in step.
 "use strict";
 
 asid.player = (() => {
   const BOTH_GAIN = 0.7; // two voices of equal loudness are 3 dB louder than one
   let context = null, current = null;
 
-  // The sound of a file is in a script, as base64: a page opened from a disk may not fetch it.
+  // Sound is in scripts, as base64, because a page on file:// cannot fetch files.
   async function decode(text) {
     context ||= new AudioContext();
     const bytes = Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
@@ -22,7 +22,7 @@ asid.player = (() => {
     ended();
   }
 
-  // voices: [{buffer, heads}]; together: all from the same sample on, else one after the other.
+  // voices: [{buffer, heads}]; together: all start at the same sample; otherwise one after the other.
   async function play(voices, together, ended) {
     stop();
     await context.resume();

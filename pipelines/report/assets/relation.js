@@ -1,4 +1,4 @@
-// One relation: who samples whom, how that is known, all its places, and one of them to hear and see.
+// One relation: who samples whom, how that is known, all its places, and one place to hear and see.
 "use strict";
 
 asid.relation = (() => {

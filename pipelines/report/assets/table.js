@@ -1,10 +1,10 @@
-// The list of relations: sorted, filtered and paged over whatever has been loaded so far.
+// The list of relations that have loaded so far: sorted, filtered and in pages.
 "use strict";
 
 asid.table = (() => {
   const { el, byId, format, state } = asid;
   const PAGE = 50;
-  const AUTOMATIC = 60; // data files (of 500 relations) that load by themselves
+  const AUTOMATIC = 60; // data files of 500 relations that load automatically
   const VERDICTS = ["confirmed", "", "unsure", "not a sample"]; // in this order
   const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const view = { kind: "sample", sort: "score", down: true, page: 0, rows: [] };
@@ -51,7 +51,7 @@ asid.table = (() => {
     byId("table-head").querySelector(`[data-key="${column.key}"]`).focus();
   }
 
-  // What to type to see all relations that share one source.
+  // The search term for all relations that share a source.
   const commonWord = (row) => (row.common === null ? null : "source:" + row.common);
 
   function filtered() {
@@ -76,7 +76,7 @@ asid.table = (() => {
   function sorted(rows) {
     const column = columns.find((one) => one.key === view.sort);
     let value = column.value;
-    if (column.text) { // titles are compared once a track, not once a comparison
+    if (column.text) { // titles are compared once per track, not once per comparison
       const tracks = [...new Set(rows.map((row) => row[column.key]))].sort((a, b) => collator.compare(a.name, b.name));
       const rank = new Map(tracks.map((track, i) => [track, i]));
       value = (row) => rank.get(row[column.key]);
@@ -123,13 +123,13 @@ asid.table = (() => {
     byId("load-more").hidden = here >= all || loaded.sample + loaded.duplicate < allowed;
   }
 
-  // A report that has new relations since the one before starts with those.
+  // If there are relations that the previous report did not have, start with those.
   function startWithNew() {
     if (state.head.fresh) byId("filter-verdict").value = "new";
   }
 
   async function loadAll() {
-    // the first file of each kind, then the rest; the table is sorted anew every few files
+    // the first file of each kind, then the rest; the table is updated every few files
     const pages = state.head.pages;
     const first = asid.KINDS.map((kind) => pages.find((page) => page.kind === kind)).filter(Boolean);
     const order = [...first, ...pages.filter((page) => !first.includes(page))];
@@ -160,7 +160,7 @@ asid.table = (() => {
     byId("filter-text").value = text;
   }
 
-  // The relation whose link has the focus, and the way to the next.
+  // The relation whose link has the focus, and moving to the next one.
   const links = () => [...byId("table-body").querySelectorAll("a.open")];
   const focused = () => view.rows[view.page * PAGE + links().indexOf(document.activeElement)] || null;
   function move(step) {
@@ -168,7 +168,7 @@ asid.table = (() => {
     if (all.length) all[Math.min(all.length - 1, Math.max(0, at < 0 ? 0 : at + step))].focus();
   }
 
-  function next(id, step) { // the relation before or after, in the order of the table
+  function next(id, step) { // the previous or next relation in the order of the table
     const i = view.rows.findIndex((row) => row.id === id);
     return i < 0 ? null : view.rows[i + step] || null;
   }

@@ -1,4 +1,4 @@
-// What the reader says of a relation: kept in this browser until it is saved to a file for `asid review`.
+// The reader's verdicts on relations, kept in this browser and saved to a file for `asid review`.
 "use strict";
 
 asid.verdict = (() => {
@@ -11,7 +11,7 @@ asid.verdict = (() => {
     key = "asid-verdicts:" + state.head.catalogue;
     try {
       for (const [id, one] of Object.entries(JSON.parse(localStorage.getItem(key) || "{}"))) mine.set(id, one);
-    } catch (error) { /* a browser may forbid it: verdicts then last as long as the page */ }
+    } catch (error) { /* a browser may forbid storage; verdicts then last as long as the page */ }
   }
 
   function keep() {
@@ -19,7 +19,7 @@ asid.verdict = (() => {
     say();
   }
 
-  // Verdicts that the catalogue holds by now, or a later one of somebody else, need not be kept here.
+  // Forget verdicts that the catalogue has by now, or for which it has a later verdict.
   function forgetWritten() {
     const before = mine.size;
     for (const [id, one] of mine) {
@@ -29,7 +29,7 @@ asid.verdict = (() => {
     if (mine.size !== before) keep();
   }
 
-  // What counts now: the reader's own, else the catalogue's.
+  // The verdict that counts: the reader's own, otherwise the catalogue's.
   const of = (row) => {
     const one = mine.get(row.id) || row.verdict;
     return one && one.verdict !== "withdrawn" ? one : null;
