@@ -19,7 +19,7 @@ PACKAGES = ("asid_core", "pipelines", "jobs")  # other libraries' records appear
 def options(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
     group.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="json: one object a line on standard error"
+        "--log-format", choices=("text", "json"), default="text", help="json: one object per line on standard error"
     )
     group.add_argument("-q", "--quiet", action="store_true", help="show warnings only, no progress")
 

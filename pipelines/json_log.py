@@ -1,4 +1,4 @@
-"""Log records as JSON, one object a line, for programs that collect logs."""
+"""Log records as JSON, one object per line, for programs that collect logs."""
 
 from __future__ import annotations
 
