@@ -194,7 +194,7 @@ def test_progress_of_a_resumed_stage_counts_only_this_run(monkeypatch: pytest.Mo
     assert "910/1000 [00:20<03:00" in stream.getvalue().splitlines()[-1]
 
 
-def test_progress_on_a_terminal_is_one_line_a_stage() -> None:
+def test_progress_on_a_terminal_is_one_line_per_stage() -> None:
     stream = Terminal()
     progress = Progress(stream)
     progress({"stage": "segment", "done": 0, "total": 2})

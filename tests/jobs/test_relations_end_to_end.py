@@ -61,7 +61,7 @@ def folder_of_music(folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_one_line_a_relation_in_the_right_direction_under_the_right_names(
+def test_one_line_per_relation_in_the_right_direction_with_the_right_names(
     tmp_path: Path, ray_session: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder_of_music(tmp_path / "music")

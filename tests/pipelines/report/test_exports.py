@@ -54,7 +54,7 @@ def test_json_lines_and_parquet_say_the_same(exports: Path, findings: Findings) 
     assert fake_sweep.SCRIPT in table.column("reference_title").to_pylist()
 
 
-def test_relations_are_one_row_a_pair_in_every_format(exports: Path) -> None:
+def test_relations_are_one_row_per_pair_in_every_format(exports: Path) -> None:
     rows = pq.read_table(exports / "relations.parquet").to_pylist()
     assert rows == [json.loads(line) for line in (exports / "relations.jsonl").read_text("utf-8").splitlines()]
     table = pandas.read_csv(exports / "relations.csv")
@@ -66,6 +66,18 @@ def test_relations_are_one_row_a_pair_in_every_format(exports: Path) -> None:
     duckdb = pytest.importorskip("duckdb")
     query = f"select count(*), sum(places) from '{exports / 'relations.csv'}' where kind = 'sample'"
     assert duckdb.sql(query).fetchall() == [(6, 7)]
+
+
+@pytest.mark.parametrize("name", ["relations", "detections"])
+def test_pandas_and_duckdb_open_every_table_without_options(exports: Path, name: str) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    rows = 7 if name == "relations" else 8
+    read = {"parquet": pandas.read_parquet, "jsonl": lambda path: pandas.read_json(path, lines=True)}
+    read["csv"] = pandas.read_csv if name == "relations" else lambda path: pandas.read_csv(path, sep=";")
+    for ending, reader in read.items():
+        path = exports / f"{name}.{ending}"
+        assert len(reader(path)) == rows
+        assert duckdb.sql(f"select count(*) from '{path}'").fetchall() == [(rows,)]
 
 
 def test_further_columns_of_a_manifest_travel_with_each_side(tmp_path: Path) -> None:
@@ -93,7 +105,7 @@ def test_graphml(exports: Path, findings: Findings) -> None:
 
 
 @pytest.mark.parametrize(("archive", "ending"), [("sonic-visualiser.zip", "csv"), ("audacity-labels.zip", "txt")])
-def test_layers_are_one_file_a_track_and_role(exports: Path, findings: Findings, archive: str, ending: str) -> None:
+def test_layers_are_one_file_per_track_and_role(exports: Path, findings: Findings, archive: str, ending: str) -> None:
     with zipfile.ZipFile(exports / archive) as opened:
         names = opened.namelist()
         other = module.file_name(findings.tracks["b/old.wav"]) + ".sampled_by." + ending
