@@ -22,10 +22,10 @@ from tests.pipelines.fake_sweep import add_sweep, detection
 from tests.pipelines.report.browser import Browser
 
 ROWS = "[...document.querySelectorAll('#table-body tr')]"
-# every control that can be reached has a name, and every image a text
+# number of visible controls and images without a name
 NAMELESS = """[...document.querySelectorAll('a, button, input, select, [role=img]')].filter((e) => e.checkVisibility())
   .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim())).length"""
-# contrast of every text with what is behind it, as WCAG reckons it
+# lowest contrast of any text with its background, by the formula of WCAG 2
 CONTRAST = """(() => {
   const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
   const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
@@ -42,7 +42,7 @@ CONTRAST = """(() => {
     return (a + 0.05) / (b + 0.05);
   }));
 })()"""
-# how far what is seen was pushed about while the page came, as Chromium reckons it
+# cumulative layout shift while the page loads, as Chromium measures it
 SHIFT = """new Promise((done) => {
   let sum = 0;
   const add = (entries) => entries.forEach((entry) => { sum += entry.hadRecentInput ? 0 : entry.value; });
@@ -50,7 +50,7 @@ SHIFT = """new Promise((done) => {
   observer.observe({ type: 'layout-shift', buffered: true });
   requestAnimationFrame(() => requestAnimationFrame(() => { add(observer.takeRecords()); done(sum); }));
 })"""
-# every view, and what is true once it is there
+# every view, and a condition that is true once it is shown
 VIEWS = {
     "samples": "true",
     "duplicates": "true",
@@ -59,7 +59,7 @@ VIEWS = {
     "exports": "true",
 }
 AXE = Path(__file__).parents[3] / "node_modules" / "axe-core" / "axe.min.js"
-# what is played is seen in the player's own parts: a voice each, with when it begins and how long it is
+# start and length in seconds of each voice that the player plays
 PARTS = "(asid.player.playing()?.parts || []).map((part) => [part.from, part.seconds])"
 
 
@@ -76,7 +76,7 @@ def put(browser: Browser, name: str, value: str) -> None:
 
 
 def address(browser: Browser, view: str) -> str:
-    """The part of the address after `#`: that of the relation in row 3 is `r3`, of its place at 8 s `r3/8`."""
+    """The part of the address after `#` for a view. `r3` is the relation in row 3, `r3/8` its place at 8 s."""
     name, _, place = view.partition("/")
     if not name[1:].isdigit():
         return view
@@ -99,7 +99,7 @@ def test_sorts_by_mouse_and_keyboard(opened: Browser) -> None:
     opened.key("Enter", 13)
     names = opened.run(f"{ROWS}.map((row) => row.cells[2].querySelector('.name').textContent)")
     assert names[-3:] == ["old.wav", "tab and line", fake_sweep.RIGHT_TO_LEFT]
-    assert opened.run("document.activeElement.dataset.key") == "reference"  # focus stays where it was
+    assert opened.run("document.activeElement.dataset.key") == "reference"  # the focus has not moved
 
 
 def test_filters(opened: Browser) -> None:
@@ -146,8 +146,8 @@ def test_a_finding_is_heard(opened: Browser, button: str) -> None:
     assert opened.run(f"{press}.ariaPressed") == "true"
     parts = opened.run(PARTS)
     (first, seconds), last = parts[0], parts[-1]
-    assert seconds == pytest.approx(5.0, abs=0.1)  # 4 s, and 0.5 s more on both sides
-    if button == "Both at once":  # as long as each other, and from the same moment on
+    assert seconds == pytest.approx(5.0, abs=0.1)  # 4 s and 0.5 s of context on either side
+    if button == "Both at once":  # equally long, and started at the same time
         assert len(parts) == 2 and last == pytest.approx([first, seconds], abs=1e-4)
     elif button == "In turn":
         assert len(parts) == 2 and last[0] == pytest.approx(first + seconds)
@@ -159,7 +159,7 @@ def test_it_ends_by_itself(opened: Browser) -> None:
     go(opened, "r0", "document.querySelectorAll('.snippet canvas').length === 3")
     opened.run("document.querySelector('.controls .reference').click()")
     opened.wait("asid.player.isPlaying()")
-    opened.run("asid.player.playing().sources[0].stop()")  # as at its end
+    opened.run("asid.player.playing().sources[0].stop()")  # as if it had ended
     opened.wait("!asid.player.isPlaying()")
     assert opened.run("document.querySelector('.controls .reference').ariaPressed") == "false"
 
@@ -218,7 +218,7 @@ def test_verdicts_by_keyboard_are_kept_saved_and_filtered(opened: Browser, page:
     opened.open(page)
     opened.key("j", 74)
     opened.key("j", 74)
-    opened.key("n", 78)  # the second relation; it leaves the list
+    opened.key("n", 78)  # the second relation, which leaves the list
     opened.wait(f"{ROWS}.length === 5")
     go(opened, "r0", "document.querySelector('.verdict-panel button')")
     opened.key("y", 89)
@@ -238,7 +238,7 @@ def test_verdicts_by_keyboard_are_kept_saved_and_filtered(opened: Browser, page:
     put(opened, "filter-verdict", "confirmed")
     opened.wait(f"{ROWS}.length === 1")
     go(opened, "r0", "document.querySelector('.verdict-panel input')?.value === 'the break'")
-    opened.key("y", 89)  # once more takes it back
+    opened.key("y", 89)  # pressing again takes it back
     opened.wait("!document.querySelector('.verdict-panel [aria-pressed=true]')")
     opened.run("localStorage.clear()")
 
@@ -280,7 +280,7 @@ def test_nothing_moves_while_it_loads_and_nothing_is_cut_off(opened: Browser, pa
     opened.look(width=width, height=800)
     opened.open(f"{page}#{address(opened, view)}")
     opened.wait(VIEWS[view])
-    assert opened.run(SHIFT) < 0.01  # a tenth of what is still called good
+    assert opened.run(SHIFT) < 0.01  # a tenth of the limit that counts as good
     assert opened.run("document.documentElement.scrollWidth <= innerWidth")
 
 
@@ -302,7 +302,7 @@ def test_can_be_read_by_all(opened: Browser, view: str, dark: bool) -> None:
     go(opened, view, VIEWS[view])
     assert opened.run(NAMELESS) == 0
     assert opened.run(CONTRAST) >= 4.5  # WCAG AA
-    # a new view says where it is
+    # a new view moves the focus to its heading
     assert view == "samples" or opened.run("document.activeElement.tagName") == "H2"
 
 
