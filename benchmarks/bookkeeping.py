@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from asid_core.config import load
+from asid_core.plain_values import to_dict
 from asid_core.schema import DETECTIONS
 from benchmarks.lib.made import Made
 from benchmarks.lib.meter import Meter
@@ -60,7 +61,9 @@ class Swept(Made):
                 pq.write_table(self._found(queries.slice(start, stop - start), plan.sweep_id), stream)
         with self.catalogue.writing("benchmark"):
             detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, plan.shard_of_known(edges))
-            head = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
+            head: dict[str, Any] = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
+            head |= {"config": to_dict(self.config), "detections": len(queries) * DETECTIONS_PER_TRACK}
+            head |= {"reported": {"sample": len(queries)}}  # the best of each query
             detections.finish(self.catalogue, head)
         return f"{len(edges) - 1:,} parts"
 
