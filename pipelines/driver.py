@@ -156,7 +156,10 @@ def run_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: flo
     import ray
 
     nodes = _nodes()
-    reserved = {"num_cpus": max(node.get("CPU", 0) for node in nodes), "memory": memory_share(nodes, memory_bytes)}
+    reserved = {
+        "num_cpus": max([1, *(node.get("CPU", 0) for node in nodes)]),
+        "memory": memory_share(nodes, memory_bytes),
+    }
     try:
         return ray.get(ray.remote(**reserved, max_retries=TASK_RETRIES)(function).remote(*arguments))
     except Exception as error:

@@ -56,8 +56,9 @@ def list_of(catalogue: Catalogue, name: str) -> Location:
 
 
 def _key(fragment: Any) -> str:
-    """What identifies the rows of a fragment: the names of its files, which are random, and the number of deletions."""
-    return "+".join([*(file.path for file in fragment.data_files()), f"-{fragment.metadata.num_deletions}"])
+    """What identifies the rows of a fragment: the names of its files and the id of its deletions, which are random."""
+    deletions = fragment.metadata.to_json()["deletion_file"]
+    return "+".join([*(file.path for file in fragment.data_files()), str(deletions["id"] if deletions else "")])
 
 
 def _known(place: Location) -> pa.Table:

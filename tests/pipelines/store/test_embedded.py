@@ -87,6 +87,17 @@ def test_the_list_follows_deletions_compaction_and_a_table_made_anew(catalogue: 
     assert found(catalogue) == [("z", "9")]
 
 
+def test_a_table_that_was_restored_and_lost_another_track_is_read_again(catalogue: Catalogue) -> None:
+    """The fragment then has as many deleted rows as before, but other ones."""
+    table = catalogue.table(NAME)
+    assert table is not None
+    maintenance.drop(catalogue, NAME, [("a", "1")])
+    assert found(catalogue) == [("b", "2"), ("c", "3")]
+    table.restore()
+    maintenance.drop(catalogue, NAME, [("b", "2")])
+    assert found(catalogue) == [("a", "1"), ("c", "3")]
+
+
 @pytest.mark.parametrize("damage", [b"", b"no arrow file"])
 def test_a_damaged_list_is_made_anew(catalogue: Catalogue, damage: bytes) -> None:
     before = found(catalogue)
