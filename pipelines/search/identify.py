@@ -34,7 +34,7 @@ PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
 SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker; half an hour of 40 ms frames takes 28 MB
 FEATURES_BYTES = 336 * 1024**2  # of the tracks searched together
 PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
-EXACT_ROW_BYTES = 12  # of the table, in exact search
+EXACT_ROW_BYTES, INDEX_ROW_BYTES = 12, 24  # of each row of the table: in exact search, of an IVF_PQ of 256 dimensions
 
 
 @dataclass
@@ -53,9 +53,9 @@ class _Query:
 
 
 def identifier_bytes(references: References, config: Config) -> float:
-    """The memory that a worker with an Identifier needs at most, an index left out."""
+    """The memory that a worker with an Identifier needs at most."""
     rows = references.num_rows
-    of_rows = EXACT_ROW_BYTES * rows if rows < config.search.exact_below_rows else 0
+    of_rows = rows * (EXACT_ROW_BYTES if rows < config.search.exact_below_rows else INDEX_ROW_BYTES)
     return PROGRAM_BYTES + 3 * SEARCH_BYTES + FEATURES_BYTES + SPAN_BYTES + of_rows
 
 

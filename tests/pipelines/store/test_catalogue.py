@@ -175,3 +175,28 @@ def test_a_table_in_a_store_that_never_answers_is_not_taken_for_an_empty_one(tmp
     catalogue.location = Location("s3://bucket/c")
     with pytest.raises(StoreFailure, match="s3://bucket/c/tracks.lance"):
         catalogue.table("tracks")
+
+
+def test_tracks_are_looked_up_by_the_index_or_in_one_pass(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan for every thousand tracks took 207 s at 10^6."""
+    catalogue.commit_tracks(rows(*(track(f"{n}") for n in range(5))))
+    catalogue.index_tracks()
+    table = catalogue.table("tracks")
+    assert table is not None and not table.list_indices()  # too few tracks
+    monkeypatch.setattr("pipelines.store.catalogue.INDEXED_TRACKS", 1)
+    catalogue.index_tracks()
+    catalogue.commit_tracks(rows(track("5"), track("0", "changed")))
+    catalogue.index_tracks()  # of what is new
+    table = catalogue.table("tracks")
+    assert table is not None and "ScalarIndexQuery" in table.scanner(filter="track_id IN ('0', '4')").explain_plan()
+    for limit in (1000, 1):
+        monkeypatch.setattr("pipelines.store.catalogue.IDS_PER_FILTER", limit)
+        found = catalogue.tracks_of(["5", "0", "4", "nobody"])
+        assert dict(zip(found["track_id"].to_pylist(), found["content_hash"].to_pylist(), strict=True)) == {
+            "0": "changed",
+            "4": "h",
+            "5": "h",
+        }
+    assert catalogue.tracks_of([]).num_rows == 0
