@@ -94,6 +94,15 @@ def corpus_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def gpus_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--gpus",
+        metavar="N",
+        type=whole_number,
+        help="GPUs that encode; an autoscaler brings those that are not there (default: all that are there)",
+    )
+
+
 def rejects_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-rejects",
@@ -130,6 +139,14 @@ def share(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def whole_number(text: str) -> int:
+    """argparse type: a number from 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

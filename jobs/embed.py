@@ -10,6 +10,7 @@ from jobs.command import Outcome, Session, Verb
 
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
+    command.gpus_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -19,7 +20,7 @@ def work(session: Session) -> Outcome:
 
     catalogue = Catalogue(session.args.catalogue)
     start_ray(session.args.ray_address)
-    summary = embed(catalogue, session.config, session.weights(), session.progress)
+    summary = embed(catalogue, session.config, session.weights(), session.progress, session.args.gpus)
     return Outcome(session.summary(str(summary), summary.audio_s))
 
 

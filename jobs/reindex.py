@@ -12,6 +12,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     command.corpus_option(parser)
     command.catalogue_option(parser)
     command.rejects_option(parser)
+    command.gpus_option(parser)
     parser.add_argument(
         "--max-removed",
         metavar="SHARE",
@@ -41,6 +42,7 @@ def work(session: Session) -> Outcome:
         session.weights(),
         max_removed=args.max_removed,
         progress=session.progress,
+        gpus=args.gpus,
     )
     if result.swept is not None:
         sweep.show(session, catalogue, result.swept.detections)

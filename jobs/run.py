@@ -17,6 +17,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     command.corpus_option(parser)
     sweep.options(parser)
     command.rejects_option(parser)
+    command.gpus_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -26,13 +27,13 @@ def work(session: Session) -> Outcome:
     args = session.args
     catalogue = Catalogue(args.catalogue, create=True, geometry=session.config.segment)
     start_ray(args.ray_address)
-    done = main_job(session, args.corpus, catalogue)
+    done = main_job(session, args.corpus, catalogue, args.gpus)
     counts = f"{segment.counts(done.segmented)}, {sweep.show(session, catalogue, done.swept.detections)}"
     code = segment.exit_code(session, done.segmented)
     return Outcome(session.summary(counts, done.segmented.audio_s), code, to_stderr=args.format != "table")
 
 
-def main_job(session: Session, corpus: str, catalogue: Catalogue) -> RunSummary:
+def main_job(session: Session, corpus: str, catalogue: Catalogue, gpus: int | None = None) -> RunSummary:
     """Run the four stages in order, with the options of this verb."""
     from pipelines.run import run
 
@@ -43,6 +44,7 @@ def main_job(session: Session, corpus: str, catalogue: Catalogue) -> RunSummary:
         session.config,
         session.weights(),
         progress=session.progress,
+        gpus=gpus,
         **sweep.chosen(args),
     )
 

@@ -95,7 +95,8 @@ def map_blocks(
     """Apply `function` to each block with Ray Data and yield the resulting rows. `options` are passed to `map_batches`.
 
     actors: number of actors of the class `function` to start, each with one CPU, and one GPU if `on_gpus`; rows come in
-    the order of the blocks. None: `function` runs as tasks, and rows come as tasks end.
+    the order of the blocks. Actors for which there is no room wait for the cluster's autoscaler. None: `function` runs
+    as tasks, and rows come as tasks end.
     """
     import ray.data
 
@@ -109,7 +110,9 @@ def map_blocks(
     with warnings.catch_warnings():
         # Ray 2.60 has no other way to set retries; it warns about the one that 2.64 will have
         warnings.simplefilter("ignore", DeprecationWarning)
-        outcomes = data.map_batches(function, batch_size=None, batch_format="pyarrow", **options)
+        # on GPUs, Ray wants a number of rows; no block has more
+        rows = max((block.num_rows for block in blocks), default=1) if on_gpus else None
+        outcomes = data.map_batches(function, batch_size=rows, batch_format="pyarrow", **options)
     for batch in outcomes.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
         yield from batch.to_pylist()
 
@@ -178,6 +181,13 @@ def cpus() -> int:
     import ray
 
     return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def gpus() -> int:
+    """Number of GPUs of all nodes. Needs a running Ray."""
+    import ray
+
+    return int(ray.cluster_resources().get("GPU", 0))
 
 
 def gpu_share(nodes: Sequence[Mapping[str, float]]) -> float:

@@ -60,6 +60,7 @@ def reindex(
     max_removed: float = MAX_REMOVED,
     grace_s: float = GRACE_S,
     progress: ProgressCallback | None = None,
+    gpus: int | None = None,
 ) -> ReindexSummary:
     """Bring a catalogue up to date with a corpus. Unchanged files are not read again.
 
@@ -87,7 +88,7 @@ def reindex(
         after = catalogue.live()
         embedded, swept = 0, None
         if after.num_rows:
-            done, swept = embed_and_sweep(catalogue, config, weights, new_only=True, progress=progress)
+            done, swept = embed_and_sweep(catalogue, config, weights, progress, gpus, new_only=True)
             embedded = done.tracks
         maintenance.clean_versions(catalogue, grace_s)
         parts, _ = maintenance.delete_orphans(catalogue, grace_s)

@@ -34,16 +34,18 @@ def run(
     config: Config,
     weights: str,
     progress: ProgressCallback | None = None,
+    gpus: int | None = None,
     **options: Unpack[SweepOptions],
 ) -> RunSummary:
-    """Segment a corpus, then `embed_and_sweep`. Holds the catalogue's lease throughout. `options`: as for `sweep`.
+    """Segment a corpus, then `embed_and_sweep`. Holds the catalogue's lease throughout. `gpus`: as for `embed`,
+    `options`: as for `sweep`.
 
     Needs a running Ray. A killed run is simply started again. Raises what the stages raise: CorpusError,
     CatalogueError, LeaseError, ConfigError, FileNotFoundError.
     """
     with catalogue.writing(VERB):
         segmented = segment(corpus_uri, catalogue, config, progress)
-        embedded, swept = embed_and_sweep(catalogue, config, weights, progress, **options)
+        embedded, swept = embed_and_sweep(catalogue, config, weights, progress, gpus, **options)
     return RunSummary(segmented, embedded, swept)
 
 
@@ -52,11 +54,12 @@ def embed_and_sweep(
     config: Config,
     weights: str,
     progress: ProgressCallback | None = None,
+    gpus: int | None = None,
     **options: Unpack[SweepOptions],
 ) -> tuple[EmbedSummary, SweepSummary]:
-    """Run the stages after `segment`: embed, index and sweep. `options`: as for `sweep`."""
+    """Run the stages after `segment`: embed, index and sweep. `gpus`: as for `embed`, `options`: as for `sweep`."""
     with catalogue.writing(VERB):
-        embedded = embed(catalogue, config, weights, progress)
+        embedded = embed(catalogue, config, weights, progress, gpus)
         index(catalogue, config, progress)
         swept = sweep(catalogue, config, weights, progress=progress, **options)
     return embedded, swept

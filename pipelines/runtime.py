@@ -128,6 +128,11 @@ def _keep_messages() -> None:
     worker.print_to_stdstream = keep
 
 
+def is_own_ray() -> bool:
+    """Whether this process started the Ray that it uses. Such a Ray has no autoscaler."""
+    return _folder is not None
+
+
 def stop_ray() -> None:
     """Stop the Ray that this process started or joined, after the threads of Ray Data have ended.
 

@@ -13,10 +13,11 @@ import pyarrow as pa
 
 from asid_core.config import Config
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.plain_values import to_dict
+from asid_core.plain_values import ConfigError, to_dict
+from pipelines import driver
 from pipelines.driver import WAVE, Stage, cpus, drive, map_blocks
 from pipelines.fingerprint.embed_actor import TRACKS, Embedder
-from pipelines.runtime import ProgressCallback
+from pipelines.runtime import ProgressCallback, is_own_ray
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue, new_run_id
 from pipelines.store.embedded import embedded
@@ -50,9 +51,17 @@ class EmbedSummary:
         return f"{text} (model {self.model_id}, {self.dtype})"
 
 
-def embed(catalogue: Catalogue, config: Config, weights: str, progress: ProgressCallback | None = None) -> EmbedSummary:
+def embed(
+    catalogue: Catalogue,
+    config: Config,
+    weights: str,
+    progress: ProgressCallback | None = None,
+    gpus: int | None = None,
+) -> EmbedSummary:
     """Compute the fingerprints of every live track with the model `weights`, replacing those of changed tracks.
 
+    gpus: GPUs that encode, which an autoscaler may still have to bring; None: those that are there. Without GPUs, all
+    CPUs encode. A projection is always computed on CPUs, because preparing its input takes longer than the product.
     Needs a running Ray (`pipelines.runtime.start_ray`). Commits every `segment.commit_tracks` tracks, so a killed run
     is simply started again. Raises CatalogueError, ConfigError or FileNotFoundError; if Ray workers keep dying, commits
     what is done before it raises.
@@ -60,7 +69,7 @@ def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress
     model = fingerprints.load_model(weights, config)
     catalogue.geometry.check_windows(model.config.model.front_end.window_frames, model.hop_samples)
     with catalogue.writing(STAGE):
-        run = _Run(catalogue, config, model)
+        run = _Run(catalogue, config, model, gpus)
         outcome = "failed"
         try:
             drive(run, progress)
@@ -75,13 +84,27 @@ def embed(catalogue: Catalogue, config: Config, weights: str, progress: Progress
     return summary
 
 
+def _gpus_to_use(model: Fingerprinter, asked: int | None) -> int:
+    """As `embed` says. Raises ConfigError if this machine lacks them and nothing can bring them."""
+    there = driver.gpus()
+    if not model.encoder.needs_gpu:
+        return 0
+    if asked is None or asked <= there:
+        return there if asked is None else asked
+    if is_own_ray():
+        raise ConfigError(f"{asked} GPUs are asked for, but this machine has {there}")
+    log.info("waiting for %d GPUs, of which %d are there", asked, there)
+    return asked
+
+
 class _Run(Stage[dict[str, Any], dict[str, Any]]):
     """State of one run in the driver: what the catalogue holds, what waits to be committed, and counts."""
 
     name = STAGE
 
-    def __init__(self, catalogue: Catalogue, config: Config, model: Fingerprinter) -> None:
+    def __init__(self, catalogue: Catalogue, config: Config, model: Fingerprinter, gpus: int | None) -> None:
         self._catalogue, self._model = catalogue, model
+        self._gpus = _gpus_to_use(model, gpus)
         self.commit_items = config.segment.commit_tracks
         self._started = time.monotonic()
         self._run_id, self._dtype = new_run_id(STAGE), "float32"
@@ -114,12 +137,11 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         import ray
 
         fingerprints.create(self._catalogue, self.table, self._model.dim)
-        gpus = int(ray.cluster_resources().get("GPU", 0)) if self._model.encoder.needs_gpu else 0
-        actors = gpus or cpus()
+        actors = self._gpus or cpus()
         size = max(1, min(TRACKS_PER_CALL, len(items) // (actors * CALLS_PER_ACTOR)))
         blocks = [pa.Table.from_pylist(items[i : i + size], schema=TRACKS) for i in range(0, len(items), size)]
         arguments = (ray.put(self._model), self._catalogue.location.uri)
-        return map_blocks(Embedder, blocks, actors, bool(gpus), fn_constructor_args=arguments)
+        return map_blocks(Embedder, blocks, actors, self._gpus > 0, fn_constructor_args=arguments)
 
     def take(self, outcome: dict[str, Any]) -> None:
         self._fragments += outcome["fragments"]
