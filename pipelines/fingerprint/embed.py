@@ -84,7 +84,7 @@ def embed(
     return summary
 
 
-def _gpus_to_use(model: Fingerprinter, asked: int | None) -> int:
+def gpus_to_use(model: Fingerprinter, asked: int | None) -> int:
     """As `embed` says. Raises ConfigError if this machine lacks them and nothing can bring them."""
     there = driver.gpus()
     if not model.encoder.needs_gpu:
@@ -104,7 +104,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
 
     def __init__(self, catalogue: Catalogue, config: Config, model: Fingerprinter, gpus: int | None) -> None:
         self._catalogue, self._model = catalogue, model
-        self._gpus = _gpus_to_use(model, gpus)
+        self._gpus = gpus_to_use(model, gpus)
         self.commit_items = config.segment.commit_tracks
         self._started = time.monotonic()
         self._run_id, self._dtype = new_run_id(STAGE), "float32"

@@ -77,7 +77,7 @@ def test_the_verb_accepts_the_command_of_a_job(job: dict[str, Any]) -> None:
     if verb == "train":
         config = configs.load(args.config, args.set)
         assert args.weights or not config.model.encoder.starts_from_projection
-        gpus = [g["maxReplicas"] for g in job["spec"]["rayClusterSpec"]["workerGroupSpecs"] if g["groupName"] == "gpu"]
+        gpus = [g["replicas"] for g in job["spec"]["rayClusterSpec"]["workerGroupSpecs"] if g["groupName"] == "gpu"]
         assert sum(gpus) >= args.workers
 
 

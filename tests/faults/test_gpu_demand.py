@@ -10,14 +10,15 @@ import pytest
 from tests.conftest import FOLDER
 from tests.faults.driver import ROOT
 
-# the thread does what an autoscaler does: it reads the demand and starts a node. Its GPU exists in Ray's books only
+# this process does what an autoscaler does: it reads the demand and starts a node. Its GPU exists in Ray's books only
 RUN = """
 import sys
 import threading
 import time
 import pyarrow as pa
 import ray
-from ray.autoscaler.v2.sdk import get_cluster_status
+from ray._raylet import GcsClient
+from ray.autoscaler.v2.sdk import get_cluster_resource_state as demand
 from ray.cluster_utils import Cluster
 from pipelines import driver
 from pipelines.runtime import start_ray
@@ -27,22 +28,22 @@ class Doubled:
         on_gpu = pa.array([bool(ray.get_gpu_ids())] * batch.num_rows)
         return pa.table({"number": [2 * n.as_py() for n in batch["number"]], "on_gpu": on_gpu})
 
-def demand():
-    found = get_cluster_status(cluster.address).resource_demands.ray_task_actor_demand
-    return [by.bundle for one in found for by in one.bundles_by_count]
-
-def bring():
-    while not any(bundle.get("GPU") for bundle in demand()):
-        time.sleep(0.2)
-    cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
+def encode():
+    blocks = [pa.table({"number": [n]}) for n in range(3)]
+    rows.extend(driver.map_blocks(Doubled, blocks, 1, True))
 
 node = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False, "temp_dir": sys.argv[1]}
 cluster = Cluster(initialize_head=True, head_node_args=node)
 start_ray(cluster.address)
 assert driver.gpus() == 0
-threading.Thread(target=bring, daemon=True).start()
-blocks = [pa.table({"number": [n]}) for n in range(3)]
-rows = list(driver.map_blocks(Doubled, blocks, 1, True))
+rows = []
+encoding = threading.Thread(target=encode)
+encoding.start()
+client = GcsClient(cluster.address)
+while not any(one.request.resources_bundle.get("GPU") for one in demand(client).pending_resource_requests):
+    time.sleep(0.2)
+cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
+encoding.join()
 assert rows == [{"number": 2 * n, "on_gpu": True} for n in range(3)], rows
 assert driver.gpus() == 1
 ray.shutdown()

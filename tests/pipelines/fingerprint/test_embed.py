@@ -19,7 +19,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import ConfigError
 from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.windows import level_db, padded_to_window, window_starts
-from pipelines.fingerprint.embed import embed
+from pipelines.fingerprint.embed import embed, gpus_to_use
 from pipelines.fingerprint.embed_actor import Rows
 from pipelines.store import fingerprints
 from pipelines.store.audio import Segment
@@ -34,6 +34,30 @@ LENGTHS = {"a": 9.3, "b": 2.56, "c": 0.4, "d/e": 5.12, "f": 12.0}  # cut inside,
 
 def waves() -> dict[str, np.ndarray]:
     return {name: melody(seconds, seed) for seed, (name, seconds) in enumerate(LENGTHS.items())}
+
+
+@pytest.mark.parametrize(
+    ("config", "asked", "is_own", "used"),
+    [
+        (LINEAR, None, True, 0),
+        (LINEAR, 4, False, 0),
+        (GNN, None, True, 2),
+        (GNN, 1, True, 1),
+        (GNN, 0, True, 0),
+        (GNN, 4, False, 4),
+        (GNN, 4, True, None),
+    ],
+)
+def test_networks_use_gpus_and_ask_an_autoscaler_for_more(
+    monkeypatch: pytest.MonkeyPatch, config: Config, asked: int | None, is_own: bool, used: int | None
+) -> None:
+    monkeypatch.setattr("pipelines.driver.gpus", lambda: 2)
+    monkeypatch.setattr("pipelines.fingerprint.embed.is_own_ray", lambda: is_own)
+    if used is None:
+        with pytest.raises(ConfigError, match="4 GPUs are asked for, but this machine has 2"):
+            gpus_to_use(Fingerprinter(config), asked)
+    else:
+        assert gpus_to_use(Fingerprinter(config), asked) == used
 
 
 def table(catalogue: Catalogue, weights: str) -> dict[str, dict[str, Any]]:
