@@ -50,7 +50,12 @@ def start_ray(address: str | None = None) -> None:
     else:
         import ray
 
-        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        try:
+            ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+        except ConnectionError as error:
+            raise ConnectionError(
+                f"{error}. Is it running? If it has a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH."
+            ) from error
     if on_main:
         signal.signal(signal.SIGTERM, handler)  # Ray replaces it by one that ends the process without clean-up
     _set_up_data()

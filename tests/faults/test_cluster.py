@@ -16,6 +16,7 @@ import pytest
 
 from asid_core.config import ProbesConfig, ScoreConfig, SearchConfig
 from asid_core.synthetic.demo_music import write_demo
+from pipelines.store.catalogue import Catalogue
 from pipelines.store.location import Location
 from tests.conftest import s3_environment, tone, write_audio
 from tests.faults.contents import Contents, assert_equal, contents
@@ -135,6 +136,18 @@ def test_the_main_job_loses_a_node(small: Drill, nodes: Nodes) -> None:
     assert far.counts["detections"] > 0 and far.counts["rejects"] == 1
     assert_equal(far, small.near("run", "c"))
     print(far.counts)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "environment", [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "f" * 64}], ids=["no token", "another token"]
+)
+def test_a_cluster_refuses_who_has_not_its_token(small: Drill, nodes: Nodes, environment: dict[str, str]) -> None:
+    """The other drills have it: conftest.py sets RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH for every node."""
+    ended = small.far("run", "refused", nodes, env=environment)
+    assert ended.code == 1 and "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH" in ended.summary
+    assert Catalogue(f"{small.s3}/refused").count_tracks() == 0
 
 
 @pytest.fixture(scope="module")
