@@ -94,7 +94,7 @@ VERB = Verb(
     "maintain",
     "Tag and restore states of a catalogue, drop a model, migrate an older catalogue.",
     "asid maintain tag before-upgrade --catalogue s3://music/catalogue\n"
-    "asid maintain drop-model linear-1f0c93 --catalogue ~/music.asid",
+    "asid maintain drop-model 1f0c93a7b2d4 --catalogue ~/music.asid",
     options,
     work,
 )

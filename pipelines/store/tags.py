@@ -57,16 +57,18 @@ def create(catalogue: Catalogue, name: str) -> dict[str, Any]:
 
 
 def remove(catalogue: Catalogue, name: str) -> None:
-    """Remove a tag; the next `reindex` deletes what only it kept. Driver only.
+    """Remove a tag; the next `reindex` deletes what only it kept. Driver only. A killed call is simply repeated.
 
     Raises CatalogueError if it is unknown.
     """
-    _tag(catalogue, name)
+    tagged = [table for _, table in _tables(catalogue) if name in table.tags.list()]
+    if not tagged:
+        _tag(catalogue, name)
     catalogue.check_writing()
     _file(catalogue, name).delete()
-    for _, table in _tables(catalogue):
-        if name in table.tags.list():
-            table.tags.delete(name)
+    for table in tagged:
+        catalogue.check_writing()
+        table.tags.delete(name)
 
 
 def restore(catalogue: Catalogue, name: str) -> dict[str, Any]:

@@ -109,6 +109,9 @@ def test_a_tag_of_a_killed_run_is_made_again(catalogue: Catalogue) -> None:
         assert tag["tables"]["tracks"] > table.version
         with pytest.raises(CatalogueError, match="already"):
             tags.create(catalogue, "good")
+        catalogue.location.join("tags", "good.json").delete()  # as `remove` leaves it when it is killed
+        tags.remove(catalogue, "good")
+        assert "good" not in catalogue.table("tracks").tags.list()  # type: ignore[union-attr]
         for name in ("", "../x", "a b", "x" * 101):
             with pytest.raises(CatalogueError, match="no name"):
                 tags.create(catalogue, name)
