@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 
-from pipelines.store import detections, fingerprints, tags
+from pipelines.store import detections, embedded, fingerprints, tags
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.embedded import list_of
 from pipelines.store.errors import CatalogueError
@@ -24,6 +24,7 @@ def drop_model(catalogue: Catalogue, model_id: str) -> tuple[int, int]:
     heads = detections.sweeps(catalogue)
     _check(catalogue, name, model_id, heads[-1].get("model_id") if heads else None)
     catalogue.check_writing()
+    embedded.list_of(catalogue, name).delete()
     deleted = _delete_table(catalogue.location.join(f"{name}.lance"))
     list_of(catalogue, name).delete()
     theirs = [head["sweep_id"] for head in heads if head.get("model_id") == model_id]

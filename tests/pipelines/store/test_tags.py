@@ -15,7 +15,7 @@ import pytest
 from asid_core import schema
 from jobs import cli
 from jobs.command import DONE, FAILED, USAGE
-from pipelines.store import detections, fingerprints, maintenance, tags
+from pipelines.store import detections, embedded, fingerprints, maintenance, tags
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.errors import CatalogueError
 from pipelines.store.models import drop_model
@@ -100,6 +100,21 @@ def test_a_tag_keeps_tracks_audio_fingerprints_and_sweeps_until_it_is_removed(ca
         tags.restore(catalogue, "good")
 
 
+def test_restoring_forgets_what_the_later_version_held(catalogue: Catalogue) -> None:
+    """The list of embedded tracks knows a fragment by its files and its number of deleted rows."""
+
+    def tracks_after_removing(track_id: str) -> list[str]:
+        maintenance.drop(catalogue, "fingerprints-new", [(track_id, f"hash of {track_id!r}")])
+        found = embedded.embedded(catalogue, "fingerprints-new", catalogue.table("fingerprints-new"))
+        return sorted(found["track_id"].to_pylist())
+
+    with catalogue.writing("test"):
+        tags.create(catalogue, "good")
+        assert tracks_after_removing("a") == ["b", "c", "d"]
+        tags.restore(catalogue, "good")
+        assert tracks_after_removing("b") == ["a", "c", "d"]
+
+
 def test_a_tag_of_a_killed_run_is_made_again(catalogue: Catalogue) -> None:
     table: Any = catalogue.table("tracks")
     table.tags.create("good", table.version)
@@ -130,6 +145,7 @@ def test_a_model_in_use_or_in_a_tag_is_not_dropped(catalogue: Catalogue, uri: st
         before = contents(uri)
         freed, sweeps = drop_model(catalogue, "old")
     assert freed > 0 and sweeps == 1 and detections.ids(catalogue) == [NEW]
+    assert not any("-old" in entry.name for entry in catalogue.location.list())
     assert fingerprints.tables(catalogue) == ["fingerprints-new"]
     before.fingerprints.pop("fingerprints-old")
     assert_equal(contents(uri), before)
