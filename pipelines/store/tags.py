@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.store import detections, embedded, fingerprints
+from pipelines.store import detections, fingerprints
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.errors import CatalogueError
 from pipelines.store.files import read_json
@@ -84,8 +84,6 @@ def restore(catalogue: Catalogue, name: str) -> dict[str, Any]:
             raise CatalogueError(f"{table_name} of tag {name!r} is gone from {catalogue.location}")
         catalogue.check_writing()
         table.checkout_version(version).restore()
-        # it knows a fragment by its files and its number of deleted rows, which both versions may share
-        embedded.list_of(catalogue, table_name).delete()
     for sweep_id in detections.ids(catalogue):
         if sweep_id not in tag[SWEEPS]:
             catalogue.check_writing()

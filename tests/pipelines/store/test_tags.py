@@ -100,8 +100,8 @@ def test_a_tag_keeps_tracks_audio_fingerprints_and_sweeps_until_it_is_removed(ca
         tags.restore(catalogue, "good")
 
 
-def test_restoring_forgets_what_the_later_version_held(catalogue: Catalogue) -> None:
-    """The list of embedded tracks knows a fragment by its files and its number of deleted rows."""
+def test_a_restored_version_is_not_taken_for_the_later_one(catalogue: Catalogue) -> None:
+    """Both lose as many rows of the same fragment."""
 
     def tracks_after_removing(track_id: str) -> list[str]:
         maintenance.drop(catalogue, "fingerprints-new", [(track_id, f"hash of {track_id!r}")])
