@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 from typing import TYPE_CHECKING
 
 from jobs import command, relations, tables
@@ -21,6 +22,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 
 def work(session: Session) -> Outcome:
+    # read when torch is loaded: threads that spin while they wait are slow on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from asid_core.matching.two_files import identify
 
     args = session.args
