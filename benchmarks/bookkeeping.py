@@ -38,6 +38,7 @@ from pipelines.search.index import index
 from pipelines.search.sweep import sweep
 from pipelines.search.sweep_plan import plan_sweep
 from pipelines.store import detections
+from pipelines.store.catalogue import Catalogue
 from pipelines.store.status import status
 
 WEIGHTS = "linear"
@@ -118,17 +119,27 @@ def run(folder: Path, tracks: int, windows: int) -> Meter:
     meter.measure("index", lambda: index(made.catalogue, config))
     meter.measure("status", lambda: f"{status(made.catalogue).tracks:,} tracks")
 
-    def again() -> Any:
+    def reindexed() -> Any:
         return reindex(str(made.corpus), made.catalogue, config, WEIGHTS)
 
-    meter.measure("reindex, nothing new", again)
+    meter.measure("reindex, nothing new", reindexed)
     made.remove()
-    meter.measure(f"reindex, {REMOVED_SHARE:.0%} removed, with an incremental sweep", again)
-    meter.measure("reindex, nothing new since", again)
+    meter.measure(f"reindex, {REMOVED_SHARE:.0%} removed, with an incremental sweep", reindexed)
+    meter.measure("reindex, nothing new since", reindexed)
     meter.measure("sweep, done before", lambda: sweep(made.catalogue, config, WEIGHTS))
     if windows == WINDOWS:  # last, because this process then holds the index
         meter.measure("search the index", lambda: made.search(None))
         meter.measure("search the index, own track left out", lambda: made.search(made.names[1]))
+    return meter
+
+
+def again(folder: Path) -> Meter:
+    """Measure status and a re-index with nothing new of a catalogue that `run` has left in `folder`."""
+    config, meter = load(WEIGHTS), Meter()
+    catalogue = Catalogue(str(folder / "catalogue"))
+    start_ray("local")
+    meter.measure("status", lambda: f"{status(catalogue).tracks:,} tracks")
+    meter.measure("reindex, nothing new", lambda: reindex(str(folder / "corpus"), catalogue, config, WEIGHTS))
     return meter
 
 
@@ -137,13 +148,16 @@ def main() -> None:
     parser.add_argument("--tracks", type=int, default=TRACKS)
     parser.add_argument("--folder", type=Path, help="parent of the temporary folder")
     parser.add_argument("--windows", type=int, default=WINDOWS, help="of each track; with fewer, no index is built")
+    parser.add_argument("--keep", action="store_true", help="keep the catalogue, for --made")
+    parser.add_argument("--made", type=Path, help="a catalogue that --keep left: measure what is most frequent alone")
     parser.add_argument("--before", type=Path, help="figures of an older asid, as JSON")
     args = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="asid-bookkeeping-", dir=args.folder))
+    folder = args.made or Path(tempfile.mkdtemp(prefix="asid-bookkeeping-", dir=args.folder))
     try:
-        meter = run(folder, args.tracks, args.windows)
+        meter = again(folder) if args.made else run(folder, args.tracks, args.windows)
     finally:
-        shutil.rmtree(folder)
+        if not args.made and not args.keep:
+            shutil.rmtree(folder)
     before: dict[str, tuple[float, float]] = json.loads(args.before.read_text()) if args.before else {}
     lines = ["| step | seconds | driver's peak memory (GB) | of all processes (GB) | |", "|---|---|---|---|---|"]
     for step in meter.steps:
@@ -154,7 +168,8 @@ def main() -> None:
     about = f"{args.tracks:,} tracks, {args.tracks * args.windows:,} fingerprints, "
     about += f"{args.tracks * DETECTIONS_PER_TRACK:,} detections."
     about += f" Load average of the machine at the end: {os.getloadavg()[0]:.0f}, this benchmark's own share included."
-    command = "make -C benchmarks bookkeeping" + (f" TRACKS={args.tracks}" if args.tracks != TRACKS else "")
+    command = "make -C benchmarks bookkeeping"
+    command += f" TRACKS={args.tracks} WINDOWS={args.windows}" if args.tracks != TRACKS else ""
     name = "Bookkeeping of a large catalogue" + (f", {args.tracks:,} tracks" if args.tracks != TRACKS else "")
     write_section(name, command, "\n".join([about, "", *lines]))
 
