@@ -4,7 +4,8 @@ Every track has a file of one byte in a corpus, a row, windows of random vectors
 Decoding, encoding and matching are left out. Measures the time of each step, and the peak memory of the driver alone
 (what no other process shares) and of all of Ray's processes together (PSS, which counts shared pages once).
 
---before adds the figures of an older asid: a JSON file with [seconds, driver's GB] for each step by name.
+--before adds the figures of an older asid: a JSON file with [seconds, driver's GB] for each step by name, and "asid",
+which says what it was.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ def main() -> None:
     finally:
         if not args.made and not args.keep:
             shutil.rmtree(folder)
-    before: dict[str, tuple[float, float]] = json.loads(args.before.read_text()) if args.before else {}
+    before: dict[str, Any] = json.loads(args.before.read_text()) if args.before else {}
     lines = ["| step | seconds | driver's peak memory (GB) | of all processes (GB) | |", "|---|---|---|---|---|"]
     for step in meter.steps:
         was = before.get(step.name, ())
@@ -167,6 +168,7 @@ def main() -> None:
         lines.append(f"| {step.name} | {figures} | {step.said} |")
     about = f"{args.tracks:,} tracks, {args.tracks * args.windows:,} fingerprints, "
     about += f"{args.tracks * DETECTIONS_PER_TRACK:,} detections."
+    about += f" Before: {before['asid']}." if before else ""
     about += f" Load average of the machine at the end: {os.getloadavg()[0]:.0f}, this benchmark's own share included."
     command = "make -C benchmarks bookkeeping"
     command += f" TRACKS={args.tracks} WINDOWS={args.windows}" if args.tracks != TRACKS else ""
