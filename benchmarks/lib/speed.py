@@ -11,7 +11,7 @@ import torch
 from asid_core.config import SAMPLE_RATE_HZ
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.decode import decode
-from pipelines.fingerprint.embed_actor import faster_dtype
+from pipelines.fingerprint.embed_actor import inference_type
 
 BUSY_SHARE, LOOK_S = 0.05, 2.0
 AUDIO_S = 120.0
@@ -43,7 +43,7 @@ def windows_per_second(weights: str, recording: Path) -> float:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        model = loaded.for_inference(faster_dtype(loaded))
+        model = loaded.for_inference(inference_type(loaded))
         model.fingerprint(waveform[: 20 * SAMPLE_RATE_HZ])  # to warm up
         windows, started = 0, time.monotonic()
         while time.monotonic() - started < LEAST_S:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from asid_core import schema
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.precision import bfloat16_pays
 from pipelines.runtime import assigned_device
 from pipelines.store import fingerprints
 from pipelines.store.audio import Segment, segments_of_tracks
@@ -39,9 +39,6 @@ OUTCOMES = pa.schema(
     ]
 )
 
-TRIAL_WINDOWS, TRIALS = 16, 2
-MIN_BF16_SPEEDUP = 1.2  # the lower precision must be worth it
-
 
 class Embedder:
     """Holds the model on this actor's device, and embeds blocks of tracks."""
@@ -55,7 +52,7 @@ class Embedder:
         loaded: Fingerprinter = ray.get(model)
         self._name = fingerprints.table_name(loaded.model_id)
         loaded = loaded.to(assigned_device())
-        self._dtype = faster_dtype(loaded)
+        self._dtype = inference_type(loaded)
         self._model = loaded.for_inference(self._dtype)
 
     def __call__(self, tracks: pa.Table) -> pa.Table:
@@ -131,28 +128,9 @@ class Rows:
         return pa.RecordBatch.from_pydict(columns, schema=schema.fingerprints(dim))
 
 
-def faster_dtype(model: Fingerprinter) -> torch.dtype:
-    """bfloat16 if a trial on this device shows that it is clearly faster, else float32."""
-    if not model.encoder.may_use_bfloat16:
-        return torch.float32
-    seconds = {dtype: _seconds(model.for_inference(dtype)) for dtype in (torch.float32, torch.bfloat16)}
-    faster = seconds[torch.float32] > MIN_BF16_SPEEDUP * seconds[torch.bfloat16]
-    return torch.bfloat16 if faster else torch.float32
+def inference_type(model: Fingerprinter) -> torch.dtype:
+    """bfloat16 if the encoder allows it and the device multiplies it faster, else float32.
 
-
-@torch.no_grad()
-def _seconds(model: Fingerprinter) -> float:
-    """Shortest time in seconds for one batch, after one batch to warm up."""
-    on_gpu = model.device.type == "cuda"
-    front_end = model.front_end
-    count = model.windows_per_batch if on_gpu else TRIAL_WINDOWS
-    features = torch.rand(front_end.config.bins, front_end.config.window_frames + count, device=model.device)
-    patches = front_end.patches(front_end.windows(features)[:count])
-    best = float("inf")
-    for _ in range(1 + TRIALS):
-        started = time.monotonic()
-        model.encoder(patches)
-        if on_gpu:
-            torch.cuda.synchronize()
-        best = min(best, time.monotonic() - started)
-    return best
+    Only the hardware decides. A timed trial would give other vectors on a busy machine.
+    """
+    return torch.bfloat16 if model.encoder.may_use_bfloat16 and bfloat16_pays(model.device) else torch.float32
