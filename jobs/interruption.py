@@ -16,6 +16,7 @@ from types import FrameType
 from jobs import logs
 from pipelines.json_log import JsonLines
 
+SAY_S = 1.0  # longest wait for the last words of the thread that watches for signals
 GRACE_S = 25.0  # after SIGTERM: Kubernetes kills after 30
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -44,7 +45,8 @@ def stoppable() -> Iterator[None]:
     before = {number: signal.signal(number, _raise_once()) for number in SIGNALS}
     unraisable = sys.unraisablehook
     wakeup = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=(read,), name="asid-signals", daemon=True).start()
+    watcher = threading.Thread(target=_watch, args=(read,), name="asid-signals", daemon=True)
+    watcher.start()
     try:
         yield
     finally:
@@ -53,6 +55,7 @@ def stoppable() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         write.close()  # ends the thread
+        watcher.join(SAY_S)  # a block that ends at once must not cut off what it has to say
 
 
 def _raise_once() -> Callable[[int, FrameType | None], None]:
