@@ -53,7 +53,7 @@ def work(session: Session) -> Outcome:
         catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=session.config.segment)
         start_ray(session.args.ray_address)
         done = run.main_job(session, str(folder / "music"), catalogue)
-    planted, alarms = compare(done.swept.detections, truth, session.args.min_score or 0.0)
+        planted, alarms = compare(done.swept.detections, truth, session.args.min_score or 0.0)
     print(tables.aligned([line(p) for p in planted], COLUMNS))
     print(verdict(alarms))
     right = sum(p.found(WITHIN_S) for p in planted)
