@@ -85,8 +85,9 @@ class ExactSearch:
             return
         references = references.to(self.device)
         first, last, _ = (windows or slice(None)).indices(self.windows)
-        chosen = self._numbers(references[:: self.stride, : self.first_pass_dims])
-        spread = None if self.sees_all else self._numbers(_spread(references))
+        codes = self._numbers(references)
+        chosen = codes[:: self.stride, : self.first_pass_dims].contiguous()
+        spread = None if self.sees_all else _spread(codes)
         probes = self.first_pass_probes
         windows_per_tile = max(1, (_TILE_QUERIES if self.device.type == "cpu" else _GPU_TILE_QUERIES) // probes)
         # reused by all tiles: allocating 32 MB for each would take as long as the product
@@ -101,7 +102,7 @@ class ExactSearch:
                 queries = self._whole[part.start * self.probes : part.stop * self.probes]
                 best = self._best_in_groups(spread, queries, self.probes, GROUP, memory)
             self._update_background(part, best)
-            self._refine(part, references, pairs, first_row)
+            self._refine(part, references, codes, pairs, first_row)
 
     def _share_by_chance(self, queries: Tensor) -> Tensor:
         """The share [n] of a window's chance cosine that the first pass sees in its leading dimensions.
@@ -177,13 +178,14 @@ class ExactSearch:
         order = window.argsort(stable=True)
         return torch.stack([window[order], group[order]], 1)
 
-    def _refine(self, part: slice, references: Tensor, pairs: Tensor, first_row: int) -> None:
+    def _refine(self, part: slice, references: Tensor, codes: Tensor, pairs: Tensor, first_row: int) -> None:
         """Score all rows and probes of the (window, group) `pairs` [p, 2], and merge the best of each into the hits."""
         if not len(pairs):
             return
-        on_cpu = self.device.type == "cpu"  # _int_mm of a GPU refuses most shapes
-        score = self._best_in_eight_bits if self.eight_bits and on_cpu else self._best_in_floats
-        cosine, row, probe = score(part, references, pairs)
+        if self.eight_bits and self.device.type == "cpu":  # _int_mm of a GPU refuses most shapes
+            cosine, row, probe = self._best_in_eight_bits(part, references, codes, pairs)
+        else:
+            cosine, row, probe = self._best_in_floats(part, references, pairs)
         window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         column = torch.arange(len(pairs), device=self.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         at = (torch.arange(len(window), device=self.device).repeat_interleave(counts), column + self.keep)
@@ -211,25 +213,24 @@ class ExactSearch:
         cosine, row, probe = (torch.cat(column) for column in zip(*best, strict=True))
         return cosine, row, probe
 
-    def _best_in_eight_bits(self, part: slice, references: Tensor, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_best_in_floats`, but eight bits choose the probe of each row, and the _FINALISTS among the rows.
+    def _best_in_eight_bits(
+        self, part: slice, references: Tensor, codes: Tensor, pairs: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_best_in_floats`, but `codes` choose the probe of each row, and the _FINALISTS among the rows.
 
         All groups of a window are one product, so that its vectors need not be copied for each group.
         """
-        wanted, group = pairs[:, 1].unique(return_inverse=True)
-        last = len(references) - 1  # stands in for the rows that the last group may lack
-        taken = (wanted[:, None] * GROUP + torch.arange(GROUP)).clamp(max=last)
-        codes = self._numbers(references[taken].flatten(0, 1)).unflatten(0, (-1, GROUP))
+        # the last row stands in for those that the last group may lack
+        rows = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=len(references) - 1)
         windows, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         scores = torch.empty(len(pairs), GROUP, dtype=torch.int32)
         probes = torch.empty(len(pairs), GROUP, dtype=torch.int64)
         stop = 0
         for window, count in zip((windows + part.start).tolist(), counts.tolist(), strict=True):
             start, stop = stop, stop + count
-            rows = codes.index_select(0, group[start:stop]).flatten(0, 1)
-            products = torch._int_mm(rows, self._whole[window * self.probes : (window + 1) * self.probes].T)
+            some = codes.index_select(0, rows[start:stop].flatten())
+            products = torch._int_mm(some, self._whole[window * self.probes : (window + 1) * self.probes].T)
             torch.max(products, 1, out=(scores[start:stop].view(-1), probes[start:stop].view(-1)))
-        rows = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=last)
         places = scores.topk(_FINALISTS, 1).indices
         rows, probes = rows.gather(1, places), probes.gather(1, places)
         queries = self._flat[(pairs[:, :1] + part.start) * self.probes + probes]
