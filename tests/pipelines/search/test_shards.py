@@ -49,7 +49,7 @@ def test_every_track_is_in_one_shard_and_none_but_the_last_is_beyond_what_is_sea
         assert before_last_s <= TOGETHER_S and before_last_s * vectors_s * MODEL.dim * 4 <= SEARCH_BYTES
 
 
-@pytest.mark.parametrize(("config", "tracks"), [(PROBED, 2), (PLAIN, 88)])
+@pytest.mark.parametrize(("config", "tracks"), [(PROBED, 3), (PLAIN, 88)])
 def test_fewer_probes_make_larger_shards(config: Config, tracks: int) -> None:
     assert len(shards([240.0] * 10_000, config)[0]) == tracks
 
