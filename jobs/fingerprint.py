@@ -25,14 +25,14 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     import numpy as np
-    import torch
 
     from asid_core.model.fingerprinter import Fingerprinter
     from asid_core.signal.decode import DecodeError
+    from pipelines.runtime import assigned_device
     from pipelines.store.location import Location
 
     args = session.args
-    model = Fingerprinter.from_pretrained(session.weights()).to("cuda" if torch.cuda.is_available() else "cpu")
+    model = Fingerprinter.from_pretrained(session.weights()).to(assigned_device())
     columns: dict[str, list[np.ndarray]] = {}
     failed, seconds = 0, 0.0
     for number, file in enumerate(args.files, 1):

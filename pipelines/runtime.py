@@ -93,11 +93,6 @@ def start_local(**options: Any) -> None:
             log.warning("Ray did not start within 30 s (machine overloaded?); retrying")
 
 
-def is_local() -> bool:
-    """Whether this process started its own Ray, on this machine alone."""
-    return _folder is not None
-
-
 def kill_ray() -> None:
     """End the Ray of this process without waiting for anything."""
     if _folder is not None:
@@ -134,7 +129,7 @@ def _keep_messages() -> None:
 
 
 def is_own_ray() -> bool:
-    """Whether this process started the Ray that it uses. Such a Ray has no autoscaler."""
+    """Whether this process started the Ray that it uses, on this machine alone and without an autoscaler."""
     return _folder is not None
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asid_core.config import Config
-from pipelines.runtime import ProgressCallback, is_local
+from pipelines import driver
+from pipelines.runtime import ProgressCallback, is_own_ray
 from pipelines.store.location import Location
 from pipelines.train.record import read_progress, write_progress
 from pipelines.train.stem_files import READING_CPUS
@@ -121,9 +122,7 @@ def uses_gpus(workers: int, wanted: bool) -> bool:
 
     wanted: GPUs are asked for, which an autoscaler may have to bring. Otherwise a cluster without any uses its CPUs.
     """
-    import ray
-
-    gpus = int(ray.cluster_resources().get("GPU", 0))
+    gpus = driver.gpus()
     if gpus >= workers or (wanted and _gpus_come(workers)):
         return True
     if gpus:
@@ -140,7 +139,7 @@ def _gpus_come(workers: int) -> bool:
     import ray
     import ray.util
 
-    if is_local():
+    if is_own_ray():
         return False
     wanted = ray.util.placement_group([{"GPU": 1}] * workers)
     try:
@@ -160,11 +159,10 @@ def _fit(
     import ray.train
     from ray.train.torch import TorchTrainer
 
-    resources = ray.cluster_resources()
     gpu = uses_gpus(workers, on_gpus)
     shares = tables.shares(tracks, workers)
     # leave CPUs for the tasks that read spans, which would otherwise wait forever
-    cpus = min(1 - READING_CPUS, 0.5 * resources.get("CPU", 1) / workers)
+    cpus = min(1 - READING_CPUS, 0.5 * driver.cpus() / workers)
     filesystem, path = output.arrow()
     trainer = TorchTrainer(
         work,

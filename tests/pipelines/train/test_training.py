@@ -82,7 +82,7 @@ def test_gpus_that_are_not_there_are_told_and_not_replaced_by_cpus(
     import ray
 
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 4.0, "GPU": float(gpus)})
-    monkeypatch.setattr(training, "is_local", lambda: True)
+    monkeypatch.setattr(training, "is_own_ray", lambda: True)
     if isinstance(answer, bool):
         assert training.uses_gpus(2, wanted) is answer
     else:
