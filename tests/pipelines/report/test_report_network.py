@@ -23,6 +23,8 @@ BOXES = """asid.networkView.graph().nodes().map((node) => {
     {includeNodes: false, includeLabels: false, includeEdges: false, includeOverlays: false, ...of}));
   return {name: node.data('label') ? measured({includeLabels: true}) : null, circle: measured({includeNodes: true})};
 })"""
+# cytoscape measures a text when it paints it: until then a name has the size of the zoom before
+PAINTED = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(true))))"
 HEADS = """asid.networkView.graph().edges().map((edge) => edge.renderedTargetEndpoint())"""
 SAME: dict[str, Any] = {"query_start_s": 6.0, "query_end_s": 10.0}  # as the span of the reference
 GROUP = [("a", "b"), ("b", "c"), ("a", "c")]  # three tracks that share the same material
@@ -73,6 +75,7 @@ def test_names_cover_no_circle_no_arrow_head_and_no_other_name(
     for _ in range(2 if factor > 1 else 0):
         chromium.run("document.getElementById('zoom-in').click()")
     chromium.run("asid.networkView.name()")
+    assert chromium.run(PAINTED)
     boxes = chromium.run(BOXES)
     names = [box["name"] for box in boxes if box["name"]]
     assert len(names) >= 5
