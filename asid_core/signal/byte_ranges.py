@@ -19,7 +19,12 @@ class ByteRanges(io.RawIOBase):
         self._starts = [0]
         for part in self._parts:
             self._starts.append(self._starts[-1] + size_of(part))
-        self._position = 0
+        self._position = self._furthest = 0
+
+    @property
+    def left_bytes(self) -> int:
+        """Number of bytes behind the last one that was read."""
+        return self._starts[-1] - self._furthest
 
     def readable(self) -> bool:
         return True
@@ -49,6 +54,7 @@ class ByteRanges(io.RawIOBase):
             pieces.append(data)
             left -= len(data)
             self._position += len(data)
+        self._furthest = max(self._furthest, self._position)
         return b"".join(pieces)
 
     def _part(self, part: Part, within: int, size: int) -> bytes:

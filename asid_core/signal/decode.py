@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 
 from asid_core.signal.byte_ranges import size_of
+from asid_core.signal.frame_walk import FRAME_KINDS
 from asid_core.signal.mono import to_mono
 from asid_core.signal.pieces import Piece, pieces_of
 from asid_core.signal.readers import Block, CannotOpen, Opened, open_piece, resampled
@@ -104,23 +105,25 @@ def unreadable(error: OSError) -> DecodeError:
 
 
 def _info(file: BinaryIO, pieces: list[Piece]) -> AudioInfo:
-    """The header information of all pieces that can be opened. Raises DecodeError if the first cannot."""
+    """The header information of all pieces that can be opened. Raises the DecodeError of the first if none can."""
     infos: list[AudioInfo] = []
+    problems: list[DecodeError] = []
     for piece in pieces:
         with contextlib.ExitStack() as stack:
             try:
                 opened = _open(stack, file, piece)
-            except DecodeError:
-                if not infos:
-                    raise
+            except DecodeError as problem:
+                problems.append(problem)
                 continue
             duration_s = piece.claim_s or piece.about_s or opened.claim_s
             infos.append(AudioInfo(opened.rate_hz, opened.channels, duration_s))
+    if not infos:
+        raise problems[0]
     known = [info.duration_s for info in infos if info.duration_s is not None]
     return AudioInfo(
         max(info.rate_hz for info in infos),
         max(info.channels for info in infos),
-        sum(known) if len(known) == len(infos) else None,
+        sum(known) if len(known) == len(pieces) else None,
     )
 
 
@@ -146,17 +149,28 @@ class _Reading:
 
     def blocks(self) -> Iterator[np.ndarray]:
         """Mono float32 blocks [n_i] at `rate_hz`."""
+        silent = []
         for piece in self._pieces:
             before_s = self.found_s
             for rate_hz, run in itertools.groupby(self._piece(piece), key=lambda block: block[0]):
                 mono = to_mono((samples for _, samples in run), rate_hz)
                 yield from mono if rate_hz == self._rate_hz else resampled(mono, rate_hz, self._rate_hz)
             if self.found_s == before_s and not piece.claim_s:
+                silent.append(piece)
+        for piece in silent:
+            if not piece.is_unknown:
                 self.missing_s += self._by_size_s(piece)
+            elif not self._is_junk(piece):
+                self.unread_s += self._by_size_s(piece)
+
+    def _is_junk(self, piece: Piece) -> bool:
+        """Whether data of unknown format is a few bytes or stands in front of an mp3, where broken tags are common."""
+        following = self._pieces[self._pieces.index(piece) + 1 :]
+        return self._by_size_s(piece) <= PADDING_S or bool(following and following[0].format in FRAME_KINDS)
 
     def _piece(self, piece: Piece) -> Iterator[Block]:
-        """The blocks of a piece. If a decoder ends before the claimed length, the next one continues from there."""
-        found_s, claim_s = 0.0, piece.claim_s
+        """The blocks of a piece. If a decoder ends early, the next one continues from there."""
+        found_s, claim_s, left_bytes = 0.0, piece.claim_s, 0
         for decoder in piece.decoders:
             with contextlib.ExitStack() as stack:
                 try:
@@ -164,17 +178,22 @@ class _Reading:
                 except CannotOpen as problem:
                     self.complaints.append(str(problem))
                     continue
-                claim_s = piece.claim_s or opened.claim_s
+                claim_s, before_s = piece.claim_s or opened.claim_s, found_s
                 for rate_hz, samples in _from(opened.blocks, found_s):
                     found_s += len(samples) / rate_hz
                     self.found_s += len(samples) / rate_hz
                     yield rate_hz, samples
                 self.complaints += opened.complaints
-            if found_s and found_s >= (claim_s or 0.0) - PADDING_S:
+                if piece.must_read_all and found_s > before_s:
+                    left_bytes = opened.left_bytes()
+            if found_s and found_s >= (claim_s or 0.0) - PADDING_S and not left_bytes:
                 break
         missing_s = (claim_s or 0.0) - found_s
         self.missing_s += piece.lost_s + (missing_s if missing_s > PADDING_S else 0.0)
         self.unread_s += piece.unread_s
+        if unread_bytes := piece.unread_bytes + left_bytes:
+            read_bytes = sum(map(size_of, piece.parts)) - left_bytes
+            self.unread_s += found_s * unread_bytes / max(read_bytes, 1)
 
     def _by_size_s(self, piece: Piece) -> float:
         """The length of a piece whose length is unknown, estimated by the bit rate of the others."""

@@ -15,6 +15,7 @@ from asid_core.signal.tags import items_before, tag_bytes
 
 CONFIRMING_FRAMES = 2  # must follow the first frame, because other data (a picture) may look like a header
 MARKS = {b"Xing", b"Info"}
+FRAME_KINDS = ("mp3", "aac")
 FRAME_OR_TAG = re.compile(rb"\xff|ID3|APETAGEX|TAG|LYRICSBEGIN")
 BIT_RATES_KBPS = {  # (is MPEG-1, layer) -> bit rates by index, from 1
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),

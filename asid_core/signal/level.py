@@ -112,7 +112,7 @@ def read_levelled(path: str, config: SegmentConfig) -> np.ndarray:
     with levelled(path, config.max_track_s) as (level, blocks):
         level.judge(config)
         if level.missing_s:
-            log.warning("%s: %.1f s are missing or damaged; the rest is used", shown(path), level.missing_s)
+            log.warning("%s: at least %.1f s are missing or damaged; the rest is used", shown(path), level.missing_s)
         return from_pcm(np.concatenate(list(blocks)))
 
 

@@ -1,23 +1,41 @@
-"""Recognises a file's format by its content, and splits files that hold several recordings into pieces.
+"""Recognises formats by their content, and splits files that hold several recordings into pieces.
 
-Decoders stop after the first recording of such files: recorded web radio, joined mp3s, `cat a.flac b.flac`.
+Decoders stop after the first recording of such files: recorded web radio, joined mp3s, `cat a.flac b.mp3`.
 """
 
 from __future__ import annotations
 
-import struct
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Literal
 
 from asid_core.signal import frame_walk, ogg_links, riff
-from asid_core.signal.byte_ranges import Part, find_all, read_at
-from asid_core.signal.tags import tag_bytes
+from asid_core.signal.boxes import box_end, matroska_end, wavpack_end
+from asid_core.signal.byte_ranges import Part, read_at
+from asid_core.signal.sample_chunks import samples_of
+from asid_core.signal.starts import (
+    AMR,
+    ASF,
+    CAF,
+    HEAD_BYTES,
+    TTA,
+    W64,
+    Starts,
+    is_ac3,
+    is_aiff,
+    is_au,
+    is_flac,
+    is_matroska,
+    is_monkeys_audio,
+    is_mpegts,
+    is_wave,
+)
+from asid_core.signal.tags import tag_bytes, without_tags
 
 Decoder = Literal["libsndfile", "ffmpeg"]
-HEAD_BYTES = 1 << 16
 PADDING_BYTES = 8  # this many zeros are padding; an mp4 box may begin with three
 MP3: tuple[Decoder, ...] = ("ffmpeg", "libsndfile")
-WAVPACK_INITIAL_BLOCK = 0x800
+FFMPEG: tuple[Decoder, ...] = ("ffmpeg",)
 SNDFILE_FIRST: tuple[Decoder, ...] = ("libsndfile", "ffmpeg")
 
 
@@ -32,144 +50,129 @@ class Piece:
     about_s: float | None = None  # estimated length; a shorter recording is not refused
     lost_s: float = 0.0  # known to be missing before anything is decoded
     unread_s: float = 0.0  # perhaps missing; reported, but never a reason to refuse the recording
+    unread_bytes: int = 0  # as unread_s, in bytes at the bit rate of the piece
+    must_read_all: bool = False  # whether bytes that no decoder reads count as unread
+    is_unknown: bool = False  # whether its format is unknown; then it need not be a recording
 
 
-# first bytes of formats in which several recordings may follow each other
-SIGNATURES: tuple[tuple[bytes, tuple[Decoder, ...]], ...] = (
-    (b"fLaC\x00\x00\x00\x22", SNDFILE_FIRST),
-    (b"fLaC\x80\x00\x00\x22", SNDFILE_FIRST),
-    (b"caff\x00\x01\x00\x00desc", SNDFILE_FIRST),
-    (b"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00", SNDFILE_FIRST),
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c", ("ffmpeg",)),
-    (b"TTA1\x01\x00", ("ffmpeg",)),
-    (b"MAC \x96\x0f", ("ffmpeg",)),
-)
+Found = tuple[list[Piece], int]  # pieces, and where in the file the last one ends
 
 
 def pieces_of(file: BinaryIO, end: int) -> list[Piece]:
     """The recordings in a file of `end` bytes, in order; at least one piece."""
-    return _known(file, 0, end) or [Piece(((0, end),))]
+    pieces: list[Piece] = []
+    starts = Starts(file, end)
+    at = _after_tags(file, 0, end)
+    while at < end:
+        found, stop = _at(starts, at)
+        if not found and pieces:  # not a recording: what comes behind it?
+            stop = starts.next(at + 1)
+            found = [replace(pieces.pop(), unread_bytes=stop - at)]
+        pieces += found or [Piece(((at, stop),), must_read_all=True, is_unknown=True)]
+        at = _after_tags(file, stop, end)
+    return pieces or [Piece(((0, end),))]
 
 
-def _known(file: BinaryIO, start: int, end: int) -> list[Piece]:
-    """The recordings from `start` on; empty if the format is unknown."""
-    head = read_at(file, start, HEAD_BYTES)
-    while size := tag_bytes(file, start, end) or _zeros(head):
-        start += size
-        head = read_at(file, start, HEAD_BYTES)
-    for split in (_by_signature, _ogg, _riff, _aiff, _au, _wavpack, _boxes, _matroska, _frames):
-        if pieces := split(file, start, end, head):
-            return pieces
-    return []
+def _after_tags(file: BinaryIO, at: int, end: int) -> int:
+    """Offset behind tags and padding."""
+    while size := tag_bytes(file, at, end) or _zeros(read_at(file, at, min(HEAD_BYTES, end - at))):
+        at += size
+    return at
 
 
 def _zeros(head: bytes) -> int:
     count = len(head) - len(head.lstrip(b"\0"))
-    return count if count >= PADDING_BYTES else 0
+    return count if count >= PADDING_BYTES or count == len(head) else 0
 
 
-def _between(starts: list[int], end: int, decoders: tuple[Decoder, ...]) -> list[Piece]:
-    return [Piece(((start, stop),), decoders) for start, stop in zip(starts, [*starts[1:], end], strict=True)]
+def _at(starts: Starts, start: int) -> Found:
+    """The recordings that begin at `start`; none if the format is unknown, and then where the next one begins."""
+    head = read_at(starts.file, start, HEAD_BYTES)
+    for recognised, split in SPLITTERS:
+        if recognised(head):
+            return split(starts, start)
+    limit = starts.next(start + 1, frames=False)
+    if frame_walk.begins_with_frames(head):
+        return _frames(starts.file, start, limit), limit
+    return [], starts.next(start + 1)
 
 
-def _by_signature(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    for signature, decoders in SIGNATURES:
-        if head.startswith(signature):
-            return _between(list(find_all(file, start, signature)), end, decoders)
-    return []
+def _until_the_next(decoders: tuple[Decoder, ...]) -> Callable[[Starts, int], Found]:
+    """For formats that do not tell where they end."""
+
+    def split(starts: Starts, start: int) -> Found:
+        stop = starts.next(start + 1)
+        return [Piece(((start, without_tags(starts.file, start, stop)),), decoders, must_read_all=True)], stop
+
+    return split
 
 
-def _ogg(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    if not head.startswith(b"OggS"):
-        return []
-    links, stop = ogg_links.links(file, start, end)
+def _ogg(starts: Starts, start: int) -> Found:
+    links, stop = ogg_links.links(starts.file, start, starts.end)
     pieces = [Piece((link.span,), ("ffmpeg", "libsndfile"), "ogg", link.claim_s, link.duration_s) for link in links]
-    rest = read_at(file, stop, HEAD_BYTES)
-    if rest.startswith(b"OggS") or not rest.strip(b"\0"):  # a truncated page, or padding
-        return pieces
-    if behind := _known(file, stop, end):
-        return [*pieces, *behind]
-    total_s = sum(link.duration_s or 0.0 for link in links)
-    return [*pieces[:-1], replace(pieces[-1], unread_s=total_s * (end - stop) / (stop - start))]
+    if read_at(starts.file, stop, 4) == ogg_links.CAPTURE:  # a page that is cut off
+        pieces[-1] = replace(pieces[-1], unread_bytes=starts.end - stop)
+        stop = starts.end
+    return pieces, stop
 
 
-def _riff(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    waves = riff.waves(file, start, end) if riff.is_wave(head) else ()
-    return [Piece(wave.parts, unread_s=wave.unread_s) for wave in waves]
+def _riff(starts: Starts, start: int) -> Found:
+    wave = riff.wave(starts.file, start, starts.next(start + 1))
+    return [Piece(wave.parts, unread_s=wave.unread_s)], wave.stop
 
 
-def _aiff(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    def begins(at: int) -> bool:
-        return read_at(file, at, 16)[8:16] in (b"AIFFCOMM", b"AIFCFVER", b"AIFCCOMM", b"AIFFNAME")
-
-    if head[:4] != b"FORM" or head[8:12] not in (b"AIFF", b"AIFC"):
-        return []
-    starts = [at for at in find_all(file, start + 1, b"FORM") if begins(at)]
-    return _between([start, *starts], end, SNDFILE_FIRST)
+def _samples(starts: Starts, start: int) -> Found:
+    samples = samples_of(starts.file, start, starts.next(start + 1))
+    return [Piece(samples.parts, unread_bytes=samples.missing_bytes)], samples.stop
 
 
-def _au(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    def begins(at: int) -> bool:
-        _, offset, _, encoding, rate_hz, channels = struct.unpack(">4s5I", read_at(file, at, 24).ljust(24, b"\0"))
-        return 24 <= offset <= 1 << 16 and 1 <= encoding <= 27 and 1000 <= rate_hz < 1 << 20 and 1 <= channels <= 64
-
-    if not head.startswith(b".snd"):
-        return []
-    return _between([start, *(at for at in find_all(file, start + 1, b".snd") if begins(at))], end, SNDFILE_FIRST)
+def _wavpack(starts: Starts, start: int) -> Found:
+    stop = wavpack_end(starts.file, start, starts.end)
+    return [Piece(((start, stop),), FFMPEG)], stop
 
 
-def _wavpack(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    """WavPack: consecutive blocks; the first block of a recording has index 0 (WavPack 4 file format)."""
-    starts, at = [], start
-    while len(block := read_at(file, at, 32)) == 32:
-        if block[:4] != b"wvpk":
-            if not (size := tag_bytes(file, at, end)):
-                break
-            at += size
-            continue
-        size, index, samples, flags = struct.unpack("<4xI8xIII", block[:28])
-        if index == 0 and samples and flags & WAVPACK_INITIAL_BLOCK:
-            starts.append(at)
-        at += 8 + size
-    return _between(starts, end, ("ffmpeg",)) if starts else []
+def _boxes(starts: Starts, start: int) -> Found:
+    return _until(starts, start, box_end(starts, start))
 
 
-def _boxes(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    """mp4, m4a, mov: consecutive boxes; a second `ftyp` box begins another recording."""
-    if head[4:8] not in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip", b"styp"):
-        return []
-    starts, at = [start], start
-    while at + 8 <= end:
-        box = read_at(file, at, 16)
-        if box[4:8] == b"ftyp" and at > start:
-            starts.append(at)
-        size = int.from_bytes(box[:4], "big")
-        size = int.from_bytes(box[8:16], "big") if size == 1 else size or end
-        if size < 8:
-            break
-        at += size
-    return _between(starts, end, ("ffmpeg",))
+def _matroska(starts: Starts, start: int) -> Found:
+    return _until(starts, start, matroska_end(starts, start))
 
 
-def _matroska(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
-    signature = b"\x1a\x45\xdf\xa3"
-
-    def begins(at: int) -> bool:
-        doc_type = read_at(file, at, 64)
-        return b"\x42\x82" in doc_type and (b"matroska" in doc_type or b"webm" in doc_type)
-
-    if not head.startswith(signature):
-        return []
-    return _between([start, *(at for at in find_all(file, start + 1, signature) if begins(at))], end, ("ffmpeg",))
+def _until(starts: Starts, start: int, stop: int) -> Found:
+    """stop: where the recording should end, perhaps behind the end of the file."""
+    there = min(stop, starts.end)
+    return [Piece(((start, there),), FFMPEG, unread_bytes=stop - there)], there
 
 
-def _frames(file: BinaryIO, start: int, end: int, head: bytes) -> list[Piece]:
+def _is_box(head: bytes) -> bool:
+    return head[4:8] in (b"ftyp", b"moov", b"wide", b"mdat", b"free", b"skip", b"styp")
+
+
+Splitter = Callable[[Starts, int], Found]
+SPLITTERS: tuple[tuple[Callable[[bytes], bool], Splitter], ...] = (
+    (is_flac, _until_the_next(SNDFILE_FIRST)),
+    (lambda head: head.startswith((ASF, TTA)), _until_the_next(FFMPEG)),
+    (lambda head: head.startswith(AMR), _until_the_next(FFMPEG)),
+    (is_ac3, _until_the_next(FFMPEG)),
+    (is_mpegts, _until_the_next(FFMPEG)),
+    (is_monkeys_audio, _until_the_next(FFMPEG)),
+    (lambda head: head.startswith(ogg_links.CAPTURE), _ogg),
+    (is_wave, _riff),
+    (lambda head: head.startswith((CAF, W64)), _samples),
+    (is_aiff, _samples),
+    (is_au, _samples),
+    (lambda head: head.startswith(b"wvpk"), _wavpack),
+    (_is_box, _boxes),
+    (is_matroska, _matroska),
+)
+
+
+def _frames(file: BinaryIO, start: int, end: int) -> list[Piece]:
     """mp3, mp2, AAC: counted frame by frame, if the first is within the first 64 kB."""
-    if not frame_walk.begins_with_frames(head):
-        return []
     walk = frame_walk.walk(file, start, end)
     pieces = [
-        Piece(tuple(run.ranges), MP3 if run.kind == "mp3" else ("ffmpeg",), run.kind, run.duration_s)
+        Piece(tuple(run.ranges), MP3 if run.kind == "mp3" else FFMPEG, run.kind, run.duration_s)
         for run in walk.runs
         if run.samples
     ]

@@ -14,6 +14,8 @@ from asid_core.signal.formats import FFMPEG_FORMATS
 from asid_core.signal.pieces import Piece
 
 BLOCK_FRAMES = 4096  # 0.1 s; small, because libsndfile loses the whole block in which a file is damaged
+IGNORED_BYTES = 1 << 12  # a decoder may leave this much: padding, or a tag
+MAX_COMPLAINTS = 3
 # formats for which FFmpeg only guesses the duration from the bit rate
 GUESSED_DURATIONS = ("aac", "mp3", "ac3", "eac3", "amr", "mpegts")
 
@@ -32,7 +34,14 @@ class Opened:
     channels: int
     claim_s: float | None  # duration according to the header
     blocks: Iterator[Block]
+    source: ByteRanges
     complaints: list[str] = field(default_factory=list)
+    undecodable_bytes: int = 0
+
+    def left_bytes(self) -> int:
+        """Number of bytes that were not read or not decoded; 0 if there are few."""
+        left = self.source.left_bytes + self.undecodable_bytes
+        return left if left > IGNORED_BYTES else 0
 
 
 def open_piece(stack: contextlib.ExitStack, file: BinaryIO, piece: Piece) -> Opened:
@@ -58,7 +67,7 @@ def _open_soundfile(stack: contextlib.ExitStack, source: ByteRanges) -> Opened:
     except (soundfile.SoundFileError, TypeError, ValueError) as error:  # TypeError: headerless formats
         raise CannotOpen(_words(error)) from None
     known = 0 < file.frames < 1 << 40
-    opened = Opened(file.samplerate, file.channels, file.frames / file.samplerate if known else None, iter(()))
+    opened = Opened(file.samplerate, file.channels, file.frames / file.samplerate if known else None, iter(()), source)
     opened.blocks = _read_soundfile(file, opened)
     return opened
 
@@ -94,8 +103,8 @@ def _open_ffmpeg(stack: contextlib.ExitStack, source: ByteRanges, piece: Piece) 
     codec = stream.codec_context
     if codec is None or not codec.sample_rate:
         raise CannotOpen("unknown codec or damaged header")
-    opened = Opened(codec.sample_rate, codec.channels, _claim_s(container, stream), iter(()))
-    opened.blocks = _read_ffmpeg(container, stream, opened)
+    opened = Opened(codec.sample_rate, codec.channels, _claim_s(container, stream), iter(()), source)
+    opened.blocks = _read_ffmpeg(container, stream, opened, counts=not piece.is_unknown)
     return opened
 
 
@@ -110,11 +119,12 @@ def _claim_s(container: Any, stream: Any) -> float | None:
     return None
 
 
-def _read_ffmpeg(container: Any, stream: Any, opened: Opened) -> Iterator[Block]:
+def _read_ffmpeg(container: Any, stream: Any, opened: Opened, counts: bool) -> Iterator[Block]:
+    """counts: whether what cannot be decoded counts as lost. What stands before the first frame never does."""
     import av
 
     packets = container.demux(stream)
-    bad = 0
+    begun = False
     while True:
         try:
             packet = next(packets)
@@ -126,11 +136,12 @@ def _read_ffmpeg(container: Any, stream: Any, opened: Opened) -> Iterator[Block]
         try:
             frames = packet.decode()
         except av.FFmpegError as error:
-            bad += 1
-            if bad == 1:  # report the first of many; the caller decides whether too much is missing
+            if len(opened.complaints) < MAX_COMPLAINTS:  # the caller decides whether too much is missing
                 opened.complaints.append(f"ffmpeg: {_words(error)}")
+            opened.undecodable_bytes += packet.size if begun and counts else 0
             continue
         for frame in frames:
+            begun = True
             yield frame.sample_rate, _samples(frame)
 
 

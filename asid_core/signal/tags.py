@@ -9,6 +9,7 @@ from typing import BinaryIO
 from asid_core.signal.byte_ranges import read_at
 
 MAX_LYRICS_BYTES = 1 << 20
+ID3V1_BYTES = 128
 
 
 def tag_bytes(file: BinaryIO, offset: int, end: int) -> int:
@@ -45,6 +46,20 @@ def items_before(head: bytes) -> int:
     return 0 if flags & 1 << 29 else max(0, int(size) - 32)
 
 
+def without_tags(file: BinaryIO, start: int, stop: int) -> int:
+    """The end of what stands before the ID3v1 and APE tags that end at `stop`."""
+    while stop - start > ID3V1_BYTES:
+        foot = read_at(file, stop - ID3V1_BYTES, ID3V1_BYTES)
+        if foot.startswith(b"TAG"):
+            stop -= ID3V1_BYTES
+        elif foot[-32:].startswith(b"APETAGEX"):
+            _, size, _, flags = struct.unpack("<IIII", foot[-24:-8])
+            stop -= size + (32 if flags & 1 << 31 else 0)
+        else:
+            break
+    return max(stop, start)
+
+
 def _lyrics(file: BinaryIO, offset: int, _head: bytes) -> int:
     text = read_at(file, offset, MAX_LYRICS_BYTES)
     ends = [at for mark in (b"LYRICS200", b"LYRICSEND") if (at := text.find(mark)) >= 0]
@@ -56,5 +71,5 @@ LENGTHS: dict[bytes, Callable[[BinaryIO, int, bytes], int]] = {
     b"APETAGEX": _ape,
     b"LYRICSBEGIN": _lyrics,
     b"TAG+": lambda *_: 227,
-    b"TAG": lambda *_: 128,
+    b"TAG": lambda *_: ID3V1_BYTES,
 }

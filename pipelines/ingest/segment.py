@@ -175,7 +175,7 @@ class _Run(Stage[dict[str, Any], dict[str, Any]]):
         if missing_s:
             self._shortened += 1
             self._missing_s += missing_s
-            log.warning("%s: %.1f s are missing or damaged; the rest is used", shown(track_id), missing_s)
+            log.warning("%s: at least %.1f s are missing or damaged; the rest is used", shown(track_id), missing_s)
 
     def _refuse(self, row: dict[str, Any]) -> None:
         before = self._standing.get(row["track_id"])

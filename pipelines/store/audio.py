@@ -62,7 +62,9 @@ def segments_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> 
     with Location(file).local_copy() as path, levelled(path, config.max_track_s) as (level, blocks):
         level.judge(config)
         if level.missing_s:
-            log.warning("%s: %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s)
+            log.warning(
+                "%s: at least %.1f s are missing or damaged; the rest is searched", shown(file), level.missing_s
+            )
         for stored in cut(blocks, catalogue.geometry.core_samples, catalogue.geometry.margin_samples):
             waveform = torch.from_numpy(from_pcm(stored.pcm))
             yield Segment(file, stored.start_sample, stored.lead_samples, stored.core_samples, waveform)

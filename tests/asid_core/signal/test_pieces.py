@@ -114,6 +114,115 @@ def test_rates_and_channels_may_change_between_them(
     assert rms == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
 
 
+def made(path: Path, codec: str, container: str, seconds: float = 2.0, **options: str) -> bytes:
+    """A recording that only FFmpeg writes."""
+    with av.open(str(path), "w", format=container, options=options) as output:
+        stream = output.add_stream(codec, rate=48_000, layout="mono")
+        codec_context = stream.codec_context
+        fit = av.AudioResampler(
+            codec_context.codec.audio_formats[0].name, "mono", 48_000, codec_context.frame_size or 1024
+        )
+        frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone(seconds, 48_000).T), "fltp", "mono")
+        frame.sample_rate = 48_000
+        for part in [*fit.resample(frame), *fit.resample(None)]:
+            part.pts = None
+            output.mux(stream.encode(part))
+        output.mux(stream.encode(None))
+    return path.read_bytes()
+
+
+def any_format(folder: Path, kind: str) -> bytes:
+    """Two seconds in any format."""
+    codecs = {"webm": ("libopus", "webm"), "wv": ("wavpack", "wv"), "tta": ("tta", "tta"), "ac3": ("ac3", "ac3"),
+              "ts": ("aac", "mpegts"), "mp2": ("mp2", "mp2"), "mka": ("flac", "matroska")}  # fmt: skip
+    if kind in codecs:
+        return made(folder / f"a.{kind}", *codecs[kind])
+    if kind in ("rifx", "le-au"):
+        container, endian = ("WAV", "BIG") if kind == "rifx" else ("AU", "LITTLE")
+        soundfile.write(folder / kind, tone(2.0, 44_100), 44_100, "PCM_16", endian, container)
+        return (folder / kind).read_bytes()
+    return write_audio(folder / f"a.{kind}", tone(2.0, 48_000), 48_000).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    ["flac mp3", "mp3 flac", "wav ogg", "ogg wav", "wav ac3", "aiff mp2", "m4a flac", "flac m4a wav", "webm mp3",
+     "ac3 wav", "wv opus", "caf aac", "au ts", "wma wav", "tta webm", "mp2 au", "rifx rifx", "rifx wav", "le-au le-au",
+     "le-au aiff", "w64 rf64 caf", "aac m4a mp3", "ts flac"],
+)  # fmt: skip
+def test_recordings_of_different_formats_one_after_the_other(tmp_path: Path, kinds: str) -> None:
+    parts = [any_format(tmp_path, kind) for kind in kinds.split()]
+    seconds, missing_s, rms = read(joined(tmp_path / "all.wav", *parts))
+    assert seconds == pytest.approx(2.0 * len(parts), abs=0.1 * len(parts)) and missing_s == 0
+    assert rms == pytest.approx(0.5 / np.sqrt(2), rel=0.1)
+
+
+def pcm(path: Path, kind: str, seconds: float = 4.0) -> bytearray:
+    soundfile.write(path, tone(seconds, 44_100), 44_100, "PCM_16", format=kind)
+    return bytearray(path.read_bytes())
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "AIFF", "AU", "CAF", "W64"])
+@pytest.mark.parametrize("stated_s", [2.0, 0.0])
+def test_a_header_that_states_too_little_is_not_believed(tmp_path: Path, kind: str, stated_s: float) -> None:
+    data, size = pcm(tmp_path / "a", kind), round(stated_s * 88_200)
+    if kind == "FLAC":  # 36 bits: total samples
+        data[21:26] = bytes([data[21] & 0xF0]) + struct.pack(">I", size // 2)
+    elif kind == "AU":
+        data[8:12] = struct.pack(">I", size)
+    else:
+        mark, layout, added = {"AIFF": (b"SSND", ">I", 8), "CAF": (b"data", ">q", 4), "W64": (b"data", "<q", 24)}[kind]
+        at = data.index(mark) + (16 if kind == "W64" else 4)
+        data[at : at + struct.calcsize(layout)] = struct.pack(layout, size + added)
+    assert read(joined(tmp_path / "b", bytes(data)))[:2] == pytest.approx((4.0, 0.0), abs=0.02)
+
+
+@pytest.mark.parametrize("kind", ["AIFF", "AU", "CAF", "W64"])
+def test_what_a_header_states_and_the_file_lacks_is_told(tmp_path: Path, kind: str) -> None:
+    data = pcm(tmp_path / "a", kind)
+    seconds, missing_s, _ = read(joined(tmp_path / "b", bytes(data[: len(data) * 3 // 4])))
+    assert (seconds, missing_s) == pytest.approx((3.0, 1.0), abs=0.05)
+
+
+def test_what_is_cut_off_within_a_page_or_box_is_told(audio: Make, tmp_path: Path) -> None:
+    """How much is missing is not known: at least the rest of the page."""
+    fragments = {"movflags": "frag_keyframe+empty_moov", "frag_duration": "500000"}
+    whole = (audio("a.ogg", 20.0, 44_100).read_bytes(), made(tmp_path / "b", "aac", "mp4", 8.0, **fragments))
+    for data in whole:
+        assert read(joined(tmp_path / "c", data))[1] == 0
+        assert read(joined(tmp_path / "c", data[: len(data) // 2]))[1] > 0
+
+
+def chunk(name: bytes) -> bytes:
+    return name + struct.pack(">I", 4) + b"abcd"
+
+
+@pytest.mark.parametrize("first", [b"ANNO", b"AUTH", b"ID3 ", b"MARK"])
+def test_an_aiff_may_begin_with_any_chunk(tmp_path: Path, first: bytes) -> None:
+    data = bytes(pcm(tmp_path / "a", "AIFF", 2.0))
+    other = b"FORM" + struct.pack(">I", len(data) + 4) + b"AIFF" + chunk(first) + data[12:] + chunk(b"ANNO")
+    assert read(joined(tmp_path / "b", data, other, data))[:2] == pytest.approx((6.0, 0.0), abs=0.01)
+
+
+@pytest.mark.parametrize("kind", ["FLAC", "AIFF", "AU", "CAF", "W64"])
+def test_tags_and_padding_behind_a_recording_are_not_audio(tmp_path: Path, kind: str) -> None:
+    data = bytes(pcm(tmp_path / "a", kind))
+    for behind in (APE + ID3_1, ID3, b"\0" * 9000, ID3_1):
+        assert read(joined(tmp_path / "b", data, behind))[:2] == pytest.approx((4.0, 0.0), abs=0.01)
+
+
+def test_what_stands_in_front_is_not_audio(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).bytes(100_000)
+    wav, bare = bytes(pcm(tmp_path / "a", "WAV")), mp3(tmp_path / "1.mp3", 4.0, xing=False)
+    assert read(joined(tmp_path / "b", b"\0\x05a.wav" + bytes(121), wav))[:2] == (4.0, 0.0)  # MacBinary
+    assert read(joined(tmp_path / "b", noise, bare))[:2] == pytest.approx((4.0, 0.0), abs=0.1)
+
+
+def test_very_many_recordings_in_one_file(tmp_path: Path) -> None:
+    data = bytes(pcm(tmp_path / "a", "WAV", 0.01))
+    assert read(joined(tmp_path / "b", data * 1100))[0] == pytest.approx(11.0, abs=0.01)
+
+
 @pytest.mark.parametrize("xing", [True, False])
 @pytest.mark.parametrize(
     ("before", "between", "after"),
