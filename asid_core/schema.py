@@ -107,6 +107,8 @@ RELATIONS = pa.schema(
         pa.field("reference_id", pa.string(), nullable=False),  # the track that is sampled
         pa.field("kind", pa.string(), nullable=False),  # 'sample' | 'duplicate'
         pa.field("score", pa.float32(), nullable=False),  # of the best place
+        # parts of the query that the places cover; a part that matches several places of the reference counts once
+        pa.field("times", pa.int32(), nullable=False),
         pa.field("places", pa.int32(), nullable=False),  # number of detections
         pa.field("query_s", pa.float64(), nullable=False),  # length of the query that the places cover
         pa.field("reference_s", pa.float64(), nullable=False),

@@ -134,6 +134,15 @@ def show(rows: pa.Table, columns: Mapping[str, tuple[str, Callable[[Any], str]]]
         print(tables.encode(rows, format).decode(), end="")
 
 
+def show_rows(rows: Sequence[dict[str, Any]], format: str) -> None:
+    """Print rows as csv or json."""
+    import pyarrow as pa
+
+    from jobs import tables
+
+    print(tables.encode(pa.Table.from_pylist(list(rows)), format).decode(), end="")
+
+
 def share(text: str) -> float:
     """argparse type: a number from 0 to 1."""
     value = float(text)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs import command, run, tables
+from jobs import command, logs, run, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.set_defaults(queries=None, references=None, new_only=False)
     command.score_option(parser)
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -46,20 +47,21 @@ def work(session: Session) -> Outcome:
 
     with _folder(session.args.output) as folder:
         truth = write_demo(folder)
-        print(
-            f"{len(truth.queries)} tracks in {folder / 'music'}, {len(truth.relations)} of which sample another",
-            flush=True,
-        )
+        logs.tell(f"{len(truth.queries)} tracks in {folder / 'music'}, {len(truth.relations)} of which sample another")
         catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=session.config.segment)
         start_ray(session.args.ray_address)
         done = run.main_job(session, str(folder / "music"), catalogue)
         planted, alarms = compare(done.swept.detections, truth, session.args.min_score or 0.0)
-    print(tables.aligned([line(p) for p in planted], COLUMNS))
-    print(verdict(alarms))
+    if session.args.format == "table":
+        print(tables.aligned([line(p) for p in planted], COLUMNS))
+        print(verdict(alarms))
+    else:
+        command.show_rows([line(p) for p in planted], session.args.format)
     right = sum(p.found(WITHIN_S) for p in planted)
     counts = f"{right} of {len(planted)} samples at rank 1 and within {WITHIN_S:g} s, {len(alarms)} false alarms"
     code = command.DONE if right >= MIN_FOUND and not alarms else command.FAILED
-    return Outcome(session.summary(counts, done.segmented.audio_s), code)
+    summary = session.summary(counts, done.segmented.audio_s)
+    return Outcome(summary, code, to_stderr=session.args.format != "table")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from jobs import command
+from jobs import command, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -18,11 +18,16 @@ HELP = (
     "is no longer used; migrate: bring a catalogue of an older asid to the present format"
 )
 
+COLUMNS: dict[str, tuple[str, tables.Cell]] = {
+    name: (name, tables.plain) for name in ("tag", "created", "tables", "sweeps")
+}
+
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=(*NAMED, *OTHERS), help=HELP)
+    parser.add_argument("what", choices=(*NAMED, "tags", *OTHERS), help=HELP)
     parser.add_argument("name", metavar="NAME", nargs="?", help="of the tag, or the model id that asid status shows")
     command.catalogue_option(parser)
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -34,7 +39,7 @@ def work(session: Session) -> Outcome:
         return Outcome(f"asid maintain: {args.what} {problem}", command.USAGE, to_stderr=True)
     catalogue = Catalogue(args.catalogue)
     if args.what == "tags":
-        return Outcome(_list(catalogue))
+        return Outcome(_list(catalogue, args.format), to_stderr=args.format != "table")
     with catalogue.writing("maintain"):
         done = NAMED[args.what](catalogue, args.name) if args.name else OTHERS[args.what](catalogue)
     return Outcome(session.summary(done))
@@ -73,13 +78,16 @@ def _migrate(catalogue: Catalogue) -> str:
     return f"format {now}, as before" if before == now else f"migrated from format {before} to {now}"
 
 
-def _list(catalogue: Catalogue) -> str:
+def _list(catalogue: Catalogue, format: str) -> str:
     from pipelines.store import tags
 
     found = tags.all_tags(catalogue)
-    for tag in found:
-        print(f"{tag['tag']:<20}  {tag['created']}  {len(tag['tables'])} tables, {len(tag['sweeps'])} sweeps")
-    return f"{len(found)} tags"
+    rows = [{**tag, "tables": len(tag["tables"]), "sweeps": len(tag["sweeps"])} for tag in found]
+    if format != "table":
+        command.show_rows([{name: row[name] for name in COLUMNS} for row in rows], format)
+    elif rows:
+        print(tables.aligned(rows, COLUMNS))
+    return tables.counted(len(found), "tag")
 
 
 NAMED: dict[str, Callable[[Catalogue, str], str]] = {
@@ -88,7 +96,7 @@ NAMED: dict[str, Callable[[Catalogue, str], str]] = {
     "restore": _restore,
     "drop-model": _drop_model,
 }
-OTHERS: dict[str, Callable[[Catalogue], str]] = {"tags": _list, "migrate": _migrate}
+OTHERS: dict[str, Callable[[Catalogue], str]] = {"migrate": _migrate}
 
 VERB = Verb(
     "maintain",

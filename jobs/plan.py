@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
+from jobs import command
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cores", metavar="C", type=count, default=1, help="cores, for wall time (default 1)")
     parser.add_argument("--gpus", metavar="G", type=count, help="number of GPUs for embedding")
+    command.format_option(parser)
 
 
 def count(text: str) -> int:
@@ -49,6 +52,11 @@ def work(session: Session) -> Outcome:
     args, rates = session.args, read_rates()
     sizes = [args.tracks] if args.tracks else SIZES
     estimates = [plan(tracks, args.mean_minutes, shape(session.config), rates) for tracks in sizes]
+    audio_h = sum(estimate.audio_h for estimate in estimates)
+    summary = session.summary(f"{sum(sizes):,} tracks, {audio_h:,.0f} h of audio planned")
+    if args.format != "table":
+        command.show_rows([dataclasses.asdict(estimate) for estimate in estimates], args.format)
+        return Outcome(summary, to_stderr=True)
     if args.tracks:
         for name, value in lines(estimates[0], args.gpus, args.cores):
             print(f"{name:<44}{value:>16}")
@@ -57,8 +65,7 @@ def work(session: Session) -> Outcome:
     most = exact_tracks(args.mean_minutes, session.config)
     print(f"up to {most:,} tracks every row is compared; above, the index of LanceDB, which finds less (asid index)")
     print(f"rates measured on {rates['machine']}, {rates['date']}; --new-only sweeps cost the share of new tracks")
-    audio_h = sum(estimate.audio_h for estimate in estimates)
-    return Outcome(session.summary(f"{sum(sizes):,} tracks, {audio_h:,.0f} h of audio planned"))
+    return Outcome(summary)
 
 
 def exact_tracks(mean_minutes: float, config: Config) -> int:

@@ -55,7 +55,7 @@ def show(findings: Findings, rows: Sequence[dict[str, Any]], format: str) -> Non
     """Print the relations, and in a table also what each file plays when. `rows`: the detections, grouped by query."""
     relations.show(findings, format, limit=findings.relations.num_rows)
     if format == "table":
-        names = relations.names_of(findings)
+        names = relations.names_of(findings.tracks)
         for file, places in itertools.groupby(rows, key=lambda row: row["query_id"]):
             print(f"\nWhat {names[file]} plays:")
             relations.show_places(list(places), names)

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 from jobs import tables
 
 if TYPE_CHECKING:
-    from pipelines.report.findings import Findings
+    from pipelines.report.findings import Findings, Track
 
 SHOWN = 20  # relations that a table prints by default
 COLUMNS: dict[str, tuple[str, tables.Cell]] = {
     "score": ("score", tables.number(2)),
     "query": ("track", tables.plain),
     "reference": ("samples", tables.plain),
-    "places": ("places", tables.plain),
+    "times": ("times", tables.plain),
     "query_s": ("total", tables.clock_s),
+    "tempo_ratio": ("tempo", tables.number(2)),
+    "pitch_semitones": ("pitch", tables.number(1, signed=True)),
     "how": ("direction", tables.plain),
 }
 PLACES: dict[str, tuple[str, tables.Cell]] = {
@@ -50,7 +52,7 @@ def show(findings: Findings, format: str, limit: int = SHOWN) -> None:
 
 def _show_table(findings: Findings, limit: int) -> None:
     """Print the best relations, leaving out those that a reviewer has marked as not a sample."""
-    names = names_of(findings)
+    names = names_of(findings.tracks)
     every = findings.relations.to_pylist()
     kept = [row for row in every if row["verdict"] != "not a sample"]
     if kept:
@@ -91,10 +93,10 @@ def count_text(samples: int, duplicates: int, places: int) -> str:
     return ", ".join([*parts, tables.counted(places, "place")])
 
 
-def names_of(findings: Findings) -> dict[str, str]:
+def names_of(tracks: Mapping[str, Track]) -> dict[str, str]:
     """A name for each track id: artist and title, else the file name; the whole id where two names would be equal."""
-    labels = Counter(track.label for track in findings.tracks.values())
-    return {track_id: t.label if labels[t.label] == 1 else track_id for track_id, t in findings.tracks.items()}
+    labels = Counter(track.label for track in tracks.values())
+    return {track_id: t.label if labels[t.label] == 1 else track_id for track_id, t in tracks.items()}
 
 
 def terminal_width() -> int:
@@ -122,5 +124,5 @@ def _print_common_sources(findings: Findings, names: dict[str, str]) -> None:
             tracks, _ = groups.setdefault(row["common_source"], (set(), row["source_id"]))
             tracks |= {row["query_id"], row["reference_id"]}
     for tracks, source in list(groups.values())[:3]:
-        where = f"from {names[source]}" if source else "a common source, which may not be in the catalogue"
-        print(f"{len(tracks)} tracks share the same material: {where}")
+        where = f"from {names[source]}, or from a source" if source else "from a source"
+        print(f"{len(tracks)} tracks share the same material, {where} that may not be in the catalogue")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import getpass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asid_core.plain_values import ConfigError
 from jobs import command, relations, tables
 from jobs.command import Outcome, Session, Verb
 
+if TYPE_CHECKING:
+    from pipelines.store.catalogue import Catalogue
+
 COLUMNS: dict[str, tuple[str, tables.Cell]] = {
     "verdict": ("verdict", tables.plain),
-    "query_id": ("track", tables.plain),
-    "reference_id": ("samples", tables.plain),
+    "query": ("track", tables.plain),
+    "reference": ("samples", tables.plain),
     "said_by": ("by", tables.plain),
     "said_at": ("on", lambda value: f"{value:%Y-%m-%d}"),
     "note": ("note", lambda value: " ".join(str(value).split())),
@@ -42,7 +45,7 @@ def work(session: Session) -> Outcome:
     verdicts.write(catalogue, added)
     known = verdicts.read(catalogue)
     if args.list:
-        _list(sorted(known.values(), key=lambda row: row["said_at"], reverse=True), args.format)
+        _list(catalogue, sorted(known.values(), key=lambda row: row["said_at"], reverse=True), args.format)
     counts = f"added {tables.counted(len(added), 'verdict')} by {who}; " if args.files else ""
     return Outcome(
         f"{counts}{tables.counted(len(known), 'verdict')} in {args.catalogue}", to_stderr=args.format != "table"
@@ -56,16 +59,20 @@ def _user() -> str:
         return "unknown"
 
 
-def _list(rows: list[dict[str, Any]], format: str) -> None:
+def _list(catalogue: Catalogue, rows: list[dict[str, Any]], format: str) -> None:
+    """Print the verdicts: with the names of the tracks as a table, otherwise with all columns of schema.VERDICTS."""
     import pyarrow as pa
 
     from asid_core.schema import VERDICTS
+    from pipelines.report.findings import tracks_of
 
-    if format == "table":
-        if rows:
-            print(tables.aligned(rows, COLUMNS, relations.terminal_width()))
-    else:
-        command.show(pa.Table.from_pylist(rows, schema=VERDICTS), COLUMNS, format)
+    table = pa.Table.from_pylist(rows, schema=VERDICTS)
+    if format != "table":
+        command.show(table, COLUMNS, format)
+    elif rows:
+        names = relations.names_of(tracks_of(catalogue, table))
+        lines = [row | {side: names[row[f"{side}_id"]] for side in ("query", "reference")} for row in rows]
+        print(tables.aligned(lines, COLUMNS, relations.terminal_width()))
 
 
 VERB = Verb(

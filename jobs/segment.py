@@ -6,7 +6,7 @@ import argparse
 import logging
 from typing import TYPE_CHECKING
 
-from jobs import command, logs
+from jobs import command, logs, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def work(session: Session) -> Outcome:
 
 def counts(summary: SegmentSummary) -> str:
     """A summary of what happened to the files, starting with the number of new tracks."""
-    parts = [f"{summary.tracks:,} tracks segmented" if summary.tracks else "no new tracks"]
+    parts = [f"{tables.counted(summary.tracks, 'track')} segmented" if summary.tracks else "no new tracks"]
     parts += [f"{summary.already:,} unchanged"] if summary.already else []
     parts += [f"{summary.refreshed:,} moved or retitled"] if summary.refreshed else []
     return ", ".join([*parts, *rejected(summary), *losses(summary)])
@@ -44,7 +44,7 @@ def counts(summary: SegmentSummary) -> str:
 def rejected(summary: SegmentSummary) -> list[str]:
     """The number of rejects as a phrase for the summary; empty if there are none."""
     count = summary.rejects + summary.rejected_before
-    return [f"{count:,} rejects ({summary.rejects:,} of them new)"] if count else []
+    return [f"{tables.counted(count, 'reject')} ({summary.rejects:,} of them new)"] if count else []
 
 
 def losses(summary: SegmentSummary) -> list[str]:
@@ -58,7 +58,7 @@ def losses(summary: SegmentSummary) -> list[str]:
         kinds = [f"{count:,} {name or 'without extension'}" for name, count in most[:SHOWN_KINDS]]
         rest = sum(count for _, count in most[SHOWN_KINDS:])
         kinds += [f"{rest:,} of {len(most) - SHOWN_KINDS} other kinds"] if rest else []
-        parts.append(f"{sum(summary.skipped.values()):,} other files skipped ({', '.join(kinds)})")
+        parts.append(f"{tables.counted(sum(summary.skipped.values()), 'other file')} skipped ({', '.join(kinds)})")
     return parts
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
-    parser.add_argument("--format", choices=("table", "json"), default="table", help="default: table")
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -28,10 +28,12 @@ def work(session: Session) -> Outcome:
     state = status(Catalogue(uri))
     if session.args.format == "json":
         print(json.dumps(dataclasses.asdict(state), indent=1, ensure_ascii=False))
+    elif session.args.format == "csv":
+        command.show_rows([{"name": name, "value": text} for name, text in lines(state)], "csv")
     else:
         print("\n".join(f"{name:<14}{text}" for name, text in lines(state)))
     counts = f"{state.tracks} tracks, {state.audio_s / 3600:.2f} h audio; next: {next_step(state, uri)}"
-    return Outcome(counts, to_stderr=session.args.format == "json")
+    return Outcome(counts, to_stderr=session.args.format != "table")
 
 
 def lines(state: Status) -> list[tuple[str, str]]:

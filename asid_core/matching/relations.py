@@ -6,7 +6,6 @@ places, for how long, and how certain the direction is.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,13 +79,20 @@ def turned(rows: pa.Table, mask: pa.Array) -> pa.Table:
     return pa.table(columns).cast(rows.schema)
 
 
+def stretches(spans: Iterable[Span]) -> list[Span]:
+    """The parts of a track that the spans cover, in order: spans that overlap or touch become one."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
 def covered_s(spans: Iterable[Span]) -> float:
     """Seconds covered by at least one of the spans."""
-    total, reached = 0.0, -math.inf
-    for start, end in sorted(spans):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
+    return sum(end - start for start, end in stretches(spans))
 
 
 def _by_score(rows: pa.Table) -> pa.Table:
@@ -161,9 +167,10 @@ def _table(places: pa.Table, pairs: Sequence[tuple[Pair, int]], directions: Mapp
         direction = directions[pair]
         some = slice(first, first + count)
         starts_and_ends = [columns[name][some] for name in SPANS]
+        played = stretches(zip(*starts_and_ends[:2], strict=True))
         row = {name: columns[name][first] for name in ("query_id", "reference_id", "score", *first_columns)}
         row |= {"kind": "duplicate" if "duplicate" in columns["kind"][some] else "sample", "places": count}
-        row |= {"query_s": covered_s(zip(*starts_and_ends[:2], strict=True))}
+        row |= {"times": len(played), "query_s": covered_s(played)}
         row |= {"reference_s": covered_s(zip(*starts_and_ends[2:], strict=True))}
         row |= {"decided_by": direction.decided_by, "direction": direction.probability}
         table.append(row | {"first_place": first})

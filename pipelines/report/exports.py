@@ -37,7 +37,7 @@ GRAPHML_HEAD = """<?xml version="1.0" encoding="utf-8"?>
 <key id="year" for="node" attr.name="year" attr.type="int"/>
 <key id="kind" for="edge" attr.name="kind" attr.type="string"/>
 <key id="score" for="edge" attr.name="score" attr.type="double"/>
-<key id="detections" for="edge" attr.name="detections" attr.type="int"/>
+<key id="times" for="edge" attr.name="times" attr.type="int"/>
 <key id="direction" for="edge" attr.name="direction" attr.type="string"/>
 <graph edgedefault="directed">
 """
@@ -156,7 +156,7 @@ def write_graphml(findings: Findings, stream: BinaryIO) -> None:
         values = {"title": track.title, "artist": track.artist, "year": track.year}
         stream.write(_element("node", {"id": track.track_id}, values))
     for row in findings.relations.to_pylist():
-        edge = {"kind": row["kind"], "score": f"{row['score']:.4f}", "detections": row["places"]}
+        edge = {"kind": row["kind"], "score": f"{row['score']:.4f}", "times": row["times"]}
         edge |= {"direction": row["decided_by"]}
         stream.write(_element("edge", {"source": row["query_id"], "target": row["reference_id"]}, edge))
     stream.write(b"</graph></graphml>\n")

@@ -115,7 +115,7 @@ def findings_of(
 
     counts: detections of each kind in the sweep.
     """
-    tracks = _tracks(catalogue, rows)
+    tracks = tracks_of(catalogue, rows)
     relations = relate(rows, {track_id: track.year for track_id, track in tracks.items()})
     pairs = zip(*(relations.table.column(f"{side}_id").to_pylist() for side in SIDES), strict=True)
     ids = [relation_id(tracks[query], tracks[reference]) for query, reference in pairs]
@@ -164,7 +164,8 @@ def _by_score(rows: pa.Table) -> pa.Table:
     return rows.sort_by([("score", "descending"), *((name, "ascending") for name in ties)])
 
 
-def _tracks(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:
+def tracks_of(catalogue: Catalogue, rows: pa.Table) -> dict[str, Track]:
+    """The tracks that `rows` name in query_id and reference_id, by track id."""
     chunks = rows.column("query_id").chunks + rows.column("reference_id").chunks
     ids = pc.unique(pa.chunked_array(chunks, pa.string())).to_pylist()
     tracks = {track_id: Track(track_id) for track_id in ids}

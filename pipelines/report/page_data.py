@@ -13,6 +13,7 @@ from pipelines.store.location import Location
 NETWORK_EDGES = 2000  # more cannot be distinguished on a screen; network.graphml has all
 RELATION_NUMBERS = {  # of the page's columns: name there, column, digits
     "score": ("score", 3),
+    "times": ("times", 0),
     "places": ("places", 0),
     "qs": ("query_s", 1),
     "rs": ("reference_s", 1),
@@ -94,7 +95,7 @@ def _track(findings: Findings, track_id: str) -> list[Any]:
 
 
 def network_data(findings: Findings) -> dict[str, Any]:
-    """The best relations: tracks, and edges [query, reference, kind, score, places, is known, id, source].
+    """The best relations: tracks, and edges [query, reference, kind, score, times, is known, id, source].
 
     source: number of the common source if it is not a track of the catalogue; null for most.
     """
@@ -104,7 +105,7 @@ def network_data(findings: Findings) -> dict[str, Any]:
         ends = [numbers.setdefault(row[f"{side}_id"], len(numbers)) for side in ("query", "reference")]
         known = int(row["decided_by"] != "unknown")
         common = row["common_source"] if row["source_id"] is None else None
-        numbers_of_edge = [KINDS.index(row["kind"]), round(row["score"], 3), row["places"], known]
+        numbers_of_edge = [KINDS.index(row["kind"]), round(row["score"], 3), row["times"], known]
         edges.append([*ends, *numbers_of_edge, row["relation_id"], common])
     tracks = [_track(findings, track_id) for track_id in numbers]
     return {"pairs": findings.relations.num_rows, "tracks": tracks, "edges": edges}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import math
 
+import pandas
 import pytest
 
 from asid_core.config import load
@@ -76,6 +78,14 @@ def test_without_a_number_every_size_and_its_search_is_shown(capsys: pytest.Capt
     assert [row[0] for row in rows[1:7]] == [f"{10**power:,}" for power in range(3, 9)]
     assert [row[3] for row in rows[1:7]] == ["exact", "exact", *["IVF_PQ"] * 4]
     assert "up to 13,333 tracks" in " ".join(rows[7])
+
+
+@pytest.mark.parametrize("format", ["csv", "json"])
+def test_estimates_for_programs(format: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--format", format]) == 0
+    text = io.StringIO(capsys.readouterr().out)
+    table = pandas.read_csv(text) if format == "csv" else pandas.read_json(text)
+    assert table.tracks.tolist() == [10**power for power in range(3, 9)] and table.search[0] == "exact"
 
 
 @pytest.mark.parametrize(

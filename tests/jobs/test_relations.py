@@ -59,11 +59,11 @@ def test_the_closing_table_has_a_line_for_each_pair_and_fits_80_columns(
     monkeypatch.setenv("COLUMNS", "80")
     counts = sweep.show(session("table"), catalogue, ROWS)
     head, first, second, third = capsys.readouterr().out.splitlines()
-    assert head.split() == ["score", "track", "samples", "places", "total", "direction"]
-    assert first.split() == ["0.94", "B", "-", "New", "old.wav", "2", "0:07.0", "by", "year"]
+    assert head.split() == ["score", "track", "samples", "times", "total", "tempo", "pitch", "direction"]
+    assert first.split() == ["0.94", "B", "-", "New", "old.wav", "2", "0:07.0", "1.00", "+0.0", "by", "year"]
     assert second.endswith("unknown") and third.endswith("duplicate")
     assert max(map(tables.num_cells, (head, first, second, third))) <= 80
-    assert "An arti" in second and "it).flac" in second and "…" in second  # both ends of a name are kept
+    assert "An arti" in second and ").flac" in second and "…" in second  # both ends of a name are kept
     assert counts == "2 pairs with samples, 1 near-duplicate, 4 places"
 
 
@@ -90,7 +90,7 @@ def test_a_long_table_is_cut_off_and_a_common_source_is_named(
     sweep.show(session("table"), catalogue, rows_of(*shared, *many))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + relations.SHOWN + 2 and lines[-2] == "... and 8 more (--format csv prints all)"
-    assert lines[-1] == "3 tracks share the same material: a common source, which may not be in the catalogue"
+    assert lines[-1] == "3 tracks share the same material, from a source that may not be in the catalogue"
 
 
 def test_nothing_found_prints_nothing(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:

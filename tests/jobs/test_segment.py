@@ -25,10 +25,10 @@ def test_segment_again_and_too_many_rejects(
         "asid segment: 25.0% of the files are rejects; --max-rejects allows 5.0%. To see why, run: asid rejects"
         in captured.err
     )
-    assert captured.out.splitlines()[-1].startswith("3 tracks segmented, 1 rejects (1 of them new); 0.00 h audio in ")
+    assert captured.out.splitlines()[-1].startswith("3 tracks segmented, 1 reject (1 of them new); 0.00 h audio in ")
 
     assert cli.main([*argv, "--max-rejects", "0.25"]) == 0
-    assert capsys.readouterr().out.startswith("no new tracks, 3 unchanged, 1 rejects (0 of them new) in ")
+    assert capsys.readouterr().out.startswith("no new tracks, 3 unchanged, 1 reject (0 of them new) in ")
     assert ray_session.is_initialized()  # asid stops only a Ray that it started
 
     assert cli.main([*argv, "--set", "segment.core_s=15.36"]) == 1

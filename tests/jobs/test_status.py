@@ -68,6 +68,8 @@ def test_status_counts_what_is_done_and_what_is_to_do(catalogue: Catalogue, caps
     assert cli.main(argv) == 0
     out, last = _last(capsys)
     assert "2 (1.00 h audio, 118 segments)" in out and "next: asid embed" in last
+    assert cli.main([*argv, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["name,value", 'tracks,"2 (1.00 h audio, 118 segments)"']
 
     rows = [_fingerprint("a.wav", "a1", 0), _fingerprint("a.wav", "a1", 1), _fingerprint("b.wav", "old", 0)]
     catalogue.upsert("fingerprints-m1", pa.Table.from_pylist(rows, schema=schema.fingerprints(2)), "fingerprint_id")

@@ -33,7 +33,7 @@ var asid = (() => {
     const tracks = data.tracks.map(track);
     data.q.forEach((q, i) => {
       const row = { kind: data.kind, file: data.file, query: tracks[q], reference: tracks[data.r[i]], source: data.source[i] === null ? null : tracks[data.source[i]], placeList: null };
-      for (const name of ["id", "score", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard", "verdict", "new"]) row[name] = data[name][i];
+      for (const name of ["id", "score", "times", "places", "qs", "rs", "by", "sure", "tempo", "pitch", "common", "first", "heard", "verdict", "new"]) row[name] = data[name][i];
       row.number = row.first; // samples before duplicates, each best first
       state.rows[data.kind].push(row);
       state.byId.set(row.id, row);
@@ -104,12 +104,13 @@ var asid = (() => {
     pitch: (row) => Math.abs(row.pitch || 0) > 0.3,
   };
 
-  const ADDRESS = /^#r([0-9a-f]{16})(?:\/(\d+(?:\.\d+)?))?$/; // of a relation, optionally of one of its places
+  // #r<id>, optionally with the seconds in the query and in the reference where one of its places starts
+  const ADDRESS = /^#r([0-9a-f]{16})((?:\/\d+(?:\.\d+)?){0,2})$/;
 
-  // The relation and the time that the address names; row is null if the report does not have it.
+  // The relation and the seconds that the address names; row is null if the report does not have it.
   function addressed() {
     const match = ADDRESS.exec(location.hash);
-    return match && { id: match[1], seconds: match[2] && Number(match[2]), row: state.byId.get(match[1]) || null };
+    return match && { id: match[1], seconds: match[2].split("/").slice(1).map(Number), row: state.byId.get(match[1]) || null };
   }
 
   return {

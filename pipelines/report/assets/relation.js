@@ -22,8 +22,9 @@ asid.relation = (() => {
   }
 
   function summary(row) {
-    const count = `${format.count(row.places)} place${row.places === 1 ? "" : "s"}, ${format.clock(row.qs)} in total.`;
-    return el("p", {}, count + (row.kind === "sample" ? " " + asid.direction.sentence(row) : ""));
+    const what = row.kind === "duplicate" || row.by === "unknown" ? "Shared" : "Sampled";
+    const times = row.times === 1 ? "once" : `${format.count(row.times)} times`;
+    return el("p", {}, `${what} ${times}, ${format.clock(row.qs)} in total.` + (row.kind === "sample" ? " " + asid.direction.sentence(row) : ""));
   }
 
   // Three or more tracks that share the same material.
@@ -32,24 +33,41 @@ asid.relation = (() => {
     const word = asid.table.commonWord(row);
     const tracks = new Set(state.rows.sample.filter((one) => one.common === row.common).flatMap((one) => [one.query, one.reference]));
     const link = el("a", { href: "#samples", onclick: () => asid.table.filterBy(word) }, `${format.count(tracks.size)} tracks that share the same material`);
-    const source = row.source ? [". The common source is ", el("bdi", {}, row.source.name), "."] : [": a common source, which may not be in the catalogue."];
-    return el("p", { class: "common" }, "One of ", link, ...source);
+    const source = row.source ? ["from ", el("bdi", {}, row.source.name), ", or "] : [];
+    return el("p", { class: "common" }, "One of ", link, ", ", ...source, "from a source that may not be in the catalogue.");
   }
 
-  const address = (row, place) => `#r${row.id}/${place.qs.toFixed(1)}`;
+  const address = (row, place) => `#r${row.id}/${place.qs.toFixed(1)}/${place.rs.toFixed(1)}`;
+
+  // The places by part of the query, each part with its best place first. Repetitive music matches one part in many places.
+  function parts(row) {
+    const list = [];
+    for (const place of [...row.placeList].sort((a, b) => a.qs - b.qs)) {
+      const last = list[list.length - 1];
+      if (last && place.qs <= last.end) { last.places.push(place); last.end = Math.max(last.end, place.qe); }
+      else list.push({ places: [place], end: place.qe });
+    }
+    return list.map((part) => part.places.sort((a, b) => b.score - a.score));
+  }
 
   function places(row, chosen) {
-    const items = [...row.placeList].sort((a, b) => a.qs - b.qs).map((place) => el("li", {},
+    const line = (place) => [
       el("a", { href: address(row, place), "aria-current": place === chosen ? "true" : null },
         el("span", { class: "query" }, format.span(place.qs, place.qe)), " from ", el("span", { class: "reference" }, format.span(place.rs, place.re))),
-      el("span", { class: "how" }, ` ${format.tempo(place.tempo)}, ${format.pitch(place.pitch)}${place.back ? ", backwards" : ""}, score ${format.score(place.score)}`)));
+      el("span", { class: "how" }, ` ${format.tempo(place.tempo)}, ${format.pitch(place.pitch)}${place.back ? ", backwards" : ""}, score ${format.score(place.score)}`)];
+    const others = (rest) => el("details", { open: rest.includes(chosen) },
+      el("summary", {}, rest.length === 1 ? "1 other place matches this part" : `${format.count(rest.length)} other places match this part`),
+      el("ul", {}, ...rest.map((place) => el("li", {}, ...line(place)))));
+    const items = parts(row).map(([best, ...rest]) => el("li", {}, ...line(best), rest.length ? others(rest) : null));
     return el("ol", { class: "place-list", "aria-label": "Places" }, ...items);
   }
 
-  // #r<id> or #r<id>/<seconds>: the place of the query nearest to these seconds, or the best
-  function chosen(row, seconds) {
-    if (seconds === undefined) return row.placeList[0];
-    return row.placeList.reduce((best, place) => (Math.abs(place.qs - seconds) < Math.abs(best.qs - seconds) ? place : best));
+  // The place nearest to the seconds that the address names: in the query first, then in the reference. By default the best.
+  function chosen(row, [query, reference]) {
+    const far = (place, side, seconds) => (seconds === undefined ? 0 : Math.round(10 * Math.abs(place[side] - seconds)));
+    const away = (place) => [far(place, "qs", query), far(place, "rs", reference)];
+    const isNearer = (a, b) => a[0] < b[0] || (a[0] === b[0] && a[1] < b[1]);
+    return row.placeList.reduce((best, place) => (isNearer(away(place), away(best)) ? place : best));
   }
 
   async function show({ row, seconds }) {

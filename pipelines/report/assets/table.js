@@ -15,7 +15,7 @@ asid.table = (() => {
     { key: "score", title: "Score", down: true, value: (row) => row.score, cell: score },
     { key: "query", title: "Track", other: "Track A", text: true, cell: (row) => asid.titleOf(row.query) },
     { key: "reference", title: "Samples", other: "Track B", text: true, cell: (row) => asid.titleOf(row.reference) },
-    { key: "places", title: "Places", number: true, down: true, value: (row) => row.places, cell: (row) => format.count(row.places) },
+    { key: "times", title: "Times", number: true, down: true, value: (row) => row.times, cell: (row) => format.count(row.times) },
     { key: "qs", title: "Total", number: true, down: true, value: (row) => row.qs, cell: (row) => format.clock(row.qs, 0) },
     { key: "tempo", title: "Tempo", number: true, value: (row) => row.tempo, cell: (row) => format.tempo(row.tempo) },
     { key: "pitch", title: "Pitch", number: true, value: (row) => row.pitch ?? 0, cell: (row) => format.pitch(row.pitch) },
@@ -60,7 +60,9 @@ asid.table = (() => {
     const change = byId("filter-change").value;
     const heard = byId("filter-heard").checked;
     const direction = byId("filter-direction").value, shown = byId("filter-verdict").value;
+    const open = asid.addressed();
     return state.rows[view.kind].filter((row) => {
+      if (open && row === open.row) return true; // until the reader leaves it, so that "next" still knows where it stands
       if (row.score < least || (heard && !row.heard)) return false;
       const verdict = asid.verdict.word(row);
       if (shown === "new" ? !row.new || verdict : shown === "none" ? verdict : shown === "left" ? verdict === "not a sample" : shown && verdict !== shown) return false;

@@ -45,6 +45,7 @@ def test_a_pair_is_one_relation_with_its_places() -> None:
     )
     (relation,) = relations.table.to_pylist()
     assert (relation["query_id"], relation["reference_id"], relation["places"]) == ("a", "b", 3)
+    assert relation["times"] == 2  # the places at 20 s and at 22 s are one part of the track
     assert relation["score"] == pytest.approx(0.9) and relation["decided_by"] == "unknown"
     assert relation["query_s"] == 10.0 and relation["reference_s"] == 8.5  # overlaps count once
     assert [p["score"] for p in relations.places.to_pylist()] == pytest.approx([0.9, 0.8, 0.6])

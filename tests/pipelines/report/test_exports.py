@@ -8,6 +8,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import mir_eval
 import networkx
 import pandas
 import pyarrow.parquet as pq
@@ -100,7 +101,7 @@ def test_graphml(exports: Path, findings: Findings) -> None:
     assert graph.nodes["b/old.wav"] == {"artist": "The Olds", "year": 1971}
     assert graph.nodes["a/script.wav"]["title"] == fake_sweep.SCRIPT
     edge = graph.edges["b/other.wav", "b/old.wav"]
-    assert edge == {"kind": "sample", "score": pytest.approx(0.7, abs=1e-3), "detections": 2, "direction": "years"}
+    assert edge == {"kind": "sample", "score": pytest.approx(0.7, abs=1e-3), "times": 2, "direction": "years"}
     assert "a/control��.wav" in graph  # XML cannot hold control characters
 
 
@@ -111,14 +112,17 @@ def test_layers_are_one_file_per_track_and_role(exports: Path, findings: Finding
         other = module.file_name(findings.tracks["b/old.wav"]) + ".sampled_by." + ending
         text = opened.read(other).decode()
     assert len(names) == len(set(names)) and all("/" not in name and ".." not in name for name in names)
-    delimiter = "," if ending == "csv" else "\t"
-    rows = list(csv.reader(io.StringIO(text), delimiter=delimiter))
-    starts = [float(row[0]) for row in rows]
-    assert starts == sorted(starts) and len(rows) == 3
+    first = "sampled by MC Young - young.wav (0.95)"
     if ending == "csv":
-        assert rows[0] == ["2.000000", "0.9500", "4.000000", "sampled by MC Young - young.wav (0.95)"]
+        times, values, durations, labels = mir_eval.io.load_delimited(
+            io.StringIO(text), [float, float, float, str], ","
+        )
+        assert (times[0], values[0], durations[0], labels[0]) == (2.0, 0.95, 4.0, first)
     else:
-        assert rows[0] == ["2.000000", "6.000000", "sampled by MC Young - young.wav (0.95)"]
+        intervals, labels = mir_eval.io.load_labeled_intervals(io.StringIO(text), "\t")
+        times = intervals[:, 0].tolist()
+        assert (*intervals[0], labels[0]) == (2.0, 6.0, first)
+    assert times == sorted(times) and len(labels) == 3
 
 
 @pytest.mark.parametrize("track_id", ["../../etc/passwd", "a/..", "C:\\x\\con?.wav", "/", "x" * 500, "\u202egpj.wav"])

@@ -51,6 +51,7 @@ def test_verdicts_go_in_are_listed_and_are_in_exports(
     assert "added 2 verdicts by Ann" in capsys.readouterr().out
     assert review(catalogue, "--list") == 0
     assert "confirmed" in (listed := capsys.readouterr().out) and "2026-01-02" in listed and "Ann" in listed
+    assert "MC Young - young.wav" in listed  # names, not track ids
     assert review(catalogue, "--list", "--format", "json") == 0
     assert {row["verdict"] for row in json.loads(capsys.readouterr().out)} == {"confirmed", "not a sample"}
     report(catalogue, Location(str(tmp_path / "out")), Config())

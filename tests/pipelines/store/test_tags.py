@@ -200,7 +200,9 @@ def test_the_verb_says_what_it_did(catalogue: Catalogue, uri: str, capsys: pytes
     for words, code, said in (
         (["tag", "good"], DONE, "tag good keeps 3 tables and 2 sweeps"),
         (["tag", "good"], FAILED, "there is a tag 'good' already"),
-        (["tags"], DONE, "1 tags"),
+        (["tags"], DONE, "1 tag\n"),
+        (["tags", "--format", "json"], DONE, '"sweeps": 2'),
+        (["tags", "--format", "csv"], DONE, "tag,created,tables,sweeps\ngood,"),
         (["drop-model", "old"], FAILED, "tags keep"),
         (["restore", "good"], DONE, "restored to tag good"),
         (["untag", "better"], FAILED, "The tags are good."),
