@@ -114,7 +114,8 @@ RELATIONS = pa.schema(
         pa.field("reference_s", pa.float64(), nullable=False),
         pa.field("decided_by", pa.string(), nullable=False),  # basis of the direction: 'years' | 'audio' | 'unknown'
         pa.field("direction", pa.float32()),  # probability of the direction; null: unknown
-        pa.field("tempo_ratio", pa.float32(), nullable=False),  # of the best place
+        # median over the places, each weighted with its length: short places are measured less exactly
+        pa.field("tempo_ratio", pa.float32(), nullable=False),
         pa.field("pitch_semitones", pa.float32()),
         pa.field("common_source", pa.int32()),  # number of the group of tracks that share the same material, from 1
         pa.field("source_id", pa.string()),  # the track that all others in the group sample; null: unknown

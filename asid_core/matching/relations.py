@@ -95,6 +95,17 @@ def covered_s(spans: Iterable[Span]) -> float:
     return sum(end - start for start, end in stretches(spans))
 
 
+def _median(values: Sequence[float | None], weights: Sequence[float]) -> float | None:
+    """The weighted median of the known values; None without any."""
+    known = sorted((value, weight) for value, weight in zip(values, weights, strict=True) if value is not None)
+    half, passed = sum(weight for _, weight in known) / 2, 0.0
+    for value, weight in known:
+        passed += weight
+        if passed >= half:
+            return value
+    return None
+
+
 def _by_score(rows: pa.Table) -> pa.Table:
     ties = ("query_id", "query_start_s", "reference_id", "reference_start_s")
     return rows.sort_by([("score", "descending"), *((name, "ascending") for name in ties)])
@@ -159,8 +170,8 @@ def _is_same_place(a: Sequence[float], b: Sequence[float]) -> bool:
 def _table(places: pa.Table, pairs: Sequence[tuple[Pair, int]], directions: Mapping[Pair, _Direction]) -> pa.Table:
     """The relations (schema.RELATIONS) of `places`. `pairs`: each pair with its number of places, in order."""
     columns = {name: _list(places, name) for name in (*SPANS, "query_id", "reference_id", "score", "kind")}
-    first_columns = ("tempo_ratio", "pitch_semitones", "sweep_id", "model_id")
-    columns |= {name: _list(places, name) for name in first_columns}
+    first_columns, typical_columns = ("sweep_id", "model_id"), ("tempo_ratio", "pitch_semitones")
+    columns |= {name: _list(places, name) for name in (*first_columns, *typical_columns)}
     table: list[dict[str, Any]] = []
     first = 0
     for pair, count in pairs:
@@ -172,6 +183,8 @@ def _table(places: pa.Table, pairs: Sequence[tuple[Pair, int]], directions: Mapp
         row |= {"kind": "duplicate" if "duplicate" in columns["kind"][some] else "sample", "places": count}
         row |= {"times": len(played), "query_s": covered_s(played)}
         row |= {"reference_s": covered_s(zip(*starts_and_ends[2:], strict=True))}
+        lengths_s = [end - start for start, end in zip(*starts_and_ends[:2], strict=True)]
+        row |= {name: _median(columns[name][some], lengths_s) for name in typical_columns}
         row |= {"decided_by": direction.decided_by, "direction": direction.probability}
         table.append(row | {"first_place": first})
         first += count

@@ -52,6 +52,17 @@ def test_a_pair_is_one_relation_with_its_places() -> None:
     assert {p["query_id"] for p in relations.places.to_pylist()} == {"a"}
 
 
+def test_the_tempo_of_a_relation_is_that_of_most_seconds() -> None:
+    long = at("a", 30, "b", 0, score=0.8, tempo_ratio=1.1, pitch_semitones=2.0) | {"query_end_s": 40.0}
+    rows = table(
+        at("a", 10, "b", 0, score=0.9, tempo_ratio=1.17, pitch_semitones=None),
+        long,
+        at("a", 50, "b", 9, tempo_ratio=1.0),
+    )
+    (relation,) = relate(rows, {}).table.to_pylist()
+    assert relation["tempo_ratio"] == pytest.approx(1.1) and relation["pitch_semitones"] == 2.0
+
+
 def test_years_decide_then_audio_then_nothing() -> None:
     rows = table(
         at("old", 0, "new", 8, tempo_ratio=0.8, pitch_semitones=-2.0, direction=0.9),
