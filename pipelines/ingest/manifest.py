@@ -17,6 +17,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from asid_core.plain_text import shown
 from asid_core.signal.formats import AUDIO_SUFFIXES, suffix_of
 from pipelines.store.location import Location, StorageError
 
@@ -84,14 +85,14 @@ class _Joined(io.RawIOBase):
 
 
 def _csv(manifest: Location, lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
-    header = lines.readline(MAX_ROW)
+    header, before = _header(lines)
     separator = _separator(manifest, header)
     csv.field_size_limit(MAX_ROW)
     names: list[str] = []
-    reader = csv.reader(itertools.chain([header], _bounded(manifest, lines)), delimiter=separator, strict=True)
-    line = 1
+    rest = _bounded(manifest, lines, before + 2)
+    reader = csv.reader(itertools.chain([header], rest), delimiter=separator, strict=True)
     while True:
-        line = reader.line_num + 1
+        line = before + reader.line_num + 1
         try:
             fields = next(reader, None)
         except csv.Error as error:
@@ -106,8 +107,17 @@ def _csv(manifest: Location, lines: io.TextIOWrapper) -> Iterator[Row | BadRow]:
             yield _row(fields, names)
 
 
-def _bounded(manifest: Location, lines: io.TextIOWrapper) -> Iterator[str]:
-    for number in itertools.count(2):
+def _header(lines: io.TextIOWrapper) -> tuple[str, int]:
+    """The line with the names of the columns, and the number of lines before it: empty ones, and Excel's `sep=;`."""
+    for before in itertools.count():
+        line = lines.readline(MAX_ROW)
+        if not line or line.strip(" \t\r\n\ufeff") and not line.lower().startswith("sep="):
+            return line, before
+    raise AssertionError
+
+
+def _bounded(manifest: Location, lines: io.TextIOWrapper, first: int) -> Iterator[str]:
+    for number in itertools.count(first):
         line = lines.readline(MAX_ROW)
         if len(line) >= MAX_ROW:
             raise CorpusError(f"line {number} of {manifest} is longer than {MAX_ROW >> 20} MB. Is this a CSV file?")
@@ -122,8 +132,8 @@ def _separator(manifest: Location, header: str) -> str:
             names = _names(next(csv.reader([header], delimiter=separator, strict=True), []))
             if "uri" in names:
                 return separator
-    shown = ", ".join(_names(header[:200].split(","))) or "nothing"
-    raise CorpusError(f"{manifest} has no column 'uri' in its first line (found: {shown})")
+    names = shown(", ".join(_names(header[:200].split(","))).strip()) or "nothing"
+    raise CorpusError(f"{manifest} has no column 'uri' in its first line (found: {names})")
 
 
 def _names(fields: Iterable[str]) -> list[str]:
@@ -198,11 +208,23 @@ def _parquet(manifest: Location, file: BinaryIO) -> Iterator[Row | BadRow]:
         if "uri" not in map(str.lower, wanted):
             raise CorpusError(f"{manifest} has no column 'uri' (found: {', '.join(names) or 'nothing'})")
         for batch in source.iter_batches(columns=wanted):
-            yield from map(_known_columns, batch.to_pylist())
+            yield from map(_known_columns, _dates_as_text(batch).to_pylist())
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, CorpusError):
             raise
         raise CorpusError(f"{manifest} is damaged or not a Parquet file: {error}") from None
+
+
+def _dates_as_text(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Dates and times as texts, because Python's have fewer years than Arrow's."""
+    for index, field in enumerate(batch.schema):
+        if pa.types.is_temporal(field.type):
+            column, kind = batch.column(index), field.type
+            plain = (
+                pa.int64() if pa.types.is_duration(kind) else pa.timestamp(kind.unit) if hasattr(kind, "tz") else kind
+            )
+            batch = batch.set_column(index, field.name, column.cast(plain).cast(pa.string()))
+    return batch
 
 
 def _is_binary(kind: pa.DataType) -> bool:

@@ -53,6 +53,14 @@ def test_separators_encodings_and_line_ends(folder: Path, encoding: str, separat
     assert (first.title, first.year, second.title) == ('Ä, "b"; c |', 1999, "B")
 
 
+@pytest.mark.parametrize("before", ["sep=;\n", "\n", "\r\n \r\n", "SEP=;\r\n\r\n", "\ufeff\n"])
+def test_what_stands_before_the_names_of_the_columns(folder: Path, before: str) -> None:
+    assert one(folder, before + "uri;title\nsong 1.flac;A\n").title == "A"
+    at = len(before.splitlines()) + 2
+    with pytest.raises(CorpusError, match=f"line {at} of .*quote"):
+        listed(folder, before + 'uri;title\nsong 1.flac;"A\n')
+
+
 @pytest.mark.parametrize(
     ("given", "year"),
     [("1994-05-02", 1994), ("1994?", 1994), ("c. 1970", 1970), ("ca.1970", 1970), ("05/02/1994", 1994),
@@ -140,6 +148,17 @@ def test_parquet_of_any_types(folder: Path) -> None:
     assert isinstance(second, CorpusFile) and second.year == 1994
 
 
+@pytest.mark.parametrize(
+    "kind", [pa.timestamp("us"), pa.timestamp("ms", "Europe/Berlin"), pa.date64(), pa.duration("s")]
+)
+def test_a_date_of_any_age_costs_nothing(folder: Path, kind: pa.DataType) -> None:
+    years = pa.array([2**61 // 86_400_000 * 86_400_000, 0], kind)
+    pq.write_table(pa.table({"uri": ["song 1.flac", "song 2.flac"], "year": years}), folder / "m.parquet")
+    first, second = list(Corpus(str(folder / "m.parquet")))
+    assert isinstance(first, CorpusFile) and isinstance(second, CorpusFile)
+    assert (first.year, second.year) == (None, None if kind == pa.duration("s") else 1970)
+
+
 @pytest.mark.parametrize("damage", [b"", b"PAR1", b"PAR1" + b"\0" * 500 + b"PAR1"])
 def test_a_broken_parquet_is_named(folder: Path, damage: bytes) -> None:
     with pytest.raises(CorpusError, match="m.parquet is damaged or not a Parquet file"):
@@ -156,5 +175,6 @@ def test_a_cut_parquet_is_named(folder: Path) -> None:
 
 def test_what_has_no_uri_says_what_it_has(folder: Path) -> None:
     for content in ("path;title\nx;y\n", b"\x89PNG\r\n\x1a\n" + bytes(99), ""):
-        with pytest.raises(CorpusError, match="no column 'uri'"):
+        with pytest.raises(CorpusError, match="no column 'uri'") as refusal:
             listed(folder, content)
+        assert str(refusal.value).isprintable()
