@@ -132,8 +132,8 @@ def _separator(manifest: Location, header: str) -> str:
             names = _names(next(csv.reader([header], delimiter=separator, strict=True), []))
             if "uri" in names:
                 return separator
-    names = shown(", ".join(_names(header[:200].split(","))).strip()) or "nothing"
-    raise CorpusError(f"{manifest} has no column 'uri' in its first line (found: {names})")
+    found = shown(", ".join(_names(header[:200].split(","))).strip()) or "nothing"
+    raise CorpusError(f"{manifest} has no column 'uri' in its first line (found: {found})")
 
 
 def _names(fields: Iterable[str]) -> list[str]:
