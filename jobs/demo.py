@@ -51,7 +51,7 @@ def work(session: Session) -> Outcome:
         catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=session.config.segment)
         start_ray(session.args.ray_address)
         done = run.main_job(session, str(folder / "music"), catalogue)
-        planted, alarms = compare(done.swept.detections, truth, session.args.min_score or 0.0)
+        planted, alarms = compare(done.swept.of_all_queries, truth, session.args.min_score or 0.0)
     if session.args.format == "table":
         print(tables.aligned([line(p) for p in planted], COLUMNS))
         print(verdict(alarms))

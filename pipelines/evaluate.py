@@ -156,8 +156,8 @@ def evaluate_annotations(
     searched = [track_id for track_id in durations_s if fnmatch.fnmatchcase(track_id, references or "*")]
     threshold = config.score.threshold
     reports = {
-        "strict": evaluate(swept.detections, truth, "strict", threshold, searched),
-        "paper": evaluate(swept.detections, truth, "paper", threshold, searched),
+        "strict": evaluate(swept.of_all_queries, truth, "strict", threshold, searched),
+        "paper": evaluate(swept.of_all_queries, truth, "paper", threshold, searched),
     }
     lists = clip_lists(directory, annotations)
     every = [clip for clips in lists.values() for clip in clips]

@@ -38,7 +38,7 @@ def report_lease(renewed: float) -> None:
 
 def count_candidates(number: int) -> None:
     """Add to the candidates of a sweep. For workers."""
-    if _ray_is_up():
+    if number and _ray_is_up():  # Ray refuses to add 0
         from ray.util.metrics import Counter
 
         Counter("asid_candidates", COUNTERS["asid_candidates"]).inc(number)

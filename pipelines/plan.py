@@ -89,7 +89,8 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         "IVF_PQ": shape.dim // DIMS_PER_CODE + ROW_ID_BYTES,
     }
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
-    multiply_adds = query_vectors * rows * shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
+    compared = query_vectors * rows / 2  # each pair of tracks once
+    multiply_adds = compared * shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
 
     read_bytes, requests = _reads(tracks, track_s, rows * (vector_bytes + TABLE_ROW_BYTES), shape, rates)
     if search != "exact":

@@ -43,6 +43,16 @@ class Hits:
     z_score: np.ndarray
 
 
+@dataclass(frozen=True)
+class _Block:
+    """Rows of the reference table, ready to search."""
+
+    references: Tensor  # [m, dim], the rows to search
+    codes: Tensor  # [m, dim], the same in the numbers of the first pass
+    chosen: Tensor  # what the first pass compares
+    background: Tensor  # rows of the block, searched or not, that tell what is usual; besides `chosen` if that is all
+
+
 class ExactSearch:
     """Finds the best reference groups of each query window in a stream of blocks. Memory is O(windows * keep)."""
 
@@ -76,33 +86,39 @@ class ExactSearch:
         self._sum = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
         self._squares = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
 
-    def add(self, references: Tensor, first_row: int, windows: slice | None = None) -> None:
+    def add(
+        self, references: Tensor, first_row: int, windows: slice | None = None, searched: int | None = None
+    ) -> None:
         """Search a block [m, dim], rows first_row to first_row + m of the reference table, for some query windows.
 
-        The rows are unit vectors, in float32 or quantised by `eight_bits.quantised`.
+        The rows are unit vectors, in float32 or quantised by `eight_bits.quantised`. searched: number of rows to
+        search, from the first on (default: all). The others only count as background.
         """
         if len(references) == 0:
             return
-        references = references.to(self.device)
+        block = self._block(references.to(self.device), len(references) if searched is None else searched)
         first, last, _ = (windows or slice(None)).indices(self.windows)
-        codes = self._numbers(references)
-        chosen = codes[:: self.stride, : self.first_pass_dims].contiguous()
-        spread = None if self.sees_all else _spread(codes)
         probes = self.first_pass_probes
         windows_per_tile = max(1, (_TILE_QUERIES if self.device.type == "cpu" else _GPU_TILE_QUERIES) // probes)
         # reused by all tiles: allocating 32 MB for each would take as long as the product
         groups = -(-len(references) // GROUP)
-        memory = references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
+        memory = block.references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
         for start in range(first, last, windows_per_tile):
             part = slice(start, min(start + windows_per_tile, last))
             queries = self._first_pass_queries[part.start * probes : part.stop * probes]
-            best = self._best_in_groups(chosen, queries, probes, GROUP // self.stride, memory)
+            best = self._best_in_groups(block.chosen, queries, probes, GROUP // self.stride, memory)
             pairs = self._promising(part, best)
-            if spread is not None:
-                queries = self._whole[part.start * self.probes : part.stop * self.probes]
-                best = self._best_in_groups(spread, queries, self.probes, GROUP, memory)
-            self._update_background(part, best)
-            self._refine(part, references, codes, pairs, first_row)
+            if self.sees_all:
+                self._update_background(part, best)
+            queries = self._whole[part.start * self.probes : part.stop * self.probes]
+            self._update_background(part, self._best_in_groups(block.background, queries, self.probes, GROUP, memory))
+            self._refine(part, block, pairs, first_row)
+
+    def _block(self, references: Tensor, searched: int) -> _Block:
+        codes = self._numbers(references)
+        chosen = codes[: searched : self.stride, : self.first_pass_dims].contiguous()
+        background = codes[searched:] if self.sees_all else _spread(codes)
+        return _Block(references[:searched], codes[:searched], chosen, background)
 
     def _share_by_chance(self, queries: Tensor) -> Tensor:
         """The share [n] of a window's chance cosine that the first pass sees in its leading dimensions.
@@ -131,6 +147,8 @@ class ExactSearch:
         """
         windows = len(queries) // probes
         best = memory.flatten()[: -(-len(rows) // group) * windows].view(-1, windows)
+        if not len(rows):
+            return best
         if self.device.type == "cuda":
             from asid_core.matching.fused import best_in_groups
 
@@ -154,6 +172,8 @@ class ExactSearch:
         return best
 
     def _update_background(self, part: slice, best: Tensor) -> None:
+        if not len(best):
+            return
         counts = (best.amax(1) > 0).nonzero()[:, 0]  # a group of silence has the cosine 0
         some = best[counts[:: max(1, len(counts) // MAX_BACKGROUND_GROUPS)]].T.float() * self._unit
         heard = some > 0
@@ -178,14 +198,14 @@ class ExactSearch:
         order = window.argsort(stable=True)
         return torch.stack([window[order], group[order]], 1)
 
-    def _refine(self, part: slice, references: Tensor, codes: Tensor, pairs: Tensor, first_row: int) -> None:
+    def _refine(self, part: slice, block: _Block, pairs: Tensor, first_row: int) -> None:
         """Score all rows and probes of the (window, group) `pairs` [p, 2], and merge the best of each into the hits."""
         if not len(pairs):
             return
         if self.eight_bits and self.device.type == "cpu":  # _int_mm of a GPU refuses most shapes
-            cosine, row, probe = self._best_in_eight_bits(part, references, codes, pairs)
+            cosine, row, probe = self._best_in_eight_bits(part, block, pairs)
         else:
-            cosine, row, probe = self._best_in_floats(part, references, pairs)
+            cosine, row, probe = self._best_in_floats(part, block.references, pairs)
         window, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         column = torch.arange(len(pairs), device=self.device) - (counts.cumsum(0) - counts).repeat_interleave(counts)
         at = (torch.arange(len(window), device=self.device).repeat_interleave(counts), column + self.keep)
@@ -213,28 +233,26 @@ class ExactSearch:
         cosine, row, probe = (torch.cat(column) for column in zip(*best, strict=True))
         return cosine, row, probe
 
-    def _best_in_eight_bits(
-        self, part: slice, references: Tensor, codes: Tensor, pairs: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_best_in_floats`, but `codes` choose the probe of each row, and the _FINALISTS among the rows.
+    def _best_in_eight_bits(self, part: slice, block: _Block, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `_best_in_floats`, but the codes choose the probe of each row, and the _FINALISTS among the rows.
 
         All groups of a window are one product, so that its vectors need not be copied for each group.
         """
         # the last row stands in for those that the last group may lack
-        rows = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=len(references) - 1)
+        rows = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=len(block.references) - 1)
         windows, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         scores = torch.empty(len(pairs), GROUP, dtype=torch.int32)
         probes = torch.empty(len(pairs), GROUP, dtype=torch.int64)
         stop = 0
         for window, count in zip((windows + part.start).tolist(), counts.tolist(), strict=True):
             start, stop = stop, stop + count
-            some = codes.index_select(0, rows[start:stop].flatten())
+            some = block.codes.index_select(0, rows[start:stop].flatten())
             products = torch._int_mm(some, self._whole[window * self.probes : (window + 1) * self.probes].T)
             torch.max(products, 1, out=(scores[start:stop].view(-1), probes[start:stop].view(-1)))
         places = scores.topk(_FINALISTS, 1).indices
         rows, probes = rows.gather(1, places), probes.gather(1, places)
         queries = self._flat[(pairs[:, :1] + part.start) * self.probes + probes]
-        cosine, best = (restored(references[rows]) * queries).sum(2).max(1, keepdim=True)
+        cosine, best = (restored(block.references[rows]) * queries).sum(2).max(1, keepdim=True)
         return cosine[:, 0], rows.gather(1, best)[:, 0], probes.gather(1, best)[:, 0]
 
     def hits(self) -> Hits:

@@ -17,7 +17,7 @@ from asid_core.config import Config
 from asid_core.matching.coarse import ExactSearch, Hits
 from pipelines.runtime import assigned_device
 from pipelines.store import fingerprints
-from pipelines.store.catalogue import IDS_PER_FILTER, Catalogue, is_one_of
+from pipelines.store.catalogue import Catalogue
 
 BLOCK_ROWS = 65_536  # 64 MB at 256 dimensions
 SAMPLE_ROWS = 1024  # rows per block of `Blocks.sample`
@@ -30,7 +30,8 @@ class References:
     """The rows to search: those in one version of the table whose (track_id, content_hash) is in `tracks`.
 
     tracks: columns track_id, content_hash, segment_files, num_segments, duration_s; a track's index is its row here.
-    fresh: ids of tracks added since an earlier sweep. Old tracks are searched only in these. None: a full sweep.
+    order: int32, a permutation of the tracks. A query that is one of them is searched only in tracks with a lower
+    number, so that each pair is compared once. None: in all others.
     """
 
     model_id: str
@@ -38,18 +39,13 @@ class References:
     tracks: pa.Table
     window_s: float
     hop_s: float
-    fresh: frozenset[str] | None = None
+    order: np.ndarray | None = None
 
     @property
     def num_rows(self) -> int:
         """Number of windows of all tracks, including silent ones, computed from their durations."""
         last_starts_s = np.maximum(self.tracks["duration_s"].to_numpy() - self.window_s, 0.0)
         return int(((last_starts_s / self.hop_s).astype(np.int64) + 1).sum())
-
-    @property
-    def has_fresh(self) -> bool:
-        """Whether there is anything to search. A sweep without new tracks only copies earlier detections."""
-        return self.fresh is None or len(self.fresh) > 0
 
 
 @dataclass(frozen=True)
@@ -71,24 +67,18 @@ class Block:
 
 
 class Blocks:
-    """Reads the table version of the sweep, fragment by fragment. The windows of a track are consecutive, in order."""
+    """Reads the table version of the sweep, fragment by fragment. The windows of a track are consecutive, in order.
 
-    def __init__(
-        self, catalogue: Catalogue, references: References, silence_db: float, fresh_only: bool = False
-    ) -> None:
+    If the references have an order, the rows of a block are sorted by it, excluded rows last.
+    """
+
+    def __init__(self, catalogue: Catalogue, references: References, silence_db: float) -> None:
         newest: Any = catalogue.table(fingerprints.table_name(references.model_id))
         self._table = newest.checkout_version(references.version)
         self._ids = references.tracks["track_id"].combine_chunks()
         self._hashes = references.tracks["content_hash"].combine_chunks()
-        self._silence_db = silence_db
-        fresh = sorted(references.fresh or ())
-        self._fresh = pa.array(fresh, pa.string()) if fresh_only else None
-        self._filters: list[str | None] = [None]
-        has_index = any(index["fields"] == ["track_id"] for index in self._table.list_indices())
-        if fresh_only and fresh and (has_index or len(fresh) <= IDS_PER_FILTER):
-            runs = range(0, len(fresh), IDS_PER_FILTER)
-            self._filters = [is_one_of("track_id", fresh[start : start + IDS_PER_FILTER]) for start in runs]
-        self.num_rows = sum(int(self._table.count_rows(some)) for some in self._filters)
+        self._silence_db, self._order = silence_db, references.order
+        self.num_rows = int(self._table.count_rows())
 
     def which(self, rows: pa.RecordBatch) -> np.ndarray:
         """The index of each row's reference track, int32 [m]; -1 for excluded rows."""
@@ -96,17 +86,14 @@ class Blocks:
         same = pc.equal(self._hashes.take(tracks), rows.column("content_hash"))
         loud = pc.greater_equal(rows.column("level_db"), self._silence_db)
         counts = pc.fill_null(pc.and_(same, loud), False)
-        if self._fresh is not None:
-            counts = pc.and_(counts, pc.is_in(rows.column("track_id"), value_set=self._fresh))
         return np.asarray(pc.if_else(counts, tracks, -1).to_numpy(zero_copy_only=False), np.int32)
 
     def __iter__(self) -> Iterator[Block]:
         row = 0
-        for some in self._filters:
-            batches = self._table.to_batches(columns=COLUMNS, filter=some, batch_size=BLOCK_ROWS, batch_readahead=1)
-            for batch in of_rows(BLOCK_ROWS, batches):
-                yield self._block(batch, row)
-                row += batch.num_rows
+        batches = self._table.to_batches(columns=COLUMNS, batch_size=BLOCK_ROWS, batch_readahead=1)
+        for batch in of_rows(BLOCK_ROWS, batches):
+            yield self._block(batch, row)
+            row += batch.num_rows
 
     def sample(self, blocks: int) -> Iterator[Block]:
         """Small blocks, evenly spaced over the table."""
@@ -121,7 +108,11 @@ class Blocks:
         vectors = torch.from_dlpack(rows.column("vector").flatten()).view(-1, dim)  # shares Arrow's memory: read-only
         if (none := tracks < 0).any():
             vectors = vectors.masked_fill(torch.from_numpy(none)[:, None], 0.0)
-        return Block(first_row, vectors, tracks, rows.column("start_s").to_numpy())
+        start_s = rows.column("start_s").to_numpy()
+        if self._order is None:
+            return Block(first_row, vectors, tracks, start_s)
+        at = np.argsort(places_of(tracks, self._order), kind="stable")
+        return Block(first_row, vectors[torch.from_numpy(at)], tracks[at], start_s[at])
 
 
 def of_rows(size: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -143,20 +134,11 @@ def _joined(parts: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 class ExactReferences:
-    """Compares every row. Reads the table once for all queries of a call.
+    """Compares every row. Reads the table once for all queries of a call."""
 
-    fresh_only: compare only rows of fresh tracks. The background statistics then come from a sample of the whole
-    table, so that z-scores do not depend on which tracks are fresh.
-    """
-
-    def __init__(self, catalogue: Catalogue, references: References, config: Config, fresh_only: bool = False) -> None:
-        self._blocks = Blocks(catalogue, references, config.search.silence_db, fresh_only)
-        self._cohort: list[Block] | None = None
-        if fresh_only:
-            everything = Blocks(catalogue, references, config.search.silence_db)
-            small = everything.num_rows <= COHORT_BLOCKS * SAMPLE_ROWS
-            self._cohort = list(everything if small else everything.sample(COHORT_BLOCKS))
-        self._config, self._window_s = config, references.window_s
+    def __init__(self, catalogue: Catalogue, references: References, config: Config) -> None:
+        self._blocks = Blocks(catalogue, references, config.search.silence_db)
+        self._config, self._window_s, self._order = config, references.window_s, references.order
         self._device = assigned_device()
         self._row_track = np.full(self._blocks.num_rows, -1, np.int32)
         self._row_centre_s = np.zeros(self._blocks.num_rows)
@@ -173,30 +155,43 @@ class ExactReferences:
         together = torch.cat([query.vectors for query in queries], 1).to(self._device)
         search = ExactSearch(together, self._config.search.hits_per_window, self._config.first_pass)
         for block in self._blocks:
-            if self._cohort is not None and (block.tracks < 0).all():
-                continue
             rows = slice(block.first_row, block.first_row + len(block.tracks))
             self._row_track[rows] = block.tracks
             self._row_centre_s[rows] = block.start_s + self._window_s / 2
-            add_block(search, block, queries)
-        hits = search.hits()
-        if self._cohort is not None:
-            background = ExactSearch(together, 1)
-            for block in self._cohort:
-                add_block(background, block, queries)
-            mean, deviation = (values.cpu().numpy() for values in background.background_statistics())
-            hits = replace(hits, z_score=(hits.cosine - mean[hits.window]) / deviation[hits.window])
-        return divided(hits, [query.vectors.shape[1] for query in queries])
+            add_block(search, block, queries, self._order)
+        return divided(search.hits(), [query.vectors.shape[1] for query in queries])
 
 
-def add_block(search: ExactSearch, block: Block, queries: Sequence[Queries]) -> None:
-    """Search a block for the windows of all `queries` (those of `search`), except each in its own track."""
+def add_block(search: ExactSearch, block: Block, queries: Sequence[Queries], order: np.ndarray | None = None) -> None:
+    """Search a block for the windows of all `queries` (those of `search`), except each in its own track.
+
+    order: as in `References`, by which the rows are then sorted. A query is searched in the rows before its own track;
+    those after it only count as background.
+    """
+    places = block.tracks if order is None else places_of(block.tracks, order)
     inside = set(block.tracks.tolist())
+
+    def rows_of(query: Queries) -> tuple[int | None, int | None]:
+        """The query's own track if it is in the block, and the number of rows to search; None: all others."""
+        own = query.own if query.own in inside else None
+        if order is None or query.own is None:
+            return own, None
+        return own, int(np.searchsorted(places, order[query.own]))
+
     stop = 0
-    for own, alike in itertools.groupby(queries, lambda query: query.own if query.own in inside else None):
+    for (own, before), alike in itertools.groupby(queries, rows_of):
         start, stop = stop, stop + sum(query.vectors.shape[1] for query in alike)
+        if before is not None:
+            others = block.vectors if own is None else block.vectors[torch.from_numpy(block.tracks != own)]
+            search.add(others, block.first_row, slice(start, stop), before)
+            continue
         for first, last in runs_without(block.tracks, own):
             search.add(block.vectors[first:last], block.first_row + first, slice(start, stop))
+
+
+def places_of(tracks: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """The number in `order` of each row's track; excluded rows (-1) come last."""
+    return np.where(tracks < 0, len(order), order[tracks])
 
 
 def divided(hits: Hits, windows: Sequence[int]) -> list[Hits]:

@@ -75,17 +75,12 @@ class Identifier:
         self._tries = references.num_rows * len(self._probes) * ways
 
     @functools.cached_property
-    def _all(self) -> ExactReferences | IndexedReferences:
-        """All references. Exact search holds 12 bytes a row, so it is not made where the index is searched."""
+    def _searched(self) -> ExactReferences | IndexedReferences:
+        """The references to search. Exact search holds 12 bytes a row, so it is not made if the index is searched."""
         search = self._config.search
         rows = Blocks(self._catalogue, self._references, search.silence_db).num_rows
         kind = ExactReferences if rows < search.exact_below_rows else IndexedReferences
         return kind(self._catalogue, self._references, self._config)
-
-    @functools.cached_property
-    def _fresh(self) -> ExactReferences:
-        """The fresh references alone."""
-        return ExactReferences(self._catalogue, self._references, self._config, fresh_only=True)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
         """Register the names of excerpts, with the track_id of each. An excerpt is not searched in its own track."""
@@ -145,17 +140,12 @@ class Identifier:
         return self.model.probe(features.model[:, start : int(centres[-1]) + reach], centres - start, self._probes)
 
     def _look_up(self, together: Sequence[tuple[_Query, int, Tensor]]) -> None:
-        for search in {self._searching(query) for query, _, _ in together}:
-            some = [item for item in together if self._searching(item[0]) is search]
-            queries = [Queries(vectors, self._own.get(query.features.track_id)) for query, _, vectors in some]
-            for (query, start, vectors), hits in zip(some, search.search(queries), strict=True):
-                query.hits.append(dataclasses.replace(hits, window=hits.window + start))
-                query.searched += vectors.shape[1]
-
-    def _searching(self, query: _Query) -> ExactReferences | IndexedReferences:
-        """The references to search for a query: all, or only the fresh tracks if it is an old track."""
-        fresh = self._references.fresh
-        return self._all if fresh is None or query.features.track_id in fresh else self._fresh
+        if not together:
+            return
+        queries = [Queries(vectors, self._own.get(query.features.track_id)) for query, _, vectors in together]
+        for (query, start, vectors), hits in zip(together, self._searched.search(queries), strict=True):
+            query.hits.append(dataclasses.replace(hits, window=hits.window + start))
+            query.searched += vectors.shape[1]
 
     def _finished(self, queries: Sequence[_Query]) -> tuple[str, list[Detection]]:
         """The detections of a track, best first."""
@@ -167,7 +157,7 @@ class Identifier:
             return []
         hits = Hits(*(np.concatenate([getattr(part, f.name) for part in query.hits]) for f in dataclasses.fields(Hits)))
         numbers, row = np.unique(hits.row, return_inverse=True)
-        hits, rows = dataclasses.replace(hits, row=row), self._searching(query).places(numbers)
+        hits, rows = dataclasses.replace(hits, row=row), self._searched.places(numbers)
         centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
         candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search)
         candidates = rerank(

@@ -1,7 +1,7 @@
 """Reuses detections of an earlier sweep in a new one: those of pairs of unchanged tracks.
 
-New tracks are searched against everything, old tracks only against new ones. Together with the copied detections, this
-equals a full sweep. A copied row keeps its original `coarse_score` (ARCHITECTURE.md).
+New tracks are searched against everything. Together with the copied detections, this compares the same pairs as a full
+sweep. A copied row keeps its original scores (ARCHITECTURE.md).
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -41,11 +40,11 @@ def with_names(track_ids: pa.ChunkedArray, names: dict[str, str]) -> pa.ChunkedA
     return pc.coalesce(pa.array(names.values(), pa.string()).take(at.combine_chunks()), track_ids)
 
 
-def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bool) -> tuple[Base, pa.Table] | None:
+def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table) -> tuple[Base, pa.Table] | None:
     """The newest finished sweep with the same `settings`, and where it has each of `tracks`. None: no such sweep.
 
     The table has a row for each track: `known`, whether the sweep has it; `then_id`, its id then; and `then_shard`,
-    the shard with its detections, null if it was not a query. renames: recognise tracks with a new id by their audio.
+    the shard with its detections. Tracks with a new id are recognised by their audio.
     """
     ended = [head for head in detections.sweeps(catalogue) if head.get("settings") == settings]
     if not ended:
@@ -53,7 +52,7 @@ def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table, renames: bo
     sweep_id = ended[-1]["sweep_id"]
     then = detections.read_tracks(catalogue, sweep_id)
     lost = without(then, tracks)
-    moves = moved(lost, without(tracks, then)) if renames else {}
+    moves = moved(lost, without(tracks, then))
     at = pc.fill_null(place_in(tracks, then), -1).to_numpy().copy()
     if moves:
         olds, news = (
@@ -92,22 +91,3 @@ def carried(catalogue: Catalogue, base: Base, queries: Sequence[dict[str, Any]])
             rows = rows.set_column(rows.schema.get_field_index(name), name, values)
         found.append(rows.filter(rows["reference_id"].is_valid()).cast(DETECTIONS))
     return pa.concat_tables(found)
-
-
-def with_ranks(rows: pa.Table, sweep_id: str) -> pa.Table:
-    """Carried rows as those of a new sweep: references have gone, so others move up (`matching.detection.ranked`).
-
-    Rows of one query are together, best first.
-    """
-    query, reference = (
-        rows[name].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
-        for name in ("query_id", "reference_id")
-    )
-    _, first, pair = np.unique(query * (len(rows) + 1) + reference, return_index=True, return_inverse=True)
-    of_query = np.sort(query[first])  # queries are numbered in the order of their rows
-    place = np.empty(len(first), np.int64)
-    place[np.argsort(first)] = np.arange(len(first)) - np.searchsorted(of_query, of_query)
-    for name, values in (("rank", place[pair] + 1), ("sweep_id", pa.repeat(sweep_id, len(rows)))):
-        field = DETECTIONS.field(name)
-        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(values).cast(field.type))
-    return rows

@@ -31,7 +31,10 @@ STAGE = "sweep"
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """The result of a sweep. `reported`: number of rows with at least the requested score, `min_score`."""
+    """The result of a sweep. `reported`: number of rows with at least the requested score, `min_score`.
+
+    once: whether each pair was compared once, as in a sweep of all tracks.
+    """
 
     sweep_id: str
     model_id: str
@@ -41,12 +44,22 @@ class SweepSummary:
     reported: int
     seconds: float
     min_score: float
+    once: bool
     catalogue: Catalogue = field(repr=False)
 
     @functools.cached_property
     def detections(self) -> pa.Table:
-        """The rows with at least `min_score` (schema.DETECTIONS). Reads all parts of the sweep."""
-        return detections.detections(self.catalogue, self.sweep_id, self.min_score)
+        """The rows with at least `min_score` (schema.DETECTIONS). Reads all parts of the sweep.
+
+        If pairs were compared `once`, the query of a row is the track that probably samples the other.
+        """
+        rows = detections.detections(self.catalogue, self.sweep_id, self.min_score)
+        return detections.by_direction(rows, self.sweep_id) if self.once else rows
+
+    @property
+    def of_all_queries(self) -> pa.Table:
+        """`detections` with each pair under both of its tracks if pairs were compared `once`."""
+        return detections.both_ways(self.detections, self.sweep_id) if self.once else self.detections
 
     def __str__(self) -> str:
         done = "" if self.shards else "nothing new to sweep: "
@@ -81,8 +94,11 @@ def sweep(
     finished one is only read. All verified pairs are stored; `min_score` (default: the config's threshold) selects
     the rows of the summary. Raises CatalogueError if there are no fingerprints, LeaseError if another process writes.
 
+    A sweep of all tracks compares each pair once. Of which track the windows are searched in the other is not said by
+    who samples whom: `SweepSummary.detections` and reports turn the rows.
+
     new_only: reuse detections of pairs of tracks that have not changed since the newest sweep with the same settings,
-    and search only the other pairs. Without such a sweep, all pairs are searched.
+    and search only the other pairs. Without such a sweep, or with globs, all pairs are searched.
     """
     started = time.monotonic()
     plan = plan_sweep(catalogue, config, fingerprints.load_model(weights, config), queries, references, new_only)
@@ -108,6 +124,7 @@ def sweep(
         _reported(catalogue, plan.sweep_id, threshold),
         time.monotonic() - started,
         threshold,
+        plan.references.order is not None,
         catalogue,
     )
     log.info("sweep: %s", summary)
@@ -150,7 +167,7 @@ class _Shards(Stage[int, tuple[int, Counts]]):
         shared = [ray.put((self._plan.model, self._config, self._plan.references, self._plan.base))]
         uri, sweep_id = self._catalogue.location.uri, self._plan.sweep_id
         arguments = ((uri, sweep_id, number, self._rows(number), shared) for number in items)
-        memory_bytes = identifier_bytes(self._plan.references, self._config) if self._plan.references.has_fresh else 0
+        memory_bytes = identifier_bytes(self._plan.references, self._config) if self._plan.searched else 0
         return ((items[at], found) for at, found in run_tasks(sweep_shard, arguments, memory_bytes))
 
     def _rows(self, shard: int) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import fnmatch
 import hashlib
 import json
 import logging
-import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,12 +30,12 @@ from pipelines.store.pairs import both
 
 log = logging.getLogger(__name__)
 
-TAKEN_OVER_TRACKS = 1024  # tracks in a shard that is only copied: 40 MB at 40 rows each
+COPIED_TRACKS = 1024  # in a shard that is only copied: 20 MB at 20 rows each
 SHARDS = 64  # minimum, if there are enough tracks, so that small catalogues keep all cores busy
 LAYOUT = 2  # version of the files of a sweep; sweeps of another version cannot be reused
 # Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
 # version of asid in its place would make every upgrade a full sweep.
-ALGORITHM = 2
+ALGORITHM = 3
 SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
 TRACKS_IN_JSON = '"tracks": []'
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
@@ -46,7 +45,8 @@ TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration
 class Plan:
     """The work of a sweep. `queries`: the query tracks (columns TRACKS), by id.
 
-    With a `base`, it also has the columns of `incremental.find_base`: where the base stores their detections.
+    With a `base`, new tracks come first, and the table also has the columns of `incremental.find_base`: where the base
+    stores the detections of the others.
     """
 
     sweep_id: str
@@ -56,6 +56,7 @@ class Plan:
     known: pa.Table  # track_id, content_hash of all tracks with fingerprints
     settings: str  # digest of everything that affects the result, except the tracks
     base: Base | None  # the sweep whose detections are reused
+    searched: int  # number of queries to search; the detections of the others are copied from the base
 
     def head(self) -> dict[str, Any]:
         """The fields of sweep.json that describe the plan."""
@@ -73,21 +74,17 @@ class Plan:
 
         A shard has as many tracks as a worker searches together, because each shard reads all references.
         """
-        most, most_s = TAKEN_OVER_TRACKS, math.inf
-        if self.references.has_fresh:
-            most, most_s = (
-                config.search.shard_tracks,
-                searched_together_s(config, self.model.dim, self.references.hop_s),
-            )
-        most = max(1, min(most, -(-len(self.queries) // SHARDS)))
+        most_s = searched_together_s(config, self.model.dim, self.references.hop_s)
+        most = max(1, min(config.search.shard_tracks, -(-self.searched // SHARDS)))
         edges = array.array("q")
         left_s = 0.0
-        for number, duration_s in enumerate(self.queries["duration_s"].to_numpy()):
+        for number, duration_s in enumerate(self.queries["duration_s"][: self.searched].to_numpy()):
             if left_s <= 0 or number - edges[-1] == most:
                 edges.append(number)
                 left_s = most_s
             left_s -= duration_s
-        return np.array([*edges, len(self.queries)])
+        copied = range(self.searched, len(self.queries), COPIED_TRACKS)
+        return np.array([*edges, *copied, len(self.queries)])
 
     def shard_of_known(self, edges: np.ndarray) -> pa.Array:
         """The shard of each of the `known` tracks: int32, null for those that are no query."""
@@ -120,22 +117,41 @@ def plan_sweep(
     key = _digest(decisive, known)
     same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
     ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
-    base, reusable = None, None
-    if new_only and not ended:
-        reusable = incremental.find_base(
-            catalogue, settings, known, renames=query_glob is None and reference_glob is None
-        )
+    whole = query_glob is None and reference_glob is None
+    if new_only and not whole:
+        log.warning("sweep: with --queries or --references, all pairs are searched, not only those of new tracks")
+    reusable = incremental.find_base(catalogue, settings, known) if new_only and whole and not ended else None
+    base, queries = None, named(tracks, query_glob)
+    searched, is_new = len(queries), pa.repeat(True, len(tracks))
     if reusable is not None:  # its shards differ from those of a full sweep, so it needs another key
         base, was = reusable
         key = f"{key}-{_digest(base.sweep_id)}"
-        fresh = frozenset(known["track_id"].filter(pc.invert(was["known"])).to_pylist())
-        references = replace(references, fresh=fresh)
-        for name in was.column_names:
-            tracks = tracks.append_column(name, was[name])
-        log.info("sweep: %d tracks are new since sweep %s", len(fresh), base.sweep_id)
+        is_new = pc.invert(was["known"])
+        searched = pc.sum(is_new).as_py()
+        queries = _with_columns(tracks, was).sort_by([("known", "ascending"), ("track_id", "ascending")])
+        log.info("sweep: %d tracks are new since sweep %s", searched, base.sweep_id)
+    if whole:
+        references = replace(references, order=_order(tracks, is_new))
     begun = ended or [name for name in same if name.endswith("-" + key)]
     sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
-    return Plan(sweep_id, model, references, named(tracks, query_glob), known, settings, base)
+    return Plan(sweep_id, model, references, queries, known, settings, base, searched)
+
+
+def _order(tracks: pa.Table, is_new: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    """`References.order`: new tracks last, so that they are searched in all others.
+
+    Hashes deal the pairs of the same age evenly, and do not change with the names of files.
+    """
+    keys = pa.table({"is_new": is_new, "content_hash": tracks["content_hash"], "track_id": tracks["track_id"]})
+    order = np.empty(len(tracks), np.int32)
+    order[pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])] = np.arange(len(tracks))
+    return order
+
+
+def _with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
+    for name in more.column_names:
+        table = table.append_column(name, more[name])
+    return table
 
 
 def _digest(values: Any, tracks: pa.Table | None = None) -> str:

@@ -12,9 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from asid_core.config import Config
-from asid_core.matching.detection import Detection, ranked
 from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.schema import DETECTIONS
 from pipelines import metrics
 from pipelines.search import incremental
 from pipelines.search.exact import References
@@ -50,30 +48,25 @@ def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
 
 
 def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> Counts:
-    """A Ray task: identify some query tracks (rows with columns sweep.TRACKS) and write their part file.
+    """A Ray task: identify some query tracks (rows of Plan.queries), or copy their detections, and write their part.
 
     Returns its counts; it may be empty. shared: a list with one ObjectRef of (Fingerprinter, Config, References,
     Base | None). It is in a list because Ray would otherwise resolve it, and copy 80 MB for every shard.
     """
     kept = _kept(uri, sweep_id, shared[0])
-    carried = incremental.carried(kept.catalogue, kept.base, queries) if kept.base else DETECTIONS.empty_table()
-    if kept.references.has_fresh:
-        rows = _searched(kept, queries, carried, sweep_id)
+    if kept.base and queries[0]["known"]:  # then all of them are
+        rows = detections.ranked(incremental.carried(kept.catalogue, kept.base, queries), sweep_id)
     else:
-        rows = incremental.with_ranks(carried, sweep_id)
+        rows = _searched(kept, queries, sweep_id)
     with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
         pq.write_table(rows, stream)
     return Counts.of(rows, kept.config.score.threshold)
 
 
-def _searched(kept: _Kept, queries: Sequence[dict[str, Any]], carried: pa.Table, sweep_id: str) -> pa.Table:
-    """What the queries find, and the rows carried over."""
-    found: dict[str, list[Detection]] = {}
-    for row in carried.to_pylist():
-        found.setdefault(row["query_id"], []).append(Detection(**row))
+def _searched(kept: _Kept, queries: Sequence[dict[str, Any]], sweep_id: str) -> pa.Table:
+    """What the queries sample, or what samples them."""
     segments = segments_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
     before = kept.identifier.candidates
-    for track_id, some in kept.identifier.identify(segments):
-        found[track_id] = found.get(track_id, []) + some
+    found = [one for _, some in kept.identifier.identify(segments) for one in some]
     metrics.count_candidates(kept.identifier.candidates - before)
-    return detections.table((one for some in found.values() for one in ranked(some)), sweep_id)
+    return detections.table(found, sweep_id)

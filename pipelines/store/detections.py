@@ -11,10 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from asid_core.matching.detection import Detection
+from asid_core.matching.relations import turned
 from asid_core.schema import DETECTIONS
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import damaged, parquet, read_arrow, read_json
@@ -72,6 +74,37 @@ def threshold(head: dict[str, Any]) -> float:
 def table(detections: Iterable[Detection], sweep_id: str) -> pa.Table:
     """Detections of a sweep as a table (schema.DETECTIONS)."""
     return pa.Table.from_pylist([one.row() | {"sweep_id": sweep_id} for one in detections], schema=DETECTIONS)
+
+
+def ranked(rows: pa.Table, sweep_id: str) -> pa.Table:
+    """`rows` (schema.DETECTIONS) by query, best first, as those of a sweep, with their `rank` among them."""
+    rows = rows.sort_by([("query_id", "ascending"), ("score", "descending")])
+    query, reference = (
+        rows[name].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+        for name in ("query_id", "reference_id")
+    )
+    _, first, pair = np.unique(query * (len(rows) + 1) + reference, return_index=True, return_inverse=True)
+    of_query = np.sort(query[first])  # queries are numbered in the order of their rows
+    place = np.empty(len(first), np.int64)
+    place[np.argsort(first)] = np.arange(len(first)) - np.searchsorted(of_query, of_query)
+    for name, values in (("rank", place[pair] + 1), ("sweep_id", pa.repeat(sweep_id, len(rows)))):
+        field = DETECTIONS.field(name)
+        rows = rows.set_column(rows.schema.get_field_index(name), field, pa.array(values).cast(field.type))
+    return rows
+
+
+def by_direction(rows: pa.Table, sweep_id: str) -> pa.Table:
+    """`rows` (schema.DETECTIONS), each with the probable sampler as the query, `ranked`."""
+    samples = pc.fill_null(pc.greater_equal(rows["direction"], 0.5), True)
+    return ranked(turned(rows, pc.invert(samples)), sweep_id)
+
+
+def both_ways(rows: pa.Table, sweep_id: str) -> pa.Table:
+    """`rows` (schema.DETECTIONS) and the same with query and reference swapped, `ranked`.
+
+    As if each track had been searched in all others.
+    """
+    return ranked(pa.concat_tables([rows, turned(rows, pa.repeat(True, len(rows)))]), sweep_id)
 
 
 def part(catalogue: Catalogue, sweep_id: str, shard: int) -> Location:

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asid_core.matching.coarse import ExactSearch, Hits
-from pipelines.search.exact import Block, Queries, add_block, divided, of_rows, runs_without
+from asid_core.config import FirstPassConfig
+from asid_core.matching.coarse import NO_FIRST_PASS, ExactSearch, Hits
+from pipelines.search.exact import Block, Queries, add_block, divided, of_rows, places_of, runs_without
 
 KEEP = 4
 
@@ -35,6 +36,11 @@ def alone(query: Queries, blocks: list[Block]) -> Hits:
         for start, stop in runs_without(block.tracks, query.own):
             search.add(block.vectors[start:stop], block.first_row + start)
     return search.hits()
+
+
+def sorted_by(order: np.ndarray, block: Block) -> Block:
+    at = np.argsort(places_of(block.tracks, order), kind="stable")
+    return Block(block.first_row, block.vectors[torch.from_numpy(at)], block.tracks[at], block.start_s[at])
 
 
 @given(lengths=st.lists(st.integers(0, 50), max_size=12), size=st.integers(1, 40))
@@ -75,3 +81,32 @@ def test_together_as_alone(tracks: list[int], rows_per_block: int, queries: list
         for field in dataclasses.fields(Hits):
             wanted = getattr(alone(query, blocks), field.name)
             np.testing.assert_allclose(getattr(hits, field.name), wanted, atol=1e-4, err_msg=field.name)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    tracks=st.lists(st.integers(1, 60), min_size=2, max_size=5),
+    rows_per_block=st.integers(20, 200),
+    seed=st.integers(0, 99),
+    first_pass=st.sampled_from([NO_FIRST_PASS, FirstPassConfig(stride=1, probes=3), FirstPassConfig(2, 4, probes=1)]),
+)
+def test_each_pair_of_tracks_is_compared_once(
+    tracks: list[int], rows_per_block: int, seed: int, first_pass: FirstPassConfig
+) -> None:
+    """By the later one of both. Its background is still the whole catalogue, so that scores are comparable."""
+    order = np.random.default_rng(seed).permutation(len(tracks)).astype(np.int32)
+    blocks = [sorted_by(order, block) for block in blocks_of(tracks, rows_per_block)]
+    asked = [Queries(unit(3, 4, 8, seed=5 + own), own) for own in range(len(tracks))]
+    once = ExactSearch(torch.cat([query.vectors for query in asked], 1), KEEP, first_pass)
+    for block in blocks:
+        add_block(once, block, asked, order)
+    backgrounds = [values.split(4) for values in once.background_statistics()]
+    for query, hits in zip(asked, divided(once.hits(), [4] * len(asked)), strict=True):
+        before, others = (ExactSearch(query.vectors, KEEP, first_pass) for _ in range(2))
+        for block in blocks:
+            before.add(block.vectors[torch.from_numpy(order[block.tracks] < order[query.own])], block.first_row)
+            others.add(block.vectors[torch.from_numpy(block.tracks != query.own)], block.first_row)
+        assert hits.row.tolist() == before.hits().row.tolist()
+        if first_pass.stride:  # without, what is searched and what is not is levelled apart
+            for mine, theirs in zip(backgrounds, others.background_statistics(), strict=True):
+                np.testing.assert_allclose(mine[query.own or 0], theirs, atol=1e-6)

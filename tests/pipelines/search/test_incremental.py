@@ -54,7 +54,7 @@ def rows_before(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 def test_tracks_of_the_base_are_found_by_id_or_by_their_audio(catalogue: Catalogue) -> None:
     now = tracks(("a", "hash a"), ("b", "changed"), ("e", "hash e"), ("moved", "hash c"), ("new", "hash new"))
-    found = incremental.find_base(catalogue, "s", now, renames=True)
+    found = incremental.find_base(catalogue, "s", now)
     assert found is not None
     base, was = found
     assert (base.renamed, base.dropped) == ({"c": "moved"}, {"b", "d"})
@@ -63,9 +63,7 @@ def test_tracks_of_the_base_are_found_by_id_or_by_their_audio(catalogue: Catalog
         "then_id": ["a", None, "e", "c", None],
         "then_shard": [0, None, None, 1, None],
     }
-    other = incremental.find_base(catalogue, "s", now, renames=False)
-    assert other is not None and other[0].dropped == {"b", "c", "d"} and other[1]["known"].to_pylist()[3] is False
-    assert incremental.find_base(catalogue, "other settings", now, renames=True) is None
+    assert incremental.find_base(catalogue, "other settings", now) is None
 
 
 @pytest.mark.parametrize(
@@ -80,11 +78,29 @@ def test_rows_are_taken_over_with_their_names_of_today_and_ranked_again(
         {"track_id": renamed.get(name, name), "then_id": name, "then_shard": shard} for name, shard in sorted(then)
     ]
     queries.append({"track_id": "new", "then_id": None, "then_shard": None})
-    found = incremental.with_ranks(incremental.carried(catalogue, base, queries), "after")
+    found = detections.ranked(incremental.carried(catalogue, base, queries), "after")
     expected: dict[str, list[Detection]] = {}
     for row in rows_before(catalogue):
         if not {row["query_id"], row["reference_id"]} & set(dropped):
             names = {key: renamed.get(row[key], row[key]) for key in ("query_id", "reference_id")}
             expected.setdefault(names["query_id"], []).append(Detection(**row | names))
-    wanted = detections.table((one for some in expected.values() for one in ranked(some)), "after")
+    wanted = detections.table((one for query in sorted(expected) for one in ranked(expected[query])), "after")
     assert found.schema == DETECTIONS and found.to_pylist() == wanted.to_pylist()
+
+
+def test_rows_of_pairs_compared_once_are_turned() -> None:
+    found = [("a", "b", 0.9, 0.2), ("a", "c", 0.8, 0.6), ("d", "a", 0.7, None)]
+    rows = detections.table((Detection(**detection(q, r, score, direction=p)) for q, r, score, p in found), BEFORE)
+    names = ("query_id", "reference_id", "rank")
+    turned = detections.by_direction(rows, BEFORE)
+    assert [tuple(row[name] for name in names) for row in turned.to_pylist()] == [
+        ("a", "c", 1),
+        ("b", "a", 1),
+        ("d", "a", 1),
+    ]
+    assert turned["direction"].to_pylist() == [pytest.approx(0.6), pytest.approx(0.8), None]
+    both = detections.both_ways(turned, BEFORE)
+    assert both.schema == DETECTIONS
+    assert [tuple(row[name] for name in names) for row in both.to_pylist()] == [
+        ("a", "b", 1), ("a", "c", 2), ("a", "d", 3), ("b", "a", 1), ("c", "a", 1), ("d", "a", 1),
+    ]  # fmt: skip

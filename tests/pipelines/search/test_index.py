@@ -19,7 +19,7 @@ from asid_core.config import Config, SearchConfig
 from asid_core.matching.coarse import Hits
 from pipelines.search import index as module
 from pipelines.search.approximate import IndexedReferences
-from pipelines.search.exact import Blocks, ExactReferences, Queries, References, runs_without
+from pipelines.search.exact import ExactReferences, Queries, References, runs_without
 from pipelines.search.identify import Identifier
 from pipelines.search.index import LEAST_SAMPLE, ROWS_PER_PARTITION, SAMPLE_BYTES, _sample_rows, index
 from pipelines.store import fingerprints
@@ -163,20 +163,23 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
         assert 5 not in {track for _, track, _ in also} and (7 in {t for _, t, _ in also}) == (query.own is None)
 
 
-def test_what_is_new_is_read_alone_and_found_the_same(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads by id in groups of two, with and without an index on ids."""
+def test_rows_are_searched_in_the_order_of_the_tracks(catalogue: Catalogue) -> None:
+    """Track 7 is the fifth of all, so it finds rows of four, and knows where they are."""
+    order = np.roll(np.arange(TRACKS, dtype=np.int32), 3)
+    ordered = ExactReferences(catalogue, replace(references(catalogue), order=order), INDEXED)
     vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)[:, :20]
-    queries = [Queries(vectors, own=None)]
-    fresh = replace(references(catalogue), fresh=frozenset({"t03", "t07", "t11", "t19", "t28"}))
-    everything = ExactReferences(catalogue, fresh, INDEXED, fresh_only=True)
-    monkeypatch.setattr("pipelines.search.exact.IDS_PER_FILTER", 2)
-    assert Blocks(catalogue, fresh, -60.0, fresh_only=True).num_rows == TRACKS * WINDOWS  # nothing tells where they are
-    index(catalogue, INDEXED)
-    indexed = replace(references(catalogue), fresh=fresh.fresh)
-    some = ExactReferences(catalogue, indexed, INDEXED, fresh_only=True)
-    (mine,), (theirs,) = everything.search(queries), some.search(queries)
-    assert len(some._row_track) == 5 * WINDOWS
-    assert columns(mine, everything) == pytest.approx(columns(theirs, some), abs=1e-5)
+    (hits,) = ordered.search([Queries(vectors, own=7)])
+    found, _ = ordered.places(hits.row)
+    assert set(found.tolist()) == {3, 4, 5, 6}
+    rows_of_all: Any = catalogue.table(fingerprints.table_name("m"))
+    table = rows_of_all.to_table()
+    stored = np.stack(table["vector"].to_numpy(zero_copy_only=False))
+    where = {
+        (t, s): v for t, s, v in zip(table["track_id"].to_pylist(), table["start_s"].to_pylist(), stored, strict=True)
+    }
+    for window, cosine, track, centre_s in zip(hits.window, hits.cosine, *ordered.places(hits.row), strict=True):
+        row = where[f"t{track:02}", centre_s - 2.0]
+        assert cosine == pytest.approx(float(row @ vectors[0, window].numpy()), abs=1e-3)
 
 
 def test_runs_of_other_tracks() -> None:
@@ -208,4 +211,4 @@ def test_exact_search_is_not_made_where_the_index_is_searched(
         monkeypatch.setattr(kind, "__init__", lambda self, *_, **__: made.append(type(self)))
     identifier = Identifier.__new__(Identifier)
     vars(identifier).update(_catalogue=catalogue, _references=references(catalogue), _config=INDEXED)
-    assert isinstance(identifier._all, IndexedReferences) and made == [IndexedReferences]
+    assert isinstance(identifier._searched, IndexedReferences) and made == [IndexedReferences]

@@ -19,7 +19,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.driver import gpu_share, memory_share
 from pipelines.search.exact import References
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
-from pipelines.search.sweep_plan import SHARDS, TAKEN_OVER_TRACKS, Plan, _digest
+from pipelines.search.sweep_plan import COPIED_TRACKS, SHARDS, Plan, _digest
 from pipelines.store.pairs import PAIR
 
 PROBED = load("discriminant")
@@ -27,10 +27,11 @@ PLAIN = replace(PROBED, probes=ProbesConfig())
 MODEL = Fingerprinter.from_pretrained("discriminant")
 
 
-def shards(lengths_s: list[float], config: Config, fresh: frozenset[str] | None = None) -> list[list[float]]:
-    references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s, fresh)
+def shards(lengths_s: list[float], config: Config, searched: int | None = None) -> list[list[float]]:
+    references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
+    searched = len(lengths_s) if searched is None else searched
     rows = pa.table({"duration_s": pa.array(lengths_s, pa.float64())})
-    edges = Plan("s", MODEL, references, rows, pa.table({}), "", None).shards(config).tolist()
+    edges = Plan("s", MODEL, references, rows, pa.table({}), "", None, searched).shards(config).tolist()
     return [lengths_s[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
@@ -105,7 +106,7 @@ def test_planning_takes_less_than_100_bytes_a_track_beside_the_table() -> None:
     tracks = tracks.append_column("duration_s", pa.array(np.full(count, 240.0)))
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
     tracemalloc.start()
-    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", None)
+    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", None, count)
     edges = plan.shards(PROBED)
     _digest({}, plan.known)
     assert plan.shard_of_known(edges).to_pylist()[-1] == len(edges) - 2
@@ -115,4 +116,5 @@ def test_planning_takes_less_than_100_bytes_a_track_beside_the_table() -> None:
 
 
 def test_a_shard_that_is_only_copied_is_large() -> None:
-    assert len(shards([240.0] * 100_000, PROBED, frozenset())[0]) == TAKEN_OVER_TRACKS
+    found = shards([240.0] * 100_000, PROBED, 10)
+    assert [len(shard) for shard in found[:12]] == [1] * 10 + [COPIED_TRACKS] * 2

@@ -90,8 +90,11 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     best = max((row for row in detected if row["query_id"] == "user"), key=lambda row: row["score"])
     assert (best["reference_id"], best["rank"]) == ("source", 1)
     assert (best["pitch_semitones"], best["tempo_ratio"]) == (pytest.approx(0, abs=0.3), pytest.approx(1, abs=0.03))
-    turned = max((row for row in detected if row["query_id"] == "source"), key=lambda row: row["score"])
-    assert turned["reference_id"] == "user" and 0 <= turned["direction"] < best["direction"] <= 1
+    assert 0.5 <= best["direction"] <= 1
+    pairs = {(row["query_id"], row["reference_id"]) for row in detected}
+    assert not any((reference, query) in pairs for query, reference in pairs)  # compared once
+    both = {(row["query_id"], row["reference_id"]) for row in summary.of_all_queries.to_pylist()}
+    assert both == pairs | {(reference, query) for query, reference in pairs}
     spans = ("query_start_s", "query_end_s", "reference_start_s", "reference_end_s")
     assert [best[name] for name in spans] == pytest.approx([3, 9, 4, 10], abs=0.5)
     for name in {row["query_id"] for row in detected}:
@@ -203,7 +206,7 @@ def test_a_model_with_a_reranker(ray_session: Any, tmp_path: Path) -> None:
     weights = save_model(config, tmp_path / "w")
     catalogue = make_catalogue(str(tmp_path / "c"), {k: v for k, v in music().items() if not k.startswith("other")})
     embed(catalogue, config, weights)
-    detected = sweep(catalogue, config, weights, min_score=0.0).detections
+    detected = sweep(catalogue, config, weights, min_score=0.0).of_all_queries
     assert set(detected["query_id"].to_pylist()) == {"source", "user"}
     scores = pa.table(detected)["rerank_score"].drop_null().to_pylist()
     assert scores and all(0 < score < 1 for score in scores)
