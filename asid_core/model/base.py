@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+
+from asid_core.signal.probing import moved, normalised
 
 
 class Encoder(nn.Module, ABC):
@@ -23,6 +26,14 @@ class Encoder(nn.Module, ABC):
 
         A silent patch gives the zero vector.
         """
+
+    def shifted(self, patches: Tensor, shifts: Sequence[int], windows_per_batch: int) -> Tensor:
+        """Vectors [len(shifts), n, dim] of patches [n, bins, frames], each moved down by every number of bins first.
+
+        The patches need not be normalised.
+        """
+        parts = [normalised(moved(patches, shift)).split(windows_per_batch) for shift in shifts]
+        return torch.stack([torch.cat([self(part)[0] for part in some]) for some in parts])
 
     def projection(self) -> Tensor:
         """The projection matrix [dim, bins * frames] for patches. Raises ValueError for an encoder without one."""

@@ -110,10 +110,18 @@ class Fingerprinter(nn.Module):
             semitones = [probes[i][0] for i in which]
             for at in range(0, len(centre_frames), CENTRES_PER_BATCH):
                 centres = centre_frames[at : at + CENTRES_PER_BATCH]
-                patches = self.front_end.probe(features, centres, semitones, tempo).flatten(0, 1)
-                vectors = torch.cat([self.encoder(part)[0] for part in patches.split(self.windows_per_batch)])
-                out[which, at : at + CENTRES_PER_BATCH] = vectors.view(len(which), -1, self.dim)
+                out[which, at : at + CENTRES_PER_BATCH] = self._probed(features, centres, semitones, tempo)
         return out
+
+    def _probed(self, features: Tensor, centres: Tensor, semitones: Sequence[float], tempo: float) -> Tensor:
+        """Vectors [len(semitones), n, dim] of the windows around `centres` [n]."""
+        if shifts := self.front_end.whole_shifts(semitones):
+            return self.encoder.shifted(
+                self.front_end.at_tempo(features, centres, tempo), shifts, self.windows_per_batch
+            )
+        patches = self.front_end.probe(features, centres, semitones, tempo).flatten(0, 1)
+        vectors = torch.cat([self.encoder(part)[0] for part in patches.split(self.windows_per_batch)])
+        return vectors.view(len(semitones), -1, self.dim)
 
     def fingerprint(self, waveform: Tensor, nodes: bool = False) -> Fingerprints:
         """The fingerprints of all windows of a recording [n] at 16 kHz. A shorter recording is padded to one window."""

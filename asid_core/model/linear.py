@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from asid_core.model.base import Encoder
-from asid_core.signal.probing import centred
+from asid_core.signal.probing import centred, silent_norm
 
 
 class LinearEncoder(Encoder):
@@ -60,3 +62,22 @@ class DiscriminantEncoder(LinearEncoder):
     def forward(self, patches: Tensor) -> tuple[Tensor, None]:
         """Patches [n, bins, frames], L2-normalised or zero -> (vectors [n, dim], None). Zero stays zero."""
         return F.normalize(centred_roots(patches) @ self.components.T, dim=1), None
+
+    def shifted(self, patches: Tensor, shifts: Sequence[int], windows_per_batch: int) -> Tensor:
+        """As Encoder.shifted, without a copy of each shifted patch: twice as fast.
+
+        The scale of a patch does not matter, roots commute with shifts, and the projection may remove the means, so
+        each shift is one product with some of the bins of the same roots.
+        """
+        count, bins, frames = patches.shape
+        reach = max(map(abs, shifts))
+        padded = F.pad(patches.clamp(min=0), (0, 0, reach, reach))
+        roots = padded.sqrt().flatten(1)
+        energy = F.pad(padded.square().sum(2).cumsum(1), (1, 0))
+        projection = centred(self.components.unflatten(1, (bins, frames))).flatten(1).T
+        vectors = patches.new_empty(len(shifts), count, projection.shape[1])
+        for into, first in zip(vectors, (reach + shift for shift in shifts), strict=True):
+            silent = (energy[:, first + bins] - energy[:, first]).clamp(min=0).sqrt() <= silent_norm(patches)
+            product = roots[:, first * frames : (first + bins) * frames] @ projection
+            into.copy_(F.normalize(product, dim=1).masked_fill_(silent[:, None], 0.0))
+        return vectors

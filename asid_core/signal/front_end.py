@@ -47,6 +47,14 @@ class FrontEnd(nn.Module, ABC):
         self.require_whole(features, first)
         return self.patches(self.windows(features)[first.to(features.device)])[None]
 
+    def whole_shifts(self, semitones: Sequence[float]) -> list[int] | None:
+        """Pitch shifts in bins of a patch, if `at_tempo` is supported and all of them are whole; otherwise None."""
+        return None
+
+    def at_tempo(self, features: Tensor, centre_frames: Tensor, tempo_ratio: float) -> Tensor:
+        """Patches [n, bins, frames] as those of `probe`, with only the tempo undone, and not normalised."""
+        raise NotImplementedError
+
     def require_whole(self, features: Tensor, first_frames: Tensor) -> None:
         """Raise ValueError unless all windows starting at `first_frames` int64 [n] are inside features [F, T]."""
         frames, total = self.config.window_frames, features.shape[1]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig
 from asid_core.signal.front_end import FrontEnd
-from asid_core.signal.probing import normalised, pooled_bins, probed_patches
+from asid_core.signal.probing import normalised, pooled_bins, probed_patches, stretched, whole_shifts
 
 # -80 dBFS. What is softer is noise of codecs and quantisation, which whitening would amplify.
 FLOOR = 1e-4
@@ -107,6 +107,16 @@ class LogFrequencyFrontEnd(FrontEnd):
     def probe(self, features: Tensor, centre_frames: Tensor, semitones: Sequence[float], tempo_ratio: float) -> Tensor:
         """See FrontEnd.probe. Undoes any probe; windows may reach beyond features [F, T], which count as 0 there."""
         return probed_patches(features, centre_frames, semitones, tempo_ratio, self.config)
+
+    def whole_shifts(self, semitones: Sequence[float]) -> list[int] | None:
+        """See FrontEnd.whole_shifts."""
+        return whole_shifts(semitones, self.config)
+
+    def at_tempo(self, features: Tensor, centre_frames: Tensor, tempo_ratio: float) -> Tensor:
+        """See FrontEnd.at_tempo."""
+        front = self.config
+        cut = stretched(features, centre_frames, tempo_ratio, front.window_frames, front.pool_frames)
+        return pooled_bins(cut, front.pool_bins)
 
     def _local_mean(self, level: Tensor) -> Tensor:
         """Mean over `mean_bins` x `mean_frames` around each point; at the edges, over fewer points."""

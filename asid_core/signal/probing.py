@@ -50,16 +50,14 @@ def probed_patches(
     features [F, T]; centre_frames float [n]. Silence gives the zero patch.
     """
     cut = stretched(features, centre_frames, tempo_ratio, config.window_frames, config.pool_frames)
-    pooled = pooled_bins(cut, config.pool_bins)
-    return normalised(torch.stack([_shifted_and_pooled(cut, pooled, pitch, config) for pitch in semitones]))
+    return normalised(torch.stack([pooled_bins(shifted(cut, pitch, config), config.pool_bins) for pitch in semitones]))
 
 
-def _shifted_and_pooled(cut: Tensor, pooled: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor:
-    """`pooled_bins(shifted(cut, ...))`; a shift by whole pooled bins needs only `pooled`, which is `cut` pooled."""
-    steps = semitones * config.bins_per_octave / 12 / config.pool_bins
-    if abs(steps - round(steps)) < 1e-6:
-        return _moved(pooled, round(steps))
-    return pooled_bins(shifted(cut, semitones, config), config.pool_bins)
+def whole_shifts(semitones: Sequence[float], config: LogFrequencyConfig) -> list[int] | None:
+    """Pitch shifts in bins of a patch, or None if one of them is not a whole number of bins."""
+    steps = [pitch * config.bins_per_octave / 12 / config.pool_bins for pitch in semitones]
+    whole = [round(step) for step in steps]
+    return whole if all(abs(a - b) < 1e-6 for a, b in zip(steps, whole, strict=True)) else None
 
 
 def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor:
@@ -71,11 +69,12 @@ def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor
     whole = math.floor(shift + 1e-6)
     part = shift - whole
     if part < 1e-6:
-        return _moved(cut, whole)
-    return (1 - part) * _moved(cut, whole) + part * _moved(cut, whole + 1)
+        return moved(cut, whole)
+    return (1 - part) * moved(cut, whole) + part * moved(cut, whole + 1)
 
 
-def _moved(cut: Tensor, bins: int) -> Tensor:
+def moved(cut: Tensor, bins: int) -> Tensor:
+    """Bin b of the result is bin b + bins of `cut` [n, F, T], and zero beyond."""
     if bins >= 0:
         return F.pad(cut[:, bins:], (0, 0, 0, bins))
     return F.pad(cut[:, :bins], (0, 0, -bins, 0))
@@ -94,5 +93,10 @@ def centred(patches: Tensor) -> Tensor:
 def normalised(patches: Tensor) -> Tensor:
     """Scale each patch (the last two dimensions) to unit norm. Nearly silent ones (see MIN_NORM) become zero."""
     norm = torch.linalg.vector_norm(patches, dim=(-2, -1), keepdim=True)
-    least = MIN_NORM * math.sqrt(patches.shape[-2] * patches.shape[-1] / MIN_NORM_VALUES)
+    least = silent_norm(patches)
     return patches * torch.where(norm > least, 1 / norm.clamp(min=least), 0.0)
+
+
+def silent_norm(patches: Tensor) -> float:
+    """The norm up to which patches of this size count as silent."""
+    return MIN_NORM * math.sqrt(patches.shape[-2] * patches.shape[-1] / MIN_NORM_VALUES)

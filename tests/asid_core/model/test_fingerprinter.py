@@ -20,7 +20,7 @@ from asid_core.config import (
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.fingerprints import Fingerprints
 from asid_core.model.linear import LinearEncoder
-from asid_core.signal.probing import probed_patches
+from asid_core.signal.probing import moved, normalised, probed_patches
 from asid_core.signal.windows import level_db, window_starts
 from tests.asid_core.golden import TINY, TINY_CONFIG, difference
 
@@ -144,6 +144,35 @@ def test_probes_of_many_centres_are_those_of_each() -> None:
     many = model.probe(features, centres, [(1.0, 0.926), (-1.0, 1.0)])
     for i in (0, 255, 256, 299):
         assert difference(model.probe(features, centres[i : i + 1], [(-1.0, 1.0)])[0], many[1, i : i + 1]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["linear", "discriminant"])
+@settings(deadline=None, max_examples=20)
+@given(
+    shifts=st.lists(st.integers(-7, 7), min_size=1, max_size=4),
+    loudness=st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=5),
+    seed=st.integers(0, 99),
+)
+def test_shifted_patches_have_the_vectors_of_the_patches_of_a_probe(
+    name: str, shifts: list[int], loudness: list[float], seed: int
+) -> None:
+    """Silent ones too; `discriminant` makes no shifted patches."""
+    model = Fingerprinter.from_pretrained(name)
+    bins, frames = model.config.model.front_end.patch_size
+    values = torch.rand(len(loudness), bins, frames, generator=torch.Generator().manual_seed(seed))
+    patches = values * torch.tensor(loudness)[:, None, None]
+    wanted = [model.encoder(normalised(moved(patches, shift)))[0] for shift in shifts]
+    assert difference(model.encoder.shifted(patches, shifts, 2), torch.stack(wanted)) < 1e-5
+
+
+@pytest.mark.parametrize("semitones", [[-3.0, 0.0, 2.0], [-1.25, 0.0, 0.5]])
+def test_probes_are_those_of_whole_bins_or_between_bins(semitones: list[float]) -> None:
+    model = Fingerprinter.from_pretrained("discriminant")
+    features = model.features(music(12)[None])[0]
+    centres = torch.tensor([60.0, 91.5, 200.0])
+    patches = model.front_end.probe(features, centres, semitones, 1.08)
+    wanted = torch.stack([model.encoder(some)[0] for some in patches])
+    assert difference(model.probe(features, centres, [(pitch, 1.08) for pitch in semitones]), wanted) < 1e-5
 
 
 def test_log_mel_is_not_probed() -> None:
