@@ -94,7 +94,8 @@ DETECTIONS = pa.schema(
         pa.field("direction", pa.float32()),  # probability that the query samples the reference; null: unknown
         # the query plays the reference backwards: its start matches the reference's end; null in older sweeps
         pa.field("reversed", pa.bool_()),
-        pa.field("rank", pa.int32(), nullable=False),  # of the reference among all references of the query, from 1
+        # of the reference among those of the query, from 1; in a part file, among those of the file
+        pa.field("rank", pa.int32(), nullable=False),
         pa.field("sweep_id", pa.string(), nullable=False),
         pa.field("model_id", pa.string(), nullable=False),
     ]

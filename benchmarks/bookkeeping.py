@@ -62,7 +62,7 @@ class Swept(Made):
             with detections.part(self.catalogue, plan.sweep_id, number).writing() as stream:
                 pq.write_table(self._found(queries.slice(start, stop - start), plan.sweep_id), stream)
         with self.catalogue.writing("benchmark"):
-            detections.write_tracks(self.catalogue, plan.sweep_id, plan.known, plan.shard_of_known(edges))
+            detections.write_tracks(self.catalogue, plan.sweep_id, plan.known)
             head: dict[str, Any] = {"sweep_id": plan.sweep_id, "model_id": self.model_id, "settings": plan.settings}
             head |= {"config": to_dict(self.config), "detections": len(queries) * DETECTIONS_PER_TRACK}
             head |= {"reported": {"sample": len(queries)}}  # the best of each query

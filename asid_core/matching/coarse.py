@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from asid_core.config import NO_FIRST_PASS, FirstPassConfig
+from asid_core.matching.background import Background, spread
 from asid_core.matching.eight_bits import quantised, restored, step
 from asid_core.precision import first_pass_type
 
@@ -25,9 +26,6 @@ _GPU_TILE_QUERIES = 1 << 18  # a GPU's kernel keeps no scores, only the best of 
 # groups scored at once: 4 MB of rows, or 8192 query vectors, which fit in the cache
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
 _FINALISTS = 4  # rows of a group whose exact cosines are computed
-MIN_BACKGROUND_GROUPS, MAX_BACKGROUND_GROUPS, BACKGROUND_QUANTILE = 64, 512, 0.95  # of a block
-# Cosines of music deviate by 0.05 to 0.1. With a few nearly equal windows, a small difference must not look large.
-MIN_DEVIATION = 0.03
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,7 @@ class Hits:
     probe: np.ndarray  # int32, among the probes
     row: np.ndarray  # int64, of the reference table
     cosine: np.ndarray  # float32
-    # float32, cosine in standard deviations above the window's background, its cosines with other places. Windows of
-    # plain music (a held chord, a steady hi-hat) are similar to everything; only true matches exceed their background.
-    z_score: np.ndarray
+    z_score: np.ndarray  # float32, cosine in standard deviations above the mean of the window's background
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class ExactSearch:
     """Finds the best reference groups of each query window in a stream of blocks. Memory is O(windows * keep)."""
 
     def __init__(self, queries: Tensor, keep: int, first_pass: FirstPassConfig = NO_FIRST_PASS) -> None:
-        """queries: vectors [P, n, dim], on the device to search with. keep: number of groups kept per window."""
+        """queries: vectors [P, n, dim] in float32 or float16, on the device to search with. keep: groups per window."""
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
         first_pass = first_pass if first_pass.stride else NO_FIRST_PASS
@@ -82,9 +78,7 @@ class ExactSearch:
         self._cosine = torch.full((self.windows, keep), -1.0, device=self.device)
         self._row = torch.zeros((self.windows, keep), dtype=torch.int64, device=self.device)
         self._probe = torch.zeros((self.windows, keep), dtype=torch.int32, device=self.device)
-        self._groups = torch.zeros(self.windows, device=self.device)
-        self._sum = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
-        self._squares = torch.zeros(self.windows, dtype=torch.float64, device=self.device)
+        self.background = Background(self.windows, self.device)
 
     def add(
         self, references: Tensor, first_row: int, windows: slice | None = None, searched: int | None = None
@@ -109,15 +103,16 @@ class ExactSearch:
             best = self._best_in_groups(block.chosen, queries, probes, GROUP // self.stride, memory)
             pairs = self._promising(part, best)
             if self.sees_all:
-                self._update_background(part, best)
+                self.background.add(part, best, self._unit)
             queries = self._whole[part.start * self.probes : part.stop * self.probes]
-            self._update_background(part, self._best_in_groups(block.background, queries, self.probes, GROUP, memory))
+            best = self._best_in_groups(block.background, queries, self.probes, GROUP, memory)
+            self.background.add(part, best, self._unit)
             self._refine(part, block, pairs, first_row)
 
     def _block(self, references: Tensor, searched: int) -> _Block:
         codes = self._numbers(references)
         chosen = codes[: searched : self.stride, : self.first_pass_dims].contiguous()
-        background = codes[searched:] if self.sees_all else _spread(codes)
+        background = codes[searched:] if self.sees_all else spread(codes, GROUP)
         return _Block(references[:searched], codes[:searched], chosen, background)
 
     def _share_by_chance(self, queries: Tensor) -> Tensor:
@@ -129,7 +124,7 @@ class ExactSearch:
         """
         if self.first_pass_dims == self.dim:
             return torch.ones(self.windows, device=queries.device)
-        return queries[..., : self.first_pass_dims].square().sum(2).mean(0).sqrt()
+        return queries[..., : self.first_pass_dims].float().square().sum(2).mean(0).sqrt()
 
     def _numbers(self, vectors: Tensor) -> Tensor:
         """Vectors [n, d] in the type of the first pass: eight bits if the device multiplies those fast."""
@@ -170,18 +165,6 @@ class ExactSearch:
             else:
                 torch.amax(tile.amax(1).unflatten(1, (-1, probes)), 2, out=into)
         return best
-
-    def _update_background(self, part: slice, best: Tensor) -> None:
-        if not len(best):
-            return
-        counts = (best.amax(1) > 0).nonzero()[:, 0]  # a group of silence has the cosine 0
-        some = best[counts[:: max(1, len(counts) // MAX_BACKGROUND_GROUPS)]].T.float() * self._unit
-        heard = some > 0
-        # Clip the top: true matches are not background, and in a small catalogue they would hide themselves.
-        background = torch.where(heard, torch.minimum(some, _upper_quantile(some, heard.sum(1))[:, None]), 0.0)
-        self._groups[part] += heard.sum(1)
-        self._sum[part] += background.double().sum(1)
-        self._squares[part] += background.double().square().sum(1)
 
     def _promising(self, part: slice, best: Tensor) -> Tensor:
         """Pairs (window of `part`, group) [p, 2] with a score above the window's worst kept hit, sorted by window."""
@@ -252,44 +235,17 @@ class ExactSearch:
         places = scores.topk(_FINALISTS, 1).indices
         rows, probes = rows.gather(1, places), probes.gather(1, places)
         queries = self._flat[(pairs[:, :1] + part.start) * self.probes + probes]
-        cosine, best = (restored(block.references[rows]) * queries).sum(2).max(1, keepdim=True)
+        cosine, best = (restored(block.references[rows]) * queries.float()).sum(2).max(1, keepdim=True)
         return cosine[:, 0], rows.gather(1, best)[:, 0], probes.gather(1, best)[:, 0]
 
     def hits(self) -> Hits:
         """The hits, best first within a window, without those of a cosine of 0 or less (silence, unused entries)."""
         positive = self._cosine > 0
         window = torch.arange(self.windows, dtype=torch.int32, device=self.device)[:, None].expand_as(positive)
-        mean, deviation = self.background_statistics()
+        mean, deviation = self.background.statistics()
         z_score = (self._cosine - mean[:, None]) / deviation[:, None]
         columns = (window, self._probe, self._row, self._cosine, z_score)
         return Hits(*(column[positive].cpu().numpy() for column in columns))
-
-    def background_statistics(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation [n] of a window's best cosine in a group, over all groups or a sample of them."""
-        mean = self._sum / self._groups.clamp(min=1)
-        deviation = (self._squares / self._groups.clamp(min=1) - mean**2).clamp(min=0).sqrt()
-        return mean.float(), deviation.float().clamp(min=MIN_DEVIATION)
-
-
-def _spread(references: Tensor) -> Tensor:
-    """Evenly spaced groups of a block, to estimate the background: one in 32, at least MIN_BACKGROUND_GROUPS."""
-    groups = references[: len(references) // GROUP * GROUP].unflatten(0, (-1, GROUP))
-    counts = groups.ne(0).flatten(1).any(1).nonzero()[:, 0]  # excluded rows are zero
-    if not len(counts):
-        return references
-    step = max(1, len(counts) // max(MIN_BACKGROUND_GROUPS, len(counts) // 32))
-    return groups[counts[step // 2 :: step]].flatten(0, 1)
-
-
-def _upper_quantile(best: Tensor, heard: Tensor) -> Tensor:
-    """BACKGROUND_QUANTILE of the `heard` [n] largest values in each row of `best` [n, groups]; 0 if there are none."""
-    if not best.shape[1]:
-        return best.new_zeros(len(best))
-    place = (heard - 1).clamp(min=0) * (1 - BACKGROUND_QUANTILE)  # from the top
-    top = best.topk(min(best.shape[1], int(best.shape[1] * (1 - BACKGROUND_QUANTILE)) + 2), dim=1).values
-    above = place.long()[:, None]
-    below = (above + 1).clamp(max=top.shape[1] - 1)
-    return torch.lerp(top.gather(1, above)[:, 0], top.gather(1, below)[:, 0], place - place.floor())
 
 
 def _best_of(queries: Tensor, groups: Tensor, pairs: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -299,7 +255,7 @@ def _best_of(queries: Tensor, groups: Tensor, pairs: Tensor, rows: int) -> tuple
     """
     # index_select copies whole groups, which is faster than indexing
     window, group = pairs.T.contiguous()
-    scores = torch.bmm(restored(groups.index_select(0, group)), queries.index_select(0, window).mT)  # [p, GROUP, P]
+    scores = torch.bmm(restored(groups.index_select(0, group)), queries.index_select(0, window).float().mT)
     at = group[:, None] * GROUP + torch.arange(GROUP, device=group.device)
     cosine, probe = scores.max(2)
     cosine, place = cosine.masked_fill(at >= rows, -1.0).max(1, keepdim=True)

@@ -122,7 +122,7 @@ def _with_common_background(search: ExactSearch) -> Hits:
     would be a large part of it.
     """
     hits = search.hits()
-    means, deviations = search.background_statistics()
+    means, deviations = search.background.statistics()
     mean = float(means.median())
     deviation = float((deviations.square().mean() + means.var(correction=0)).sqrt())
     return replace(hits, z_score=(hits.cosine - mean) / max(deviation, 1e-3))

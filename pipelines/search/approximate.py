@@ -50,9 +50,9 @@ class IndexedReferences:
         windows = query.vectors.shape[1]
         background = ExactSearch(query.vectors, 1)
         background.add(self._cohort, 0)
-        mean, deviation = (values.numpy() for values in background.background_statistics())
+        mean, deviation = (values.numpy() for values in background.background.statistics())
         but_track = None if query.own is None else self._ids[query.own].as_py()
-        flat = query.vectors.flatten(0, 1).numpy()  # probes outermost
+        flat = query.vectors.flatten(0, 1).float().numpy()  # probes outermost
         best = Found.nothing()
         for start in range(0, len(flat), INDEX_QUERIES):
             vectors = flat[start : start + INDEX_QUERIES]

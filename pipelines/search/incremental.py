@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +17,8 @@ from pipelines.store import detections
 from pipelines.store.catalogue import Catalogue
 from pipelines.store.files import parquet
 from pipelines.store.pairs import PAIR, moved, place_in, without
+
+COPIED_BYTES = 8 * 1024**2  # of parts that become one
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,10 @@ def with_names(track_ids: pa.ChunkedArray, names: dict[str, str]) -> pa.ChunkedA
     return pc.coalesce(pa.array(names.values(), pa.string()).take(at.combine_chunks()), track_ids)
 
 
-def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table) -> tuple[Base, pa.Table] | None:
-    """The newest finished sweep with the same `settings`, and where it has each of `tracks`. None: no such sweep.
+def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table) -> tuple[Base, pa.Array] | None:
+    """The newest finished sweep with the same `settings`, and whether it has each of `tracks`. None: no such sweep.
 
-    The table has a row for each track: `known`, whether the sweep has it; `then_id`, its id then; and `then_shard`,
-    the shard with its detections. Tracks with a new id are recognised by their audio.
+    Tracks with a new id are recognised by their audio.
     """
     ended = [head for head in detections.sweeps(catalogue) if head.get("settings") == settings]
     if not ended:
@@ -53,41 +53,41 @@ def find_base(catalogue: Catalogue, settings: str, tracks: pa.Table) -> tuple[Ba
     then = detections.read_tracks(catalogue, sweep_id)
     lost = without(then, tracks)
     moves = moved(lost, without(tracks, then))
-    at = pc.fill_null(place_in(tracks, then), -1).to_numpy().copy()
+    known = place_in(tracks, then).is_valid().to_numpy(zero_copy_only=False).copy()
     if moves:
-        olds, news = (
-            _pairs(ids, [content for _, content in moves]) for ids in ([id for id, _ in moves], moves.values())
-        )
-        at[place_in(news, tracks).to_numpy()] = place_in(olds, then).to_numpy()
-    places = pa.array(at, mask=at < 0)
-    was = pa.table(
-        {"known": at >= 0, "then_id": then["track_id"].take(places), "then_shard": then["shard"].take(places)}
-    )
+        news = _pairs(moves.values(), [content for _, content in moves])
+        known[place_in(news, tracks).to_numpy()] = True
     renamed = {old: new for (old, _), new in moves.items()}
     dropped = set(lost["track_id"].to_pylist()) - renamed.keys()
-    return Base(sweep_id, renamed, frozenset(dropped)), was
+    return Base(sweep_id, renamed, frozenset(dropped)), pa.array(known)
 
 
 def _pairs(track_ids: Iterable[str], hashes: Iterable[str]) -> pa.Table:
     return pa.table([pa.array(track_ids, pa.string()), pa.array(hashes, pa.string())], names=PAIR)
 
 
-def carried(catalogue: Catalogue, base: Base, queries: Sequence[dict[str, Any]]) -> pa.Table:
-    """Earlier detections (schema.DETECTIONS) of some queries whose reference is also unchanged, with current ids.
+def parts_to_copy(catalogue: Catalogue, base: Base) -> list[list[str]]:
+    """Names of the parts of the base, in groups of about COPIED_BYTES, each for one part of the new sweep."""
+    groups: list[list[str]] = []
+    left = 0
+    for name, size in detections.part_sizes(catalogue, base.sweep_id).items():
+        if left <= 0:
+            groups.append([])
+            left = COPIED_BYTES
+        groups[-1].append(name)
+        left -= size
+    return groups
 
-    queries: rows with track_id, then_id and then_shard. Detections of one query come in their earlier order.
-    """
-    names: dict[int, dict[str, str]] = {}
-    for row in queries:
-        if row["then_shard"] is not None:
-            names.setdefault(row["then_shard"], {})[row["then_id"]] = row["track_id"]
+
+def carried(catalogue: Catalogue, base: Base, parts: Sequence[str]) -> pa.Table:
+    """The detections (schema.DETECTIONS) in some parts of the base between unchanged tracks, with current ids."""
     found = [DETECTIONS.empty_table()]
-    for shard, wanted in sorted(names.items()):
-        with parquet(detections.part(catalogue, base.sweep_id, shard)) as file:
+    for name in parts:
+        with parquet(detections.folder(catalogue, base.sweep_id).join(name)) as file:
             rows = pa.Table.from_batches(map(detections.in_schema, file.iter_batches()), DETECTIONS)
-        rows = rows.filter(pc.is_in(rows["query_id"], value_set=pa.array(wanted, pa.string())))
-        ids = {"query_id": with_names(rows["query_id"], wanted), "reference_id": base.today(rows["reference_id"])}
-        for name, values in ids.items():
-            rows = rows.set_column(rows.schema.get_field_index(name), name, values)
-        found.append(rows.filter(rows["reference_id"].is_valid()).cast(DETECTIONS))
+        for column in ("query_id", "reference_id"):
+            rows = rows.set_column(rows.schema.get_field_index(column), column, base.today(rows[column]))
+        found.append(
+            rows.filter(pc.and_(rows["query_id"].is_valid(), rows["reference_id"].is_valid())).cast(DETECTIONS)
+        )
     return pa.concat_tables(found)

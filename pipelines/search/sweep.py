@@ -18,7 +18,7 @@ from pipelines.driver import Stage, drive, run_tasks
 from pipelines.runtime import ProgressCallback
 from pipelines.search.identify import identifier_bytes
 from pipelines.search.sweep_plan import Plan, plan_sweep
-from pipelines.search.sweep_task import sweep_shard
+from pipelines.search.sweep_task import copy_parts, sweep_shard
 from pipelines.store import detections, fingerprints
 from pipelines.store.catalogue import Catalogue, new_run_id
 from pipelines.store.detections import Counts
@@ -54,7 +54,7 @@ class SweepSummary:
         If pairs were compared `once`, the query of a row is the track that probably samples the other.
         """
         rows = detections.detections(self.catalogue, self.sweep_id, self.min_score)
-        return detections.by_direction(rows, self.sweep_id) if self.once else rows
+        return detections.ranked(rows, self.sweep_id) if self.once else rows
 
     @property
     def of_all_queries(self) -> pa.Table:
@@ -94,8 +94,7 @@ def sweep(
     finished one is only read. All verified pairs are stored; `min_score` (default: the config's threshold) selects
     the rows of the summary. Raises CatalogueError if there are no fingerprints, LeaseError if another process writes.
 
-    A sweep of all tracks compares each pair once. Of which track the windows are searched in the other is not said by
-    who samples whom: `SweepSummary.detections` and reports turn the rows.
+    A sweep of all tracks compares each pair once. The query of a row is then the track that probably samples the other.
 
     new_only: reuse detections of pairs of tracks that have not changed since the newest sweep with the same settings,
     and search only the other pairs. Without such a sweep, or with globs, all pairs are searched.
@@ -108,7 +107,7 @@ def sweep(
             work = _Shards(catalogue, config, plan)
             drive(work, progress)
             shards = work.left
-            detections.write_tracks(catalogue, plan.sweep_id, plan.known, plan.shard_of_known(work.edges))
+            detections.write_tracks(catalogue, plan.sweep_id, plan.known)
             head = plan.head() | {"weights": weights, "query_glob": queries, "reference_glob": references}
             head |= {"config": to_dict(config), "detections": work.found.rows, "reported": work.found.reported}
             head |= {"seconds": time.monotonic() - started}
@@ -118,7 +117,7 @@ def sweep(
     summary = SweepSummary(
         plan.sweep_id,
         plan.references.model_id,
-        plan.queries.num_rows,
+        plan.num_queries,
         plan.references.tracks.num_rows,
         shards,
         _reported(catalogue, plan.sweep_id, threshold),
@@ -146,9 +145,11 @@ class _Shards(Stage[int, tuple[int, Counts]]):
 
     def __init__(self, catalogue: Catalogue, config: Config, plan: Plan) -> None:
         self._catalogue, self._config, self._plan = catalogue, config, plan
-        self.edges = plan.shards(config)
+        self._edges = plan.shards(config)
         seconds = np.concatenate([[0.0], np.cumsum(plan.queries["duration_s"].to_numpy())])
-        self._shard_tracks, self._shard_s = np.diff(self.edges), np.diff(seconds[self.edges])
+        copied = np.zeros(len(plan.copied))
+        self._shard_tracks = np.concatenate([np.diff(self._edges), copied])
+        self._shard_s = np.concatenate([np.diff(seconds[self._edges]), copied])
         present = {part.name: part for part in detections.parts(catalogue, plan.sweep_id)}
         names = [detections.part(catalogue, plan.sweep_id, number).name for number in range(len(self._shard_s))]
         self._todo = [number for number, name in enumerate(names) if name not in present]
@@ -162,17 +163,28 @@ class _Shards(Stage[int, tuple[int, Counts]]):
 
     def submit(self, items: list[int]) -> Iterator[tuple[int, Counts]]:
         """(shard, counts of its rows) as tasks end."""
+        first_copied = len(self._edges) - 1
+        yield from self._copies([number for number in items if number >= first_copied], first_copied)
+        yield from self._searches([number for number in items if number < first_copied])
+
+    def _copies(self, shards: list[int], first: int) -> Iterator[tuple[int, Counts]]:
+        plan, threshold = self._plan, self._config.score.threshold
+        where = (self._catalogue.location.uri, plan.sweep_id)
+        arguments = ((*where, number, plan.copied[number - first], plan.base, threshold) for number in shards)
+        return ((shards[at], found) for at, found in run_tasks(copy_parts, arguments))
+
+    def _searches(self, shards: list[int]) -> Iterator[tuple[int, Counts]]:
         import ray
 
-        shared = [ray.put((self._plan.model, self._config, self._plan.references, self._plan.base))]
-        uri, sweep_id = self._catalogue.location.uri, self._plan.sweep_id
-        arguments = ((uri, sweep_id, number, self._rows(number), shared) for number in items)
-        memory_bytes = identifier_bytes(self._plan.references, self._config) if self._plan.searched else 0
-        return ((items[at], found) for at, found in run_tasks(sweep_shard, arguments, memory_bytes))
+        shared = [ray.put((self._plan.model, self._config, self._plan.references))]
+        where = (self._catalogue.location.uri, self._plan.sweep_id)
+        arguments = ((*where, number, self._rows(number), shared) for number in shards)
+        memory_bytes = identifier_bytes(self._plan.references, self._config)
+        return ((shards[at], found) for at, found in run_tasks(sweep_shard, arguments, memory_bytes))
 
     def _rows(self, shard: int) -> list[dict[str, Any]]:
         """The query tracks of a shard."""
-        start, stop = self.edges[shard : shard + 2].tolist()
+        start, stop = self._edges[shard : shard + 2].tolist()
         rows: list[dict[str, Any]] = self._plan.queries.slice(start, stop - start).to_pylist()
         return rows
 

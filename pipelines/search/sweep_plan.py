@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,9 +31,8 @@ from pipelines.store.pairs import both
 
 log = logging.getLogger(__name__)
 
-COPIED_TRACKS = 1024  # in a shard that is only copied: 20 MB at 20 rows each
 SHARDS = 64  # minimum, if there are enough tracks, so that small catalogues keep all cores busy
-LAYOUT = 2  # version of the files of a sweep; sweeps of another version cannot be reused
+LAYOUT = 3  # version of the files of a sweep; sweeps of another version cannot be reused
 # Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
 # version of asid in its place would make every upgrade a full sweep.
 ALGORITHM = 3
@@ -43,10 +43,9 @@ TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration
 
 @dataclass(frozen=True)
 class Plan:
-    """The work of a sweep. `queries`: the query tracks (columns TRACKS), by id.
+    """The work of a sweep. `queries`: the tracks to search (columns TRACKS), by id.
 
-    With a `base`, new tracks come first, and the table also has the columns of `incremental.find_base`: where the base
-    stores the detections of the others.
+    With a `base`, these are the new tracks. The detections of the others are copied from its parts.
     """
 
     sweep_id: str
@@ -55,47 +54,43 @@ class Plan:
     queries: pa.Table
     known: pa.Table  # track_id, content_hash of all tracks with fingerprints
     settings: str  # digest of everything that affects the result, except the tracks
-    base: Base | None  # the sweep whose detections are reused
-    searched: int  # number of queries to search; the detections of the others are copied from the base
+    num_queries: int  # including those whose detections are copied
+    base: Base | None = None  # the sweep whose detections are reused
+    copied: Sequence[Sequence[str]] = ()  # names of the parts of the base that become one
 
     def head(self) -> dict[str, Any]:
         """The fields of sweep.json that describe the plan."""
         return {
             "sweep_id": self.sweep_id,
             "model_id": self.references.model_id,
-            "queries": self.queries.num_rows,
+            "queries": self.num_queries,
             "references": self.references.tracks.num_rows,
             "settings": self.settings,
             "base": self.base.sweep_id if self.base else None,
         }
 
     def shards(self, config: Config) -> np.ndarray:
-        """The first query of each shard, and the number of queries: int64 [shards + 1]. A resumed sweep has the same.
+        """The first query of each searched shard, and the number of queries: int64 [shards + 1].
+
+        A resumed sweep has the same. Shards that are copied have the numbers after them.
 
         A shard has as many tracks as a worker searches together, because each shard reads all references.
         """
         most_s = searched_together_s(config, self.model.dim, self.references.hop_s)
-        most = max(1, min(config.search.shard_tracks, -(-self.searched // SHARDS)))
+        most = max(1, min(config.search.shard_tracks, -(-len(self.queries) // SHARDS)))
         edges = array.array("q")
         left_s = 0.0
-        for number, duration_s in enumerate(self.queries["duration_s"][: self.searched].to_numpy()):
+        for number, duration_s in enumerate(self.queries["duration_s"].to_numpy()):
             if left_s <= 0 or number - edges[-1] == most:
                 edges.append(number)
                 left_s = most_s
             left_s -= duration_s
-        copied = range(self.searched, len(self.queries), COPIED_TRACKS)
-        return np.array([*edges, *copied, len(self.queries)])
-
-    def shard_of_known(self, edges: np.ndarray) -> pa.Array:
-        """The shard of each of the `known` tracks: int32, null for those that are no query."""
-        numbers = pa.array(np.repeat(np.arange(len(edges) - 1, dtype=np.int32), np.diff(edges)))
-        at = pc.index_in(self.known["track_id"], value_set=self.queries["track_id"].combine_chunks())
-        return numbers.take(at.combine_chunks())
+        return np.array([*edges, len(self.queries)])
 
 
 def searched_together_s(config: Config, dim: int, hop_s: float) -> float:
     """Duration of the query tracks that a worker searches together. hop_s: between windows of the references."""
-    bytes_s = 4 * dim * len(config.probes.grid) / (config.probes.query_hop_s or hop_s)
+    bytes_s = 2 * dim * len(config.probes.grid) / (config.probes.query_hop_s or hop_s)
     return min(TOGETHER_S, SEARCH_BYTES / bytes_s)
 
 
@@ -121,23 +116,23 @@ def plan_sweep(
     if new_only and not whole:
         log.warning("sweep: with --queries or --references, all pairs are searched, not only those of new tracks")
     reusable = incremental.find_base(catalogue, settings, known) if new_only and whole and not ended else None
-    base, queries = None, named(tracks, query_glob)
-    searched, is_new = len(queries), pa.repeat(True, len(tracks))
+    base, queries, is_new = None, named(tracks, query_glob), pa.repeat(True, len(tracks))
+    num_queries = len(queries)
     if reusable is not None:  # its shards differ from those of a full sweep, so it needs another key
-        base, was = reusable
+        base, is_known = reusable
         key = f"{key}-{_digest(base.sweep_id)}"
-        is_new = pc.invert(was["known"])
-        searched = pc.sum(is_new).as_py()
-        queries = _with_columns(tracks, was).sort_by([("known", "ascending"), ("track_id", "ascending")])
-        log.info("sweep: %d tracks are new since sweep %s", searched, base.sweep_id)
+        is_new = pc.invert(is_known)
+        queries = tracks.filter(is_new)
+        log.info("sweep: %d tracks are new since sweep %s", len(queries), base.sweep_id)
     if whole:
         references = replace(references, order=_order(tracks, is_new))
     begun = ended or [name for name in same if name.endswith("-" + key)]
     sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
-    return Plan(sweep_id, model, references, queries, known, settings, base, searched)
+    copied = incremental.parts_to_copy(catalogue, base) if base else ()
+    return Plan(sweep_id, model, references, queries, known, settings, num_queries, base, copied)
 
 
-def _order(tracks: pa.Table, is_new: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def _order(tracks: pa.Table, is_new: pa.Array) -> np.ndarray:
     """`References.order`: new tracks last, so that they are searched in all others.
 
     Hashes deal the pairs of the same age evenly, and do not change with the names of files.
@@ -146,12 +141,6 @@ def _order(tracks: pa.Table, is_new: pa.Array | pa.ChunkedArray) -> np.ndarray:
     order = np.empty(len(tracks), np.int32)
     order[pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])] = np.arange(len(tracks))
     return order
-
-
-def _with_columns(table: pa.Table, more: pa.Table) -> pa.Table:
-    for name in more.column_names:
-        table = table.append_column(name, more[name])
-    return table
 
 
 def _digest(values: Any, tracks: pa.Table | None = None) -> str:

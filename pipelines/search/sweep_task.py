@@ -1,4 +1,4 @@
-"""The Ray task of a sweep: identifies some query tracks and writes one part file."""
+"""The Ray tasks of a sweep: each writes one part file, of some query tracks or copied from an earlier sweep."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class _Kept:
     model: Fingerprinter
     config: Config
     references: References
-    base: Base | None
 
     @functools.cached_property
     def identifier(self) -> Identifier:
@@ -48,25 +47,30 @@ def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
 
 
 def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> Counts:
-    """A Ray task: identify some query tracks (rows of Plan.queries), or copy their detections, and write their part.
+    """A Ray task: identify some query tracks (rows of Plan.queries) and write their part file. Returns its counts.
 
-    Returns its counts; it may be empty. shared: a list with one ObjectRef of (Fingerprinter, Config, References,
-    Base | None). It is in a list because Ray would otherwise resolve it, and copy 80 MB for every shard.
+    shared: a list with one ObjectRef of (Fingerprinter, Config, References). It is in a list because Ray would
+    otherwise resolve it, and copy 80 MB for every shard.
     """
     kept = _kept(uri, sweep_id, shared[0])
-    if kept.base and queries[0]["known"]:  # then all of them are
-        rows = detections.ranked(incremental.carried(kept.catalogue, kept.base, queries), sweep_id)
-    else:
-        rows = _searched(kept, queries, sweep_id)
-    with detections.part(kept.catalogue, sweep_id, shard).writing() as stream:
-        pq.write_table(rows, stream)
-    return Counts.of(rows, kept.config.score.threshold)
-
-
-def _searched(kept: _Kept, queries: Sequence[dict[str, Any]], sweep_id: str) -> pa.Table:
-    """What the queries sample, or what samples them."""
     segments = segments_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
     before = kept.identifier.candidates
     found = [one for _, some in kept.identifier.identify(segments) for one in some]
     metrics.count_candidates(kept.identifier.candidates - before)
-    return detections.table(found, sweep_id)
+    rows = detections.table(found, sweep_id)
+    if kept.references.order is not None:
+        rows = detections.by_direction(rows, sweep_id)
+    return _written(kept.catalogue, rows, sweep_id, shard, kept.config.score.threshold)
+
+
+def copy_parts(uri: str, sweep_id: str, shard: int, parts: Sequence[str], base: Base, threshold: float) -> Counts:
+    """A Ray task: copy what is still valid in some parts of the base into one part file. Returns its counts."""
+    catalogue = Catalogue(uri)
+    rows = detections.ranked(incremental.carried(catalogue, base, parts), sweep_id)
+    return _written(catalogue, rows, sweep_id, shard, threshold)
+
+
+def _written(catalogue: Catalogue, rows: pa.Table, sweep_id: str, shard: int, threshold: float) -> Counts:
+    with detections.part(catalogue, sweep_id, shard).writing() as stream:
+        pq.write_table(rows, stream)
+    return Counts.of(rows, threshold)

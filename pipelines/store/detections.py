@@ -77,7 +77,7 @@ def table(detections: Iterable[Detection], sweep_id: str) -> pa.Table:
 
 
 def ranked(rows: pa.Table, sweep_id: str) -> pa.Table:
-    """`rows` (schema.DETECTIONS) by query, best first, as those of a sweep, with their `rank` among them."""
+    """`rows` (schema.DETECTIONS) by query, best first, as those of a sweep, with their `rank` among these rows."""
     rows = rows.sort_by([("query_id", "ascending"), ("score", "descending")])
     query, reference = (
         rows[name].combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
@@ -114,8 +114,13 @@ def part(catalogue: Catalogue, sweep_id: str, shard: int) -> Location:
 
 def parts(catalogue: Catalogue, sweep_id: str) -> list[Location]:
     """The part files of a sweep, in order of shards."""
-    place = folder(catalogue, sweep_id)
-    return [place.join(name) for name in sorted(e.name for e in place.list() if e.name.endswith(".parquet"))]
+    return [folder(catalogue, sweep_id).join(name) for name in part_sizes(catalogue, sweep_id)]
+
+
+def part_sizes(catalogue: Catalogue, sweep_id: str) -> dict[str, int]:
+    """Name -> size in bytes of each part file of a sweep, in order of shards."""
+    found = [entry for entry in folder(catalogue, sweep_id).list() if entry.name.endswith(".parquet")]
+    return {entry.name: entry.size_bytes or 0 for entry in sorted(found, key=lambda entry: entry.name)}
 
 
 def batches(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> Iterator[pa.RecordBatch]:
@@ -189,13 +194,10 @@ def detections(catalogue: Catalogue, sweep_id: str, min_score: float = 0.0) -> p
     return pa.concat_tables(tables)
 
 
-def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table, shards: pa.Array | None = None) -> None:
-    """Record the tracks (columns track_id, content_hash) that a sweep compares.
-
-    shards: int32, the shard of each track, null for those that are no query.
-    """
+def write_tracks(catalogue: Catalogue, sweep_id: str, tracks: pa.Table) -> None:
+    """Record the tracks (columns track_id, content_hash) that a sweep compares."""
     catalogue.check_writing()
-    known = tracks.select(PAIR).append_column("shard", pa.nulls(len(tracks), pa.int32()) if shards is None else shards)
+    known = tracks.select(PAIR)
     with (
         folder(catalogue, sweep_id).join(TRACKS_FILE).writing() as stream,
         pa.ipc.new_file(stream, known.schema) as file,

@@ -63,7 +63,7 @@ def test_detections_are_read_before_the_temporary_folder_is_removed(
             self.folder = folder
 
         @property
-        def detections(self) -> pa.Table:
+        def of_all_queries(self) -> pa.Table:
             assert self.folder.is_dir()
             return DETECTIONS.empty_table()
 

@@ -54,7 +54,7 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     assert estimate.segments_bytes == 1000 * (240 + 7 * 12) * 32_000
     assert estimate.query_vectors == 1000 * 240 * 81
     assert estimate.sweep_exact_core_h == pytest.approx(
-        estimate.query_vectors * estimate.rows * 128 / 2 / 3 / 1e10 / 3600
+        estimate.query_vectors * estimate.rows / 2 * 128 / 2 / 3 / 1e10 / 3600  # each pair once
     )
     assert estimate.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
     assert estimate.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)

@@ -8,14 +8,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asid_core.config import FirstPassConfig
+from asid_core.matching.background import MIN_DEVIATION, QUANTILE, upper_quantile
 from asid_core.matching.coarse import (
-    BACKGROUND_QUANTILE,
     GROUP,
-    MIN_DEVIATION,
     NO_FIRST_PASS,
     ExactSearch,
     Hits,
-    _upper_quantile,
 )
 from asid_core.matching.eight_bits import quantised, restored, step
 
@@ -54,7 +52,7 @@ def brute_force(queries: Tensor, blocks: list[Tensor], keep: int) -> list[tuple[
                 inside.append((float(scores.max()), int(probe), first + start + int(row)))
             cosines = np.array([cosine for cosine, _, _ in inside])
             loud = cosines[cosines > 0]
-            heard += np.minimum(loud, np.quantile(loud, BACKGROUND_QUANTILE)).tolist() if len(loud) else []
+            heard += np.minimum(loud, np.quantile(loud, QUANTILE)).tolist() if len(loud) else []
             best += inside
             first += len(block)
         usual, spread = (float(np.mean(heard)), max(float(np.std(heard)), MIN_DEVIATION)) if heard else (0.0, 1.0)
@@ -214,8 +212,8 @@ def test_the_level_is_a_quantile_of_what_is_heard(groups: int, heard: list[int])
     for row, count in zip(best, counts.tolist(), strict=True):
         row[count:] = 0
     some = [row[:count].numpy() for row, count in zip(best, counts.tolist(), strict=True)]
-    wanted = [np.quantile(values, BACKGROUND_QUANTILE) if len(values) else 0.0 for values in some]
-    np.testing.assert_allclose(_upper_quantile(best, counts), wanted, atol=1e-6)
+    wanted = [np.quantile(values, QUANTILE) if len(values) else 0.0 for values in some]
+    np.testing.assert_allclose(upper_quantile(best, counts), wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("first_pass", [NO_FIRST_PASS, FirstPassConfig(2, dims=32, probes=1)])

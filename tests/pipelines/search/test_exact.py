@@ -100,7 +100,7 @@ def test_each_pair_of_tracks_is_compared_once(
     once = ExactSearch(torch.cat([query.vectors for query in asked], 1), KEEP, first_pass)
     for block in blocks:
         add_block(once, block, asked, order)
-    backgrounds = [values.split(4) for values in once.background_statistics()]
+    backgrounds = [values.split(4) for values in once.background.statistics()]
     for query, hits in zip(asked, divided(once.hits(), [4] * len(asked)), strict=True):
         before, others = (ExactSearch(query.vectors, KEEP, first_pass) for _ in range(2))
         for block in blocks:
@@ -108,5 +108,5 @@ def test_each_pair_of_tracks_is_compared_once(
             others.add(block.vectors[torch.from_numpy(block.tracks != query.own)], block.first_row)
         assert hits.row.tolist() == before.hits().row.tolist()
         if first_pass.stride:  # without, what is searched and what is not is levelled apart
-            for mine, theirs in zip(backgrounds, others.background_statistics(), strict=True):
+            for mine, theirs in zip(backgrounds, others.background.statistics(), strict=True):
                 np.testing.assert_allclose(mine[query.own or 0], theirs, atol=1e-6)

@@ -43,7 +43,7 @@ def catalogue(tmp_path: Path) -> Catalogue:
         with detections.part(made, BEFORE, shard).writing() as stream:
             pq.write_table(detections.table(rows, BEFORE), stream)
     with made.writing("test"):
-        detections.write_tracks(made, BEFORE, known, pa.array([0, 0, 1, 1, None], pa.int32()))
+        detections.write_tracks(made, BEFORE, known)
         detections.finish(made, {"sweep_id": BEFORE, "settings": "s"})
     return made
 
@@ -56,13 +56,9 @@ def test_tracks_of_the_base_are_found_by_id_or_by_their_audio(catalogue: Catalog
     now = tracks(("a", "hash a"), ("b", "changed"), ("e", "hash e"), ("moved", "hash c"), ("new", "hash new"))
     found = incremental.find_base(catalogue, "s", now)
     assert found is not None
-    base, was = found
+    base, known = found
     assert (base.renamed, base.dropped) == ({"c": "moved"}, {"b", "d"})
-    assert was.to_pydict() == {
-        "known": [True, False, True, True, False],
-        "then_id": ["a", None, "e", "c", None],
-        "then_shard": [0, None, None, 1, None],
-    }
+    assert known.to_pylist() == [True, False, True, True, False]
     assert incremental.find_base(catalogue, "other settings", now) is None
 
 
@@ -73,12 +69,8 @@ def test_rows_are_taken_over_with_their_names_of_today_and_ranked_again(
     catalogue: Catalogue, renamed: dict[str, str], dropped: str
 ) -> None:
     base = Base(BEFORE, renamed, frozenset(dropped))
-    then = [(name, shard) for name, shard in zip("abcd", (0, 0, 1, 1), strict=True) if name not in dropped]
-    queries = [
-        {"track_id": renamed.get(name, name), "then_id": name, "then_shard": shard} for name, shard in sorted(then)
-    ]
-    queries.append({"track_id": "new", "then_id": None, "then_shard": None})
-    found = detections.ranked(incremental.carried(catalogue, base, queries), "after")
+    (parts,) = incremental.parts_to_copy(catalogue, base)
+    found = detections.ranked(incremental.carried(catalogue, base, parts), "after")
     expected: dict[str, list[Detection]] = {}
     for row in rows_before(catalogue):
         if not {row["query_id"], row["reference_id"]} & set(dropped):
@@ -86,6 +78,12 @@ def test_rows_are_taken_over_with_their_names_of_today_and_ranked_again(
             expected.setdefault(names["query_id"], []).append(Detection(**row | names))
     wanted = detections.table((one for query in sorted(expected) for one in ranked(expected[query])), "after")
     assert found.schema == DETECTIONS and found.to_pylist() == wanted.to_pylist()
+
+
+def test_large_parts_are_copied_apart(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(incremental, "COPIED_BYTES", 10)
+    parts = incremental.parts_to_copy(catalogue, Base(BEFORE, {}, frozenset()))
+    assert parts == [["part-000000.parquet"], ["part-000001.parquet"]]
 
 
 def test_rows_of_pairs_compared_once_are_turned() -> None:

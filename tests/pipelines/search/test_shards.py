@@ -19,7 +19,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.driver import gpu_share, memory_share
 from pipelines.search.exact import References
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
-from pipelines.search.sweep_plan import COPIED_TRACKS, SHARDS, Plan, _digest
+from pipelines.search.sweep_plan import SHARDS, Plan, _digest
 from pipelines.store.pairs import PAIR
 
 PROBED = load("discriminant")
@@ -27,11 +27,10 @@ PLAIN = replace(PROBED, probes=ProbesConfig())
 MODEL = Fingerprinter.from_pretrained("discriminant")
 
 
-def shards(lengths_s: list[float], config: Config, searched: int | None = None) -> list[list[float]]:
+def shards(lengths_s: list[float], config: Config) -> list[list[float]]:
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
-    searched = len(lengths_s) if searched is None else searched
     rows = pa.table({"duration_s": pa.array(lengths_s, pa.float64())})
-    edges = Plan("s", MODEL, references, rows, pa.table({}), "", None, searched).shards(config).tolist()
+    edges = Plan("s", MODEL, references, rows, pa.table({}), "", len(lengths_s)).shards(config).tolist()
     return [lengths_s[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
@@ -43,14 +42,14 @@ def test_every_track_is_in_one_shard_and_none_but_the_last_is_beyond_what_is_sea
     found = shards(lengths_s, config)
     assert [length for shard in found for length in shard] == lengths_s
     assert len(found) >= min(len(lengths_s), SHARDS) / 2
-    vectors_s = len(PROBED.probes.grid) if probed else 1 / MODEL.hop_s
+    vectors_s = len(PROBED.probes.grid) / PROBED.probes.query_hop_s if probed else 1 / MODEL.hop_s
     for shard in found:
         before_last_s = sum(shard[:-1])
         assert len(shard) <= config.search.shard_tracks
-        assert before_last_s <= TOGETHER_S and before_last_s * vectors_s * MODEL.dim * 4 <= SEARCH_BYTES
+        assert before_last_s <= TOGETHER_S and before_last_s * vectors_s * MODEL.dim * 2 <= SEARCH_BYTES
 
 
-@pytest.mark.parametrize(("config", "tracks"), [(PROBED, 3), (PLAIN, 88)])
+@pytest.mark.parametrize(("config", "tracks"), [(PROBED, 3), (PLAIN, 90)])
 def test_fewer_probes_make_larger_shards(config: Config, tracks: int) -> None:
     assert len(shards([240.0] * 10_000, config)[0]) == tracks
 
@@ -106,15 +105,9 @@ def test_planning_takes_less_than_100_bytes_a_track_beside_the_table() -> None:
     tracks = tracks.append_column("duration_s", pa.array(np.full(count, 240.0)))
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
     tracemalloc.start()
-    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", None, count)
-    edges = plan.shards(PROBED)
+    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", count)
+    assert plan.shards(PROBED)[-1] == count
     _digest({}, plan.known)
-    assert plan.shard_of_known(edges).to_pylist()[-1] == len(edges) - 2
     before = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert before < 100 * count + 10e6  # 20,000 tracks at a time
-
-
-def test_a_shard_that_is_only_copied_is_large() -> None:
-    found = shards([240.0] * 100_000, PROBED, 10)
-    assert [len(shard) for shard in found[:12]] == [1] * 10 + [COPIED_TRACKS] * 2
