@@ -238,3 +238,14 @@ def test_features_of_tracks_and_of_spans_are_those_of_the_whole_audio(tmp_path: 
             length_s = (whole.shape[1] - 1) * model.hop_samples / 16_000
             assert origin_s <= min(start_s, length_s)
             assert first_frame + part.shape[1] >= min(end_s * 16_000 / model.hop_samples, whole.shape[1])
+
+
+@pytest.mark.parametrize("others", [(), (np.full(80_000, 0.3, np.float32),)], ids=["alone", "beside silence"])
+def test_a_track_without_a_candidate_ends_nothing(
+    ray_session: Any, embedded: tuple[Path, str], tmp_path: Path, others: tuple[np.ndarray, ...]
+) -> None:
+    waveforms = {"music": melody(9.0, 1)} | {f"other {n}": wave for n, wave in enumerate(others)}
+    catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
+    embed(catalogue, LINEAR, embedded[1])
+    summary = sweep(catalogue, PROBED, embedded[1])
+    assert (summary.queries, summary.reported) == (len(waveforms), 0)
