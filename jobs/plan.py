@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
-from jobs import command
+from jobs import command, tables
 from jobs.command import Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def work(session: Session) -> Outcome:
         for name, value in lines(estimates[0], args.gpus, args.cores):
             print(f"{name:<44}{value:>16}")
     else:
-        print("\n".join("".join(f"{cell:>15}" for cell in row) for row in overview(estimates, args.cores)))
+        head, *rows = overview(estimates, args.cores)
+        print(tables.aligned([dict(zip(head, row, strict=True)) for row in rows], {n: (n, tables.plain) for n in head}))
     most = exact_tracks(args.mean_minutes, session.config)
     print(f"up to {most:,} tracks every row is compared; above, the index of LanceDB, which finds less (asid index)")
     print(f"rates measured on {rates['machine']}, {rates['date']}; --new-only sweeps cost the share of new tracks")

@@ -124,5 +124,10 @@ def _print_common_sources(findings: Findings, names: dict[str, str]) -> None:
             tracks, _ = groups.setdefault(row["common_source"], (set(), row["source_id"]))
             tracks |= {row["query_id"], row["reference_id"]}
     for tracks, source in list(groups.values())[:3]:
-        where = f"from {names[source]}, or from a source" if source else "from a source"
-        print(f"{len(tracks)} tracks share the same material, {where} that may not be in the catalogue")
+        shared = f"{len(tracks)} tracks share one source"
+        if source:
+            ends = f"{shared}: ", ", or one outside the catalogue"
+            room = max(tables.MIN_WIDTH, terminal_width() - sum(map(len, ends)))
+            print(tables.shortened(names[source], room).join(ends))
+        else:
+            print(f"{shared}, which may not be in the catalogue")

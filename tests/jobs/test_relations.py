@@ -90,7 +90,18 @@ def test_a_long_table_is_cut_off_and_a_common_source_is_named(
     sweep.show(session("table"), catalogue, rows_of(*shared, *many))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + relations.SHOWN + 2 and lines[-2] == "... and 8 more (--format csv prints all)"
-    assert lines[-1] == "3 tracks share the same material, from a source that may not be in the catalogue"
+    assert lines[-1] == "3 tracks share one source, which may not be in the catalogue"
+
+
+def test_a_common_source_with_a_long_name_fits_the_terminal(
+    catalogue: Catalogue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shared = [detection("a", LONG), detection("b", LONG), detection("a", "b")]
+    sweep.show(session("table"), catalogue, rows_of(*(row | {"direction": 0.9} for row in shared)))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("3 tracks share one source: ") and last.endswith(", or one outside the catalogue")
+    assert "…" in last and tables.num_cells(last) <= 80
 
 
 def test_nothing_found_prints_nothing(catalogue: Catalogue, capsys: pytest.CaptureFixture[str]) -> None:
