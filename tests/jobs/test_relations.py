@@ -97,8 +97,9 @@ def test_a_common_source_with_a_long_name_fits_the_terminal(
     catalogue: Catalogue, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    shared = [detection("a", LONG), detection("b", LONG), detection("a", "b")]
-    sweep.show(session("table"), catalogue, rows_of(*(row | {"direction": 0.9} for row in shared)))
+    same = {"query_start_s": 6.0, "query_end_s": 10.0, "direction": 0.9}
+    shared = [detection("a", LONG, direction=0.9), detection("b", LONG, **same), detection("a", "b", direction=0.9)]
+    sweep.show(session("table"), catalogue, rows_of(*shared))
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("3 tracks share one source: ") and last.endswith(", or one outside the catalogue")
     assert "…" in last and tables.num_cells(last) <= 80
