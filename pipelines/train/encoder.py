@@ -10,6 +10,7 @@ from torch import Tensor
 
 from asid_core.config import Config
 from asid_core.learning.front_end_spectra import spectra_of
+from asid_core.learning.growth import from_discriminant
 from asid_core.learning.pairs import make_pairs
 from asid_core.learning.projection import fit_discriminant, fit_projection
 from asid_core.learning.span_cache import SpanCache
@@ -19,7 +20,7 @@ from asid_core.plain_values import to_dict
 from asid_core.signal.windows import window_starts
 from pipelines.runtime import ProgressCallback
 from pipelines.store.location import Location
-from pipelines.train.record import save_weights
+from pipelines.train.record import load_weights, save_weights
 from pipelines.train.stem_files import SPAN_SAMPLES, StemTables
 from pipelines.train.training import Trained, TrainingError, train
 from pipelines.train.worker import Job
@@ -44,8 +45,23 @@ def train_encoder(
         raise TrainingError(
             "encoder.head: gains starts from a projection. Fit one with --config discriminant, then pass its --weights."
         )
+    if weights is not None:
+        _check_start(config, weights)
     job = Job("encoder", to_dict(config), output_uri, training.steps, training.learning_rate, weights)
     return train(job, stems_uri, config, workers, progress, on_gpus)
+
+
+def _check_start(config: Config, weights: str) -> None:
+    """Raise TrainingError if training by `config` cannot start from these weights, before any worker tries it."""
+    start = load_weights(weights)
+    given, wanted = start.config.model, config.model
+    try:
+        if given.encoder.is_fitted:
+            from_discriminant(config, start)
+        elif (given.front_end, given.encoder.kind) != (wanted.front_end, wanted.encoder.kind):
+            raise ValueError(f"they are of a model {given.name}, and the config is for {wanted.name}")
+    except ValueError as problem:
+        raise TrainingError(f"training cannot start from the weights {weights}: {problem}") from None
 
 
 PAIRS_TO_FIT = 16_384  # half as many give the same mAP

@@ -52,3 +52,23 @@ def test_workers_on_other_nodes_load_weights_from_s3_themselves(
     assert cli.main([*argv, "--set", "model.reranker.heads=2"]) == 0
     assert jobs[0].start == f"{s3_bucket}/start"
     assert jobs[0].start is not None and load_weights(jobs[0].start).model_id
+
+
+@pytest.mark.parametrize(
+    ("start", "config", "problem"),
+    [
+        ("discriminant", "gnn", "other windows, or has fewer than 128 dimensions"),
+        ("linear", "gnn", "only encoder.head: gains starts from a projection"),
+        ("discriminant", "gnn-paper", "only encoder.head: gains starts from a projection"),
+        ("gnn-paper", "resnet-ibn", "a model gnn-paper, and the config is for resnet-ibn"),
+        ("gnn", "gnn-paper", "a model gnn, and the config is for gnn-paper"),
+    ],
+)
+def test_weights_that_do_not_fit_are_told_before_any_worker_starts(
+    start: str, config: str, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("pipelines.runtime.start_ray", lambda address: None)
+    argv = ["train", "encoder", "--stems", "s", "--output", "o", "--config", config, "--weights", start, "-q"]
+    assert cli.main(argv) == 1
+    said = capsys.readouterr().err
+    assert problem in said and "Traceback" not in said and len(said.splitlines()) == 1
