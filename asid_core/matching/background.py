@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MIN_GROUPS, MAX_GROUPS, QUANTILE = 64, 512, 0.95  # of a block
+GROUPS, MAX_GROUPS, QUANTILE = 64, 512, 0.95  # of a block; in a sample, at most
 # Cosines of music deviate by 0.05 to 0.1. With a few nearly equal windows, a small difference must not look large.
 MIN_DEVIATION = 0.03
 
@@ -43,12 +43,12 @@ class Background:
 
 
 def spread(rows: Tensor, group: int) -> Tensor:
-    """Evenly spaced groups of `group` rows of a block [m, dim]: one in 32, at least MIN_GROUPS; none of zeros alone."""
+    """GROUPS to twice as many evenly spaced groups of `group` rows of a block [m, dim]; none of zeros alone."""
     groups = rows[: len(rows) // group * group].unflatten(0, (-1, group))
     counts = groups.ne(0).flatten(1).any(1).nonzero()[:, 0]  # excluded rows are zero
     if not len(counts):
         return rows
-    step = max(1, len(counts) // max(MIN_GROUPS, len(counts) // 32))
+    step = max(1, len(counts) // GROUPS)
     return groups[counts[step // 2 :: step]].flatten(0, 1)
 
 

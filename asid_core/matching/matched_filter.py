@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -85,7 +86,8 @@ class MatchedFilter:
         first = round(at.reference_centre_s / self.frame_s) - width // 2 - lag
         scores = correlate(templates, self.reference(at.reference, first, width + 2 * lag))
         grid = scores.unflatten(0, (len(ratios), len(pitches)))
-        at_ratio, at_pitch, at_lag = (int(i) for i in torch.unravel_index(grid.argmax(), grid.shape))
+        # not torch.unravel_index, which imports sympy: some seconds in each worker
+        at_ratio, at_pitch, at_lag = (int(i) for i in np.unravel_index(int(grid.argmax()), grid.shape))
         along = grid[at_ratio, at_pitch]
         return Peak(
             score=float(along[at_lag]),
