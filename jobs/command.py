@@ -99,7 +99,7 @@ def gpus_option(parser: argparse.ArgumentParser) -> None:
         "--gpus",
         metavar="N",
         type=whole_number,
-        help="GPUs that encode; an autoscaler brings those that are not there (default: all that are there)",
+        help="number of GPUs for embedding; an autoscaler adds missing ones (default: all that are there)",
     )
 
 
@@ -109,12 +109,14 @@ def rejects_option(parser: argparse.ArgumentParser) -> None:
         metavar="SHARE",
         type=share,
         default=0.05,
-        help="largest share of unreadable files for which the exit code is still 0 (default 0.05)",
+        help="exit with code 1 if more than this share of the files is unreadable (default 0.05)",
     )
 
 
 def format_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+    parser.add_argument(
+        "--format", choices=("table", "csv", "json"), default="table", help="of standard output (default: table)"
+    )
 
 
 def score_option(parser: argparse.ArgumentParser) -> None:

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pipelines.store.catalogue import Catalogue
 
 HELP = (
-    "tag NAME: keep what the catalogue is now, under a name; tags: list them; untag NAME: no longer keep it; "
-    "restore NAME: make the catalogue what it was; drop-model ID: delete the fingerprints and sweeps of a model that "
-    "is no longer used; migrate: bring a catalogue of an older asid to the present format"
+    "tag NAME: keep the present state under a name; tags: list the tags; untag NAME: remove a tag; "
+    "restore NAME: bring a tagged state back; drop-model ID: delete the fingerprints and sweeps of a model that "
+    "is no longer used; migrate: convert a catalogue of an older asid to the present format"
 )
 
 COLUMNS: dict[str, tuple[str, tables.Cell]] = {

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def options(parser: argparse.ArgumentParser) -> None:
     command.catalogue_option(parser)
-    parser.add_argument("--queries", metavar="GLOB", help="use only tracks whose track_id matches as queries")
-    parser.add_argument("--references", metavar="GLOB", help="use only tracks whose track_id matches as references")
+    parser.add_argument("--queries", metavar="GLOB", help="look for samples only in tracks whose track_id matches")
+    parser.add_argument("--references", metavar="GLOB", help="look only for samples of tracks whose track_id matches")
     parser.add_argument(
         "--new-only",
         action="store_true",

@@ -25,7 +25,7 @@ def options(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         type=seconds,
         default=3600.0,
-        help="look again after S seconds even if no change was seen (default 3600); buckets and manifests tell of none",
+        help="check at least every S seconds (default 3600), since buckets and manifests do not report changes",
     )
     parser.add_argument(
         "--settle",

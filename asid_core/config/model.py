@@ -67,7 +67,7 @@ class LogFrequencyConfig:
         return self.bins // self.pool_bins, self.window_frames // self.pool_frames
 
     def has_frames_of(self, other: LogFrequencyConfig) -> bool:
-        """Whether single frames are the same; windows and pooling may differ."""
+        """Whether both compute the same frames; their windows and pooling may differ."""
         windows = {"pool_bins", "pool_frames", "window_frames", "window_hop_frames"}
         return all(getattr(self, f.name) == getattr(other, f.name) for f in fields(self) if f.name not in windows)
 

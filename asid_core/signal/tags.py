@@ -47,7 +47,7 @@ def items_before(head: bytes) -> int:
 
 
 def without_tags(file: BinaryIO, start: int, stop: int) -> int:
-    """The end of what stands before the ID3v1 and APE tags that end at `stop`."""
+    """The position where the audio ends: before the ID3v1 and APE tags that end at `stop`."""
     while stop - start > ID3V1_BYTES:
         foot = read_at(file, stop - ID3V1_BYTES, ID3V1_BYTES)
         if foot.startswith(b"TAG"):

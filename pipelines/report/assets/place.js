@@ -14,7 +14,7 @@ asid.place = (() => {
 
   function facts(row) {
     const { tempo, pitch } = change(row);
-    const parts = [["coarse", row.coarse], ["rerank", row.rerank], ["verify", row.verify]].filter(([, value]) => value !== null);
+    const parts = [["coarse search", row.coarse], ["reranker", row.rerank], ["matched filter", row.verify]].filter(([, value]) => value !== null);
     const list = [
       ["Score", format.score(row.score)],
       ["Tempo", `${format.tempo(row.tempo)}, ${tempo}`],
@@ -22,7 +22,7 @@ asid.place = (() => {
       ...(row.back ? [["Played", "backwards"]] : []),
       ["In the query", format.span(row.qs, row.qe)],
       ["In the reference", format.span(row.rs, row.re)],
-      ["Evidence", `${format.count(row.windows)} windows; ` + parts.map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")],
+      ["Evidence", `${format.count(row.windows)} windows agree; ` + parts.map(([name, value]) => `${name} ${value.toFixed(2)}`).join(", ")],
     ];
     return el("dl", { class: "facts" }, ...list.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   }
