@@ -25,7 +25,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
     [
         (["re"], {"report", "reindex", "rejects", "review"}),
         (["run", "--c"], {"--corpus", "--catalogue", "--config"}),
-        (["status", "--format", ""], {"table", "json"}),
+        (["status", "--format", ""], {"table", "csv", "json"}),
         (["report", "--output", "/et"], {"/etc"}),
         (["plan", "--tracks", ""], {""}),  # a number has no completions
     ],
