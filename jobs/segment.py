@@ -49,10 +49,9 @@ def rejected(summary: SegmentSummary) -> list[str]:
 
 def losses(summary: SegmentSummary) -> list[str]:
     """Phrases for the summary: tracks cut short, years left empty, and files skipped because of their kind."""
-    parts = (
-        [f"{summary.shortened:,} of them shortened ({summary.missing_s:.1f} s missing)"] if summary.shortened else []
-    )
-    parts += [f"{summary.empty_years:,} years left empty"] if summary.empty_years else []
+    short = f"{tables.counted(summary.shortened, 'track')} shortened (at least {summary.missing_s:.1f} s missing)"
+    parts = [short] if summary.shortened else []
+    parts += [f"{tables.counted(summary.empty_years, 'year')} left empty"] if summary.empty_years else []
     if summary.skipped:
         most = sorted(summary.skipped.items(), key=lambda item: (-item[1], item[0]))
         kinds = [f"{count:,} {name or 'without extension'}" for name, count in most[:SHOWN_KINDS]]

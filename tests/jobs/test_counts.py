@@ -111,7 +111,7 @@ def counted(line: str) -> dict[str, int]:
         "moved": r"(\d+) moved or retitled",
         "rejects": r"(\d+) rejects",
         "skipped": r"(\d+) other files skipped",
-        "shortened": r"(\d+) of them shortened",
+        "shortened": r"(\d+) tracks? shortened",
     }
     found = {key: re.search(pattern, line) for key, pattern in words.items()}
     return {key: int(match[1]) if match else 0 for key, match in found.items()}
