@@ -16,7 +16,8 @@ NARROW = (
     "probes.tempo_ratios=[0.735,0.794,0.857,0.926,1.0,1.08,1.166,1.26,1.36]",
 )
 VARIANTS = {
-    "a query window every half second": ("probes.query_hop_s=0.5",),
+    "a query window every second": ("probes.query_hop_s=1.0",),
+    "100 hits of a window": ("search.hits_per_window=100",),
     "81 probes": NARROW,
 }
 
