@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from asid_core.plain_values import ConfigError
+from jobs import command, figures
 from jobs.command import Failure, Outcome, Session, Verb
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", metavar="DIR|F.json", help="make: folder for the benchmark; run: file for all figures"
     )
+    command.format_option(parser)
 
 
 def work(session: Session) -> Outcome:
@@ -92,7 +94,7 @@ def _make(session: Session) -> Outcome:
 
 
 def _run(session: Session) -> Outcome:
-    from pipelines.evaluate import comparison, evaluate_bench
+    from pipelines.evaluate import evaluate_bench
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
     from pipelines.store.location import Location
@@ -103,13 +105,13 @@ def _run(session: Session) -> Outcome:
     with catalogue.writing("bench run"):
         result = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     report = result.reports["all"]
-    print(report.to_markdown())
-    print(comparison(result.reports, "stage"))
-    if args.against:
+    figures.show(result.reports, "all", "stage", args.format)
+    if args.against and args.format == "table":
         print(compared(report, Location(args.against), config.model.name))
     if args.output:
         Location(args.output).write_bytes(result.to_json(model=config.model.name))
-    return Outcome(session.summary(f"mAP {report.figures['map']} on {report.num_queries} queries"))
+    counts = f"mAP {report.figures['map']} on {report.num_queries} queries"
+    return Outcome(session.summary(counts), to_stderr=args.format != "table")
 
 
 def compared(report: Report, other: Location, name: str) -> str:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs import command, logs
+from jobs import command, figures, logs
 from jobs.command import Failure, Outcome, Session, Verb
 
 MAX_LISTED = 20  # missing tracks to print by name
@@ -26,6 +26,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queries", metavar="GLOB", help="use only tracks whose track_id matches as queries")
     parser.add_argument("--references", metavar="GLOB", help="use only tracks whose track_id matches as references")
     parser.add_argument("--output", metavar="F.json", help="file for all figures")
+    command.format_option(parser)
     parser.add_argument(
         "--allow-missing",
         action="store_true",
@@ -35,7 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def work(session: Session) -> Outcome:
     from asid_core.evaluation.occurrences import to_markdown
-    from pipelines.evaluate import comparison, evaluate_annotations
+    from pipelines.evaluate import evaluate_annotations
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
     from pipelines.store.location import Location
@@ -56,18 +57,17 @@ def work(session: Session) -> Outcome:
             )
     except ValueError as error:
         raise Failure(str(error)) from error
-    print(evaluation.reports["strict"].to_markdown())
-    print(comparison(evaluation.reports, "protocol"))
-    if evaluation.occurrences:
+    figures.show(evaluation.reports, "strict", "protocol", args.format)
+    if args.format == "table" and evaluation.occurrences:
         print(to_markdown(evaluation.occurrences))
-    if evaluation.missing:
+    if args.format == "table" and evaluation.missing:
         print(missing(evaluation.missing))
     if args.output:
         Location(args.output).write_bytes(evaluation.to_json(annotations=args.annotations.name))
     code = exit_code(session, len(evaluation.missing), evaluation.annotated)
-    figures = ", ".join(f"{name} mAP {report.figures['map']}" for name, report in evaluation.reports.items())
-    counts = f"{figures}; {len(evaluation.missing)} of {evaluation.annotated} annotated tracks missing"
-    return Outcome(session.summary(counts), code)
+    means = ", ".join(f"{name} mAP {report.figures['map']}" for name, report in evaluation.reports.items())
+    counts = f"{means}; {len(evaluation.missing)} of {evaluation.annotated} annotated tracks missing"
+    return Outcome(session.summary(counts), code, to_stderr=args.format != "table")
 
 
 def exit_code(session: Session, missing: int, annotated: int) -> int:

@@ -74,6 +74,17 @@ class Report:
         }
         return cls(**{**values, "figures": _figures(values["figures"]), "groups": groups})
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each figure that could be measured, of all queries (`group` is empty) and of each group."""
+        parts = [("", "", self.figures)]
+        parts += [(group, value, some) for group, values in self.groups.items() for value, some in values.items()]
+        return [
+            {"group": group, "of": value, "figure": name, **asdict(figure)}
+            for group, value, figures in parts
+            for name, figure in figures.items()
+            if figure.n and not math.isnan(figure.value)
+        ]
+
     def to_markdown(self) -> str:
         lines = [
             f"{self.num_queries} queries, {self.num_references} references, protocol `{self.protocol}`, threshold "

@@ -87,6 +87,15 @@ def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, caps
     assert cli.main([*argv[:-1], str(tmp_path / "other.json")]) == FAILED
     assert "pass a file that `asid bench run --output` wrote" in capsys.readouterr().err
 
+    assert cli.main(["bench", "run", "--bench", str(made), *weights, "--format", "json"]) == DONE
+    rows = json.loads(capsys.readouterr().out)
+    (row,) = (r for r in rows if (r["stage"], r["group"], r["figure"]) == ("all", "", "map"))
+    assert (
+        row["value"] == results["reports"]["all"]["figures"]["map"]["value"]
+        and row["low"] <= row["value"] <= row["high"]
+    )
+    assert {"tier", ""} <= {r["group"] for r in rows}
+
     assert cli.main(["bench", "fit", "--bench", str(made), *weights]) == DONE
     printed = capsys.readouterr().out
     values = yaml.safe_load(printed[: printed.index("fitted to")])["score"]
