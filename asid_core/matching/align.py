@@ -18,6 +18,7 @@ PITCH_ERROR = 1.0  # a sample shifted by 1.5 semitones matches the probes of 1 a
 HITS_PER_SCORE = 3
 # z-score of a window's best hit by chance; fills in for the missing hits of a short sample
 CHANCE_Z_SCORE = 2.5
+NEAR_S = 1.0  # hits that are nearer are at the same place
 ANOTHER_PLACE = 4.0  # minimum coarse score of a further place of a pair; a single hit needs a z-score of 7
 
 
@@ -67,8 +68,12 @@ def align(
     row_centre_s: np.ndarray,
     window_s: float,
     config: SearchConfig,
+    either_way: bool = False,
 ) -> list[Candidate]:
     """Candidates of one query track in its `config.verify_tracks` best references, strongest first.
+
+    either_way: the reference may sample the query as well, so the same seconds of the query may be at several places of
+    the reference.
 
     query_centres_s [n]: by query window. probes: (semitones, tempo_ratio) by probe. row_track, row_centre_s: by row of
     the reference table. A single probe does not determine the tempo, so ratios from 1/2 to 2 are tried.
@@ -90,28 +95,41 @@ def align(
     _, first = np.unique(tracks, return_index=True)
     promising = tracks[np.sort(first)][: 2 * config.verify_tracks]
     probed = len(probes) > 1
-    runs = [_lines(points.take(tracks == track), int(track), probed, window_s, config) for track in promising]
+    runs = [
+        _lines(points.take(tracks == track), int(track), probed, window_s, config, either_way) for track in promising
+    ]
     runs.sort(key=lambda run: -run[0].coarse_score)
     return sorted((c for run in runs[: config.verify_tracks] for c in run), key=lambda c: -c.coarse_score)
 
 
-def _lines(points: _Points, track: int, probed: bool, window_s: float, config: SearchConfig) -> list[Candidate]:
-    """The strongest lines through the hits of one pair, and strong lines elsewhere in the query. Uses each hit once."""
+def _lines(
+    points: _Points, track: int, probed: bool, window_s: float, config: SearchConfig, either_way: bool
+) -> list[Candidate]:
+    """The strongest lines through the hits of one pair, and strong lines at other places. Uses each hit once."""
     lines: list[Candidate] = []
+    taken: list[_Points] = []  # the hits of `lines`
     while len(points.query_s) and (len(lines) < config.places_per_track or points.z_score[0] >= ANOTHER_PLACE):
         on_line, ratio = _line_through_first(points, probed)
-        line = _candidate(points.take(on_line), track, ratio, window_s)
-        points = points.take(~on_line)
-        if len(lines) < config.places_per_track or _is_another_place(line, lines):
+        hits, points = points.take(on_line), points.take(~on_line)
+        line = _candidate(hits, track, ratio, window_s)
+        if len(lines) < config.places_per_track or _is_another_place(line, taken, either_way):
             lines.append(line)
+            taken.append(hits)
     return sorted(lines, key=lambda c: -c.coarse_score)
 
 
-def _is_another_place(line: Candidate, lines: Sequence[Candidate]) -> bool:
-    """Whether a line is strong and outside the query spans of the stronger lines of its pair."""
-    return line.coarse_score >= ANOTHER_PLACE and not any(
-        known.span.query_start_s < line.query_centre_s < known.span.query_end_s for known in lines
-    )
+def _is_another_place(line: Candidate, taken: Sequence[_Points], either_way: bool) -> bool:
+    """Whether a line is strong, and no hit of the stronger lines of its pair is near its strongest one.
+
+    Not whether it is outside their spans: a chance hit far away makes a span long. Near: in the query; with
+    `either_way`, in the reference as well.
+    """
+    near = False
+    for known in taken:
+        in_query = np.abs(known.query_s - line.query_centre_s) < NEAR_S
+        in_reference = np.abs(known.reference_s - line.reference_centre_s) < NEAR_S
+        near |= bool((in_query & in_reference if either_way else in_query).any())
+    return line.coarse_score >= ANOTHER_PLACE and not near
 
 
 def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:

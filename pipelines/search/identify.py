@@ -16,6 +16,7 @@ from asid_core.matching.align import align
 from asid_core.matching.coarse import Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
+from asid_core.matching.other_side import seen_from_reference, without_alternatives
 from asid_core.matching.rerank import reranked
 from asid_core.matching.score import Track, scored
 from asid_core.matching.verify import Verified, Verifier
@@ -33,6 +34,7 @@ TOGETHER_S = 6 * 3600.0  # duration of tracks searched together; their features 
 PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
 SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker; half an hour of 40 ms frames takes 28 MB
 FEATURES_BYTES = 336 * 1024**2  # of the tracks searched together
+SECOND_LOOK_S = 2 * 3600.0  # longest track whose samples are looked for from its own side as well; takes 112 MB
 PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
 EXACT_ROW_BYTES, INDEX_ROW_BYTES = 12, 24  # of each row of the table: in exact search, of an IVF_PQ of 256 dimensions
 
@@ -160,7 +162,8 @@ class Identifier:
         numbers, row = np.unique(hits.row, return_inverse=True)
         hits, rows = dataclasses.replace(hits, row=row), self._searched.places(numbers)
         centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
-        candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search)
+        once = self._references.order is not None
+        candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search, once)
         candidates = rerank(
             self.model, query.features, query.centres, self._spans, rows, candidates, self._config.search.rerank_pairs
         )
@@ -168,23 +171,43 @@ class Identifier:
         verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
         self.candidates += len(candidates)
         verified = reranked(verifier.verify(candidates), verifier.filter, self.model.reranker)
-        references = {one.candidate.reference for one in verified}
-        directions = {reference: self._direction(reference, verified, track) for reference in references}
-        return [self._detection(one, query, directions[one.candidate.reference]) for one in verified]
+        of_references: dict[int, list[Verified]] = {}
+        for one in verified:
+            of_references.setdefault(one.candidate.reference, []).append(one)
+        return [one for reference, places in of_references.items() for one in self._of_pair(reference, places, query)]
 
-    def _direction(self, reference: int, verified: Sequence[Verified], query: TrackFeatures) -> float | None:
+    def _of_pair(self, reference: int, places: list[Verified], query: _Query) -> list[Detection]:
+        """The detections of a query in one reference, or of the reference in the query if it probably samples it."""
+        sampler = self._direction(reference, places, query.features)
+        if self._references.order is None:
+            return [self._detection(one, query, sampler) for one in places]
+        heard = [one for one in places if one.verify_score >= self._config.verify.min_score]
+        duration_s = self._heard.duration_s(reference)
+        if sampler is None or sampler >= 0.5 or query.backwards or duration_s > SECOND_LOOK_S:
+            some = without_alternatives(places, self._config.search.places_per_track)
+            return [self._detection(one, query, sampler) for one in some]
+        whole, _ = self._heard.features(reference, 0.0, duration_s)
+        track = Recording(query.features.audio, query.features.duration_s)
+        seen = seen_from_reference(heard, track, Recording(whole, duration_s), self._config.verify)
+        names = Track(self._name(reference), duration_s), Track(query.features.track_id, track.duration_s)
+        return [self._scored(one, *names, 1 - sampler) for one in seen]
+
+    def _direction(self, reference: int, places: Sequence[Verified], query: TrackFeatures) -> float | None:
         """Probability that the query samples a reference; None if there is too little evidence."""
-        places = [one for one in verified if one.candidate.reference == reference]
-        return direction.of_pair(
-            query.level, functools.partial(self._heard.levels, reference), places, self._config.verify
-        )
+        levels = functools.partial(self._heard.levels, reference)
+        return direction.of_pair(query.level, levels, places, self._config.verify)
+
+    def _name(self, reference: int) -> str:
+        name: str = self._references.tracks["track_id"][reference].as_py()
+        return name
+
+    def _scored(self, found: Verified, query: Track, reference: Track, sampler: float | None) -> Detection:
+        return scored(found, query, reference, self._tries, sampler, self._references.model_id, self._config.score)
 
     def _detection(self, verified: Verified, query: _Query, sampler: float | None) -> Detection:
         number, track = verified.candidate.reference, query.features
-        name = self._references.tracks["track_id"][number].as_py()
-        reference = Track(name, self._heard.duration_s(number))
-        whole = Track(track.track_id, track.duration_s)
-        found = scored(verified, whole, reference, self._tries, sampler, self._references.model_id, self._config.score)
+        reference = Track(self._name(number), self._heard.duration_s(number))
+        found = self._scored(verified, Track(track.track_id, track.duration_s), reference, sampler)
         if not query.backwards:
             return found
         frames_s = track.frames_s(self.model.hop_samples)

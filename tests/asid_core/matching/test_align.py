@@ -42,10 +42,14 @@ def noise(count: int, seed: int, probes: int, tracks: int = TRACKS) -> list[Hit]
     ]
 
 
-def aligned(hits: list[Hit], probes: list[tuple[float, float]], config: SearchConfig | None = None) -> list[Candidate]:
+def aligned(
+    hits: list[Hit], probes: list[tuple[float, float]], config: SearchConfig | None = None, either_way: bool = False
+) -> list[Candidate]:
     window, probe, row, z_score = (np.array(column) for column in zip(*hits, strict=True))
     table = Hits(window, probe, row, 0.1 * z_score, z_score)
-    return align(table, QUERY_CENTRES_S, probes, ROW_TRACK, ROW_CENTRE_S, WINDOW_S, config or SearchConfig())
+    return align(
+        table, QUERY_CENTRES_S, probes, ROW_TRACK, ROW_CENTRE_S, WINDOW_S, config or SearchConfig(), either_way
+    )
 
 
 def assert_is(candidate: Candidate, planted: list[Hit], track: int, ratio: float) -> None:
@@ -103,6 +107,23 @@ def test_a_loop_is_two_candidates_of_one_pair() -> None:
     assert [c.num_windows for c in candidates] == [5, 5]
     lone = second[:1]
     assert len(aligned(first + lone, PROBES, SearchConfig(places_per_track=1))) == 1
+
+
+def test_a_chance_hit_far_away_hides_no_other_place() -> None:
+    """The first line reaches from window 2 to 34."""
+    far = row_at(1, 20.0 + 32.0)
+    first = [*line(range(2, 7), 1, 20.0, 1.0, 40, 7.0), (34, 40, far, 3.0)]
+    others = [line(range(at, at + 5), 1, 20.0, 1.0, 40, z) for at, z in ((12, 6.0), (22, 5.5))]
+    candidates = aligned([*first, *others[0], *others[1]], PROBES, SearchConfig(places_per_track=1))
+    assert [c.query_centre_s for c in candidates] == [QUERY_CENTRES_S[window] for window in (2, 12, 22)]
+
+
+@pytest.mark.parametrize("either_way", [False, True])
+def test_the_same_seconds_are_at_several_places_of_a_reference_that_may_sample_them(either_way: bool) -> None:
+    plays = [line(range(2, 7), 1, start_s, 1.0, 40, z) for start_s, z in ((8.0, 7.0), (20.0, 6.0), (32.0, 5.0))]
+    candidates = aligned([hit for play in plays for hit in play], PROBES, SearchConfig(places_per_track=1), either_way)
+    starts_s = [8.0, 20.0, 32.0][: 3 if either_way else 1]
+    assert [c.reference_centre_s for c in candidates] == pytest.approx(starts_s, abs=HOP_S)
 
 
 def test_hits_of_another_pitch_are_not_of_the_line() -> None:

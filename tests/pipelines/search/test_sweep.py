@@ -23,9 +23,11 @@ from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.windows import level_db, padded_to_window, window_starts
 from pipelines.fingerprint.embed import embed
 from pipelines.search.features import SpanFeatures, features_of
+from pipelines.search.identify import Identifier
 from pipelines.search.query import query
 from pipelines.search.sweep import sweep
-from pipelines.store import detections
+from pipelines.search.sweep_plan import find_references
+from pipelines.store import detections, fingerprints
 from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue, CatalogueError
 from tests.conftest import write_audio
@@ -140,6 +142,32 @@ def test_a_sample_played_backwards_is_found_where_the_config_asks_for_it(
     forwards = sweep(catalogue, PROBED, embedded[1], queries="*a*", references="source").detections.to_pylist()
     assert not any(row["reversed"] for row in forwards)
     assert max(row["score"] for row in forwards if row["query_id"] == "backwards") < best["score"]
+
+
+@pytest.mark.parametrize("searched", ["twice", "source"])
+def test_two_plays_are_found_whichever_track_is_searched(
+    embedded: tuple[Path, str], tmp_path: Path, searched: str
+) -> None:
+    waveforms = music()
+    waveforms["twice"] = melody(27.0, 12)
+    for start in (48_000, 256_000):
+        waveforms["twice"][start : start + 96_000] *= 0.2
+        waveforms["twice"][start : start + 96_000] += waveforms["source"][64_000:160_000]
+    catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
+    embed(catalogue, LINEAR, embedded[1])
+    model = fingerprints.load_model(embedded[1], PROBED)
+    tracks, references = find_references(catalogue, model)
+    ids = tracks["track_id"].to_pylist()
+    order = np.array([len(ids) if track_id == searched else n for n, track_id in enumerate(ids)], np.int32)
+    identifier = Identifier(catalogue, model, PROBED, replace(references, order=order))
+    segments = segments_of_tracks(catalogue, [(searched, tracks["segment_files"][ids.index(searched)].as_py())])
+    ((_, found),) = identifier.identify(segments)
+    rows = [one for one in found if {one.query_id, one.reference_id} == {"twice", "source"} and one.score > 0.5]
+    rows.sort(key=lambda one: one.query_start_s)
+    assert [(one.query_id, one.reference_id) for one in rows] == [("twice", "source")] * 2
+    for row, start_s in zip(rows, (3.0, 16.0), strict=True):
+        assert [row.query_start_s, row.query_end_s] == pytest.approx([start_s, start_s + 6], abs=0.5)
+        assert [row.reference_start_s, row.reference_end_s] == pytest.approx([4, 10], abs=0.5)
 
 
 def test_globs_choose_queries_and_references(catalogue: Catalogue, embedded: tuple[Path, str]) -> None:
