@@ -17,7 +17,7 @@ NARROW = (
 )
 VARIANTS = {
     "a query window every second": ("probes.query_hop_s=1.0",),
-    "50 hits of a window": ("search.hits_per_window=50",),
+    "100 hits of a window": ("search.hits_per_window=100",),
     "81 probes": NARROW,
 }
 
