@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asid_core.evaluation.truth import Occurrence, Relation
+from asid_core.matching.relations import stretches
 
 Span = tuple[float, float]
 
@@ -58,13 +59,7 @@ def validate_spans(spans: Sequence[Span]) -> None:
 def merged(spans: Sequence[Span]) -> list[Span]:
     """Merge overlapping spans; returns disjoint spans in order. Raises ValueError for an invalid span."""
     validate_spans(spans)
-    result: list[Span] = []
-    for start, end in sorted(spans):
-        if result and start <= result[-1][1]:
-            result[-1] = (result[-1][0], max(result[-1][1], end))
-        else:
-            result.append((start, end))
-    return result
+    return stretches(spans)
 
 
 def intersection_over_union(detected: Sequence[Span], annotated: Sequence[Span]) -> float:

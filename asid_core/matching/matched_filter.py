@@ -45,6 +45,21 @@ class References(Protocol):
 
 
 @dataclass(frozen=True)
+class OneTrack:
+    """A single recording as References. It has the index 0."""
+
+    recording: Recording
+
+    def duration_s(self, reference: int) -> float:
+        """The duration of the recording in seconds."""
+        return self.recording.duration_s
+
+    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
+        """All features [F, T], and 0, the time of the first frame."""
+        return self.recording.features, 0.0
+
+
+@dataclass(frozen=True)
 class Peak:
     """The best match of a search. `centre_s` is a time in the reference."""
 

@@ -6,30 +6,13 @@ A verifier finds all places of a query that play the same seconds of a reference
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-from torch import Tensor
+from dataclasses import replace
 
 from asid_core.config import VerifyConfig
 from asid_core.matching.align import Candidate
-from asid_core.matching.matched_filter import Recording
+from asid_core.matching.matched_filter import OneTrack, Recording
 from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified, Verifier
-
-
-@dataclass(frozen=True)
-class OneTrack:
-    """A single recording as the references of a verifier."""
-
-    recording: Recording
-
-    def duration_s(self, reference: int) -> float:
-        """The duration of the recording in seconds."""
-        return self.recording.duration_s
-
-    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        """All features [F, T], and 0, the time of the first frame."""
-        return self.recording.features, 0.0
 
 
 def seen_from_reference(

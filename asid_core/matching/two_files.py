@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.matching import direction
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch, Hits
 from asid_core.matching.detection import Detection, ranked
-from asid_core.matching.matched_filter import Recording
+from asid_core.matching.matched_filter import OneTrack, Recording
 from asid_core.matching.relations import relate
 from asid_core.matching.rerank import reranked
 from asid_core.matching.score import Track, scored
@@ -45,7 +44,7 @@ class TwoFiles:
 
 
 class _Heard:
-    """A whole recording with its features. Implements matched_filter.References for a single reference."""
+    """A whole recording with its features."""
 
     def __init__(self, path: str, model: Fingerprinter) -> None:
         try:
@@ -57,14 +56,8 @@ class _Heard:
         level = LevelFrontEnd(model.config.verify.features)
         self.wave = wave
         self.level = level(wave[None])
-        self.whitened = level.whitened(self.level)[0]
+        self.recording = Recording(level.whitened(self.level)[0], self.track.duration_s)
         self.level = self.level[0]
-
-    def duration_s(self, reference: int) -> float:
-        return self.track.duration_s
-
-    def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
-        return self.whitened, 0.0
 
 
 @torch.no_grad()
@@ -107,7 +100,7 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
         model.window_s,
         config.search,
     )
-    verifier = Verifier(Recording(query.whitened, query.track.duration_s), reference, config.verify)
+    verifier = Verifier(query.recording, OneTrack(reference.recording), config.verify)
     verified = reranked(verifier.verify(candidates), verifier.filter, model.reranker)
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from asid_core.signal.byte_ranges import read_at
-from asid_core.signal.starts import Starts, is_matroska, is_mp4, is_wavpack, printable
+from asid_core.signal.starts import ABSURD_BYTES, Starts, is_matroska, is_mp4, is_wavpack, printable
 from asid_core.signal.tags import tag_bytes
 
 SEGMENT = b"\x18\x53\x80\x67"
-ABSURD_BYTES = 1 << 40
 
 
 def box_end(starts: Starts, start: int) -> int:

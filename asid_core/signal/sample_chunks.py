@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from asid_core.signal.byte_ranges import Part, read_at
-from asid_core.signal.starts import AU_ORDERS, CAF, W64, begins_with_frames, printable
+from asid_core.signal.starts import ABSURD_BYTES, AU_ORDERS, CAF, HEAD_BYTES, W64, begins_with_frames, printable
 from asid_core.signal.tags import LENGTHS
 
 UNKNOWN_BYTES = (-1, 0, 0xFFFFFFFF)
 PADDING_BYTES = 16
-ABSURD_BYTES = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def _goes_on(file: BinaryIO, first: int, size: int, end: int) -> bool:
         return True
     if end - stop <= PADDING_BYTES or begins_with_frames(file, stop, end):
         return False
-    head = read_at(file, stop, 1 << 16).lstrip(b"\0")
+    head = read_at(file, stop, HEAD_BYTES).lstrip(b"\0")
     return bool(head) and not head.startswith(tuple(LENGTHS))
 
 

@@ -15,6 +15,7 @@ from asid_core.signal.byte_ranges import CHUNK_BYTES, read_at
 from asid_core.signal.tags import tag_bytes
 
 HEAD_BYTES = 1 << 16
+ABSURD_BYTES = 1 << 40  # of a part; a header that states more is damaged
 OVERLAP_BYTES = 32  # longer than any mark
 WAVPACK_INITIAL_BLOCK = 0x800
 MONKEY_VERSIONS = range(3800, 4000)
