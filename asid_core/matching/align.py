@@ -124,12 +124,15 @@ def _is_another_place(line: Candidate, taken: Sequence[_Points], either_way: boo
     Not whether it is outside their spans: a chance hit far away makes a span long. Near: in the query; with
     `either_way`, in the reference as well.
     """
-    near = False
+    if line.coarse_score < ANOTHER_PLACE:
+        return False
     for known in taken:
-        in_query = np.abs(known.query_s - line.query_centre_s) < NEAR_S
-        in_reference = np.abs(known.reference_s - line.reference_centre_s) < NEAR_S
-        near |= bool((in_query & in_reference if either_way else in_query).any())
-    return line.coarse_score >= ANOTHER_PLACE and not near
+        near = np.abs(known.query_s - line.query_centre_s) < NEAR_S
+        if either_way:
+            near &= np.abs(known.reference_s - line.reference_centre_s) < NEAR_S
+        if near.any():
+            return False
+    return True
 
 
 def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:

@@ -181,11 +181,11 @@ class Identifier:
         sampler = self._direction(reference, places, query.features)
         if self._references.order is None:
             return [self._detection(one, query, sampler) for one in places]
-        heard = [one for one in places if one.verify_score >= self._config.verify.min_score]
         duration_s = self._heard.duration_s(reference)
         if sampler is None or sampler >= 0.5 or query.backwards or duration_s > SECOND_LOOK_S:
             some = without_alternatives(places, self._config.search.places_per_track)
             return [self._detection(one, query, sampler) for one in some]
+        heard = [one for one in places if one.verify_score >= self._config.verify.min_score]
         whole, _ = self._heard.features(reference, 0.0, duration_s)
         track = Recording(query.features.audio, query.features.duration_s)
         seen = seen_from_reference(heard, track, Recording(whole, duration_s), self._config.verify)

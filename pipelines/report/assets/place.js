@@ -18,7 +18,7 @@ asid.place = (() => {
     const list = [
       ["Score", format.score(row.score)],
       ["Tempo", `${format.tempo(row.tempo)}, ${tempo}`],
-      ["Pitch", row.pitch === null ? pitch : pitch],
+      ["Pitch", pitch],
       ...(row.back ? [["Played", "backwards"]] : []),
       ["In the query", format.span(row.qs, row.qe)],
       ["In the reference", format.span(row.rs, row.re)],
