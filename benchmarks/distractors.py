@@ -18,7 +18,7 @@ from asid_core.config import Config
 from asid_core.evaluation.truth import track_name
 from benchmarks.lib.among_distractors import DISTRACTORS, WEIGHTS, beside, catalogue_in, folder_of, swept
 from benchmarks.lib.calls import forget_other_code
-from benchmarks.lib.curve import Series, curve
+from benchmarks.lib.charts import Series, curves
 from benchmarks.lib.distractors import Tail
 from benchmarks.lib.growth import Growth, Measured, pairs_of
 from benchmarks.lib.quality_bench import BENCH
@@ -66,17 +66,15 @@ def report(
     sizes = [*(size for size in SIZES if size < growth.num_distractors), growth.num_distractors]
     real = {size: growth.with_real(size) for size in sizes}
     drawn = {size: growth.with_synthetic(size, by_name) for size in SIZES}
-    figure.parent.mkdir(exist_ok=True)
-    figure.write_text(
-        curve(
-            [
-                Series("mAP, synthetic", [(n, m.map_all) for n, m in drawn.items() if n], True),
-                Series("mAP, coarse alone, synthetic", [(n, m.map_coarse) for n, m in drawn.items() if n], True),
-                Series("mAP, real", [(n, m.map_all) for n, m in real.items() if n], False),
-                Series("mAP, coarse alone, real", [(n, m.map_coarse) for n, m in real.items() if n], False),
-            ],
-            f"distractors beside {len(growth.truth.references)} references",
-        )
+    curves(
+        [
+            Series("mAP, synthetic", [(n, m.map_all) for n, m in drawn.items() if n], True),
+            Series("mAP, coarse alone, synthetic", [(n, m.map_coarse) for n, m in drawn.items() if n], True),
+            Series("mAP, real", [(n, m.map_all) for n, m in real.items() if n], False),
+            Series("mAP, coarse alone, real", [(n, m.map_coarse) for n, m in real.items() if n], False),
+        ],
+        f"distractors beside {len(growth.truth.references)} references",
+        figure,
     )
     lines = [
         f"{len(growth.truth.queries)} queries, {len(growth.truth.references)} references and the given number of "

@@ -20,9 +20,10 @@ from asid_core.config import Config
 from asid_core.evaluation.truth import Truth, track_name
 from benchmarks.lib import calibration
 from benchmarks.lib.among_distractors import DISTRACTORS, WEIGHTS, swept
+from benchmarks.lib.charts import reliabilities
 from benchmarks.lib.distractors import Tail, fit_tails, in_tail
 from benchmarks.lib.growth import Growth, Measured, pairs_of
-from benchmarks.lib.results import write_section
+from benchmarks.lib.results import RESULTS, write_section
 from pipelines.runtime import start_ray
 
 COMMAND = "make -C benchmarks score"
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth, sweep = swept(args.bench, config.search.verify_tracks)
     names = sorted(path.stem for path in (args.bench / "references").iterdir())
     text = report(sweep.detections, truth, names, config)
+    text += calibrated(sweep.detections, truth, args.bench.name)
     print(text)
     write_section(f"Score and catalogue size, {args.bench.name}", COMMAND, text)
     return 0
@@ -68,6 +70,26 @@ def report(detections: pa.Table, truth: Truth, references: Sequence[str], config
         *(growth.with_real(size).row("real", size) for size in real),
         *(growth.with_synthetic(size, tails).row("predicted", size) for size in SIZES),
     ]
+    return "\n".join(lines) + "\n"
+
+
+def calibrated(detections: pa.Table, truth: Truth, name: str) -> str:
+    """Draw how well the score and the direction are calibrated; return what RESULTS.md says of it."""
+    lines = []
+    for what, axis, (scores, right) in (
+        ("score", "score of a pair", calibration.pair_scores(detections, truth)),
+        (
+            "direction",
+            "probability that the query samples the reference",
+            calibration.pair_directions(detections, truth),
+        ),
+    ):
+        bins = calibration.reliability(scores, right)
+        figure = RESULTS.parent / "figures" / f"calibration-{what}-{name}.svg"
+        reliabilities({what: bins}, axis, figure)
+        error = calibration.expected_calibration_error(bins)
+        lines += ["", f"![Calibration of the {what}]({figure.parent.name}/{figure.name})", ""]
+        lines.append(f"Expected calibration error of the {what}: {error:.4f}.")
     return "\n".join(lines) + "\n"
 
 

@@ -53,7 +53,7 @@ def make(args: argparse.Namespace, bench: Path) -> int:
         ("--backgrounds", parts.backgrounds),
         ("--distractors", parts.distractors),
     ):
-        argv += [option, *(str(args.music / name) for name in packages)]
+        argv += [option, *(str(args.music / name) for name in packages)] if packages else []
     for option, folder in (("--midi", args.midi), ("--loops", args.loops)):
         argv += [option, folder] if folder else []
     return cli.main(["bench", "make", *argv])

@@ -100,7 +100,7 @@ def _run(session: Session) -> Outcome:
     from pipelines.store.location import Location
 
     args, config = session.args, session.config
-    catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
+    catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
     with catalogue.writing("bench run"):
         result = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
@@ -149,7 +149,7 @@ def _fit_to_bench(session: Session) -> Fit:
     from pipelines.store.catalogue import Catalogue
 
     args, config = session.args, session.config
-    catalogue = Catalogue(_catalogue_uri(session), create=True, geometry=config.segment)
+    catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)
     start_ray(args.ray_address)
     with catalogue.writing("bench fit"):
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
@@ -164,7 +164,7 @@ def _fit_to_verdicts(session: Session) -> Fit:
     return fit_verdicts(Catalogue(session.args.verdicts), session.config, session.weights())
 
 
-def _catalogue_uri(session: Session) -> str:
+def catalogue_uri(session: Session) -> str:
     """The catalogue in the benchmark's folder, one for each model name. Raises Failure if it is not a benchmark."""
     if not (Path(session.args.bench) / "truth.json").is_file():
         raise Failure(f"{session.args.bench} is not a benchmark. Make one with `asid bench make`.")

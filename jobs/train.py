@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from asid_core.plain_values import ConfigError
 from jobs import command
 from jobs.command import Outcome, Session, Verb
 
@@ -12,7 +14,12 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what", choices=("encoder", "reranker"), help="what to train; a reranker needs --weights of its encoder"
     )
-    parser.add_argument("--stems", metavar="URI", required=True, help="tables written by asid stems")
+    parser.add_argument(
+        "--stems", metavar="URI", help="tables written by asid stems; an aligned reranker needs --bench"
+    )
+    parser.add_argument(
+        "--bench", metavar="DIR", help="for an aligned reranker: a benchmark of music to train on (asid bench make)"
+    )
     parser.add_argument(
         "--output", metavar="URI", required=True, help="folder for weights and checkpoints; run again to resume"
     )
@@ -29,6 +36,12 @@ def work(session: Session) -> Outcome:
     args, config = session.args, session.config
     if args.what == "reranker" and not args.weights:
         raise command.Failure("a reranker is trained on top of an encoder. Pass the encoder's --weights.")
+    aligned = args.what == "reranker" and config.model.reranker.kind == "aligned"
+    source = "--bench" if aligned else "--stems"
+    if (args.bench is None) == aligned or (args.stems is None) != aligned:
+        raise ConfigError(f"this training reads {source}, and nothing else (asid train --help)")
+    if aligned:
+        return _on_candidates(session)
     if args.what == "encoder" and config.model.encoder.trained_by == "principal_components":
         from pipelines.train.encoder import fit_linear
 
@@ -58,11 +71,32 @@ def work(session: Session) -> Outcome:
     return Outcome(session.summary(f"{counts}; best at step {done.best.get('step', 0):,.0f}: {figures}"))
 
 
+def _on_candidates(session: Session) -> Outcome:
+    from jobs.bench import catalogue_uri
+    from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
+    from pipelines.mined import train_on_candidates
+
+    args, config = session.args, session.config
+    catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)
+    start_ray(args.ray_address)
+    try:
+        with catalogue.writing("train reranker"):
+            done = train_on_candidates(Path(args.bench), catalogue, args.output, config, args.weights, session.progress)
+    except ValueError as error:
+        raise command.Failure(str(error)) from error
+    windows = f"{done.right:,} right and {done.wrong:,} wrong windows"
+    return Outcome(
+        session.summary(f"trained on {windows}; AUC {done.auc:.3f} on held-out queries, in {args.output}/best")
+    )
+
+
 VERB = Verb(
     "train",
     "Train an encoder or a reranker; run again to resume.",
     "asid train encoder --stems ~/training/stems --output ~/training/gnn --config gnn --weights ~/training/start/best\n"
-    "asid train reranker --stems ~/training/stems --output ~/training/reranker --weights ~/training/gnn-paper/best",
+    "asid train reranker --stems ~/training/stems --output ~/training/reranker --weights ~/training/gnn-paper/best\n"
+    "asid train reranker --bench ~/wild --output ~/training/aligned --weights discriminant",
     options,
     work,
     config="gnn-paper",

@@ -78,7 +78,7 @@ def locate(rows: Sequence[Row], relation: Relation) -> Located:
     if not rows:
         return Located(0.0, 0.0, math.inf, math.nan, math.nan, math.nan)
     best = max(rows, key=lambda r: r.score)
-    places = _places(relation)
+    places = places_of(relation)
     annotated = [(o.query_start_s, o.query_end_s) for o in relation.occurrences]
     return Located(
         intersection_over_union([r.query for r in rows], annotated),
@@ -91,12 +91,12 @@ def locate(rows: Sequence[Row], relation: Relation) -> Located:
             for place in places
             for o in place
         ),
-        min(_off_line(best, o, relation.tempo_ratio) for place in places for o in place),
+        min(off_line(best, o, relation.tempo_ratio) for place in places for o in place),
         *_transformation_errors(best, relation),
     )
 
 
-def _places(relation: Relation) -> list[list[Occurrence]]:
+def places_of(relation: Relation) -> list[list[Occurrence]]:
     """The occurrences as annotated, and shifted to each equivalent place in the reference."""
     first = relation.occurrences[0].reference_start_s
     return [
@@ -108,7 +108,7 @@ def _places(relation: Relation) -> list[list[Occurrence]]:
     ]
 
 
-def _off_line(row: Row, o: Occurrence, tempo_ratio: float | None) -> float:
+def off_line(row: Row, o: Occurrence, tempo_ratio: float | None) -> float:
     """Distance in seconds of the row's line from that of an occurrence, at a query time inside the occurrence."""
     start = min(max(row.query[0], o.query_start_s), o.query_end_s)
     reference = row.reference[0] + (start - row.query[0]) * row.tempo_ratio

@@ -1,129 +1,103 @@
-"""Training of the aligned reranker: pairs laid over each other as verification lays them, and hard negatives."""
+"""Training of the aligned reranker on what it will judge: the candidates of searches whose answers are known.
+
+Wrong candidates are those that coarse search, alignment and the matched filter have let through, so they are as hard as
+those of a sweep.
+"""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-from typing import cast
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from asid_core.config import TrainingConfig
-from asid_core.learning import losses
-from asid_core.learning.filterbank_spectra import LogFrequencySpectra
-from asid_core.learning.negative_queue import NegativeQueue
-from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, mixed_bands, second_references
-from asid_core.learning.spectra import Spectra
-from asid_core.learning.tasks import NEGATIVES, RerankerTask, Task
-from asid_core.model.aligned_reranker import CEILING, PATCH, aligned_patches
-from asid_core.model.fingerprinter import Fingerprinter
-from asid_core.signal.log_frequency import LogFrequencyFrontEnd
-from asid_core.signal.probing import centred, shifted, stretched
+from asid_core.learning import losses, schedule
 
-NEAREST = 12  # wrong references among which the negatives are drawn; the nearest is always one
-QUEUE_WINDOWS = 24_576  # of past references: a catalogue offers many more places than a batch
-# errors that verification leaves, standard deviations
-RATIO_ERROR, SEMITONES_ERROR = 0.004, 0.08
-FRAMES_ERROR = 0.7  # uniform, to either side
+RIGHT, WRONG = 24, 48  # windows of each in a step
+BINS_MOVED = 4  # most bins by which both patches are moved: a semitone each
+OVERLAID, LOUDEST = 0.5, 0.7  # share of the queries under another query, and its highest level
+WEIGHT_DECAY = 2e-2
+JUDGED_TOGETHER = 256
 
 
-class AlignedRerankerTask:
-    """Training of the reranker of kind `aligned`; the encoder has no part in it."""
+@dataclass(frozen=True)
+class Windows:
+    """Aligned patches [n, bins, frames] of queries and references, and whether they share a sample (bool [n]).
 
-    name = "reranker"
-    half = False
+    weights: float [n], the share of a window in its candidate, so that long candidates count no more than short ones.
+    """
 
-    def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
-        """Raises ValueError for a model without such a reranker."""
-        if model.reranker is None or model.config.model.reranker.kind != "aligned":
-            raise ValueError("the model has no aligned reranker: set model.reranker.kind to aligned")
-        self.model, self.training = model, training
-        self.module: nn.Module = model.reranker
-        self.negatives = NegativeQueue(QUEUE_WINDOWS)
+    queries: Tensor
+    references: Tensor
+    right: Tensor
+    weights: Tensor
 
-    def spectra(self) -> Spectra:
-        """Those of a front end whose windows hold a patch at the slowest tempo."""
-        longest = math.ceil(PATCH.window_frames / min(1.0, *self.training.augmentation.tempo_ratios))
-        frames = -(-(longest + 2) // PATCH.pool_frames) * PATCH.pool_frames
-        front_end = LogFrequencyFrontEnd(replace(PATCH, window_frames=frames))
-        return LogFrequencySpectra(front_end, self.training.augmentation.semitones)
+    def __len__(self) -> int:
+        return len(self.right)
 
-    def pairs(self, batch: Batch, spectra: Spectra, difficulty: float) -> Pairs:
-        """Queries with their pitch and tempo undone, up to the errors of verification, and their references."""
-        log_frequency = cast(LogFrequencySpectra, spectra)  # as `spectra` returns it
-        plain, mixed, drawn = mixed_bands(batch, spectra, self.training, difficulty)
-        queries, whole = (log_frequency.whitened(bands).clamp(max=CEILING) for bands in (mixed, plain))
-        middle = whole.shape[2] // 2
-        half = PATCH.window_frames // 2
-        references = aligned_patches(whole[..., middle - half : middle + half])
-        rows = len(queries)
-        centres = middle + FRAMES_ERROR * (2 * torch.rand(rows) - 1)
-        ratios = drawn.ratios.cpu() * (RATIO_ERROR * torch.randn(rows)).exp()
-        semitones = drawn.semitones.cpu() + SEMITONES_ERROR * torch.randn(rows)
-        undone = [_undone(queries[i], centres[i], float(ratios[i]), float(semitones[i])) for i in range(rows)]
-        patches = aligned_patches(torch.cat(undone))
-        return Pairs(references, patches, ambiguous_rows(references, batch.track), None, batch.track)
-
-    def loss(
-        self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Binary cross-entropy of each pair and of its query with wrong references that are near it."""
-        logits, labels = self._judged(module, pairs)
-        loss, accuracy = losses.balanced_cross_entropy(logits, labels)
-        return loss, {"accuracy": accuracy}
-
-    @torch.no_grad()
-    def validate(self, pairs: Pairs) -> dict[str, float]:
-        """AUC of pairs against hard negatives."""
-        logits, labels = self._judged(self.module.eval(), pairs)
-        auc = losses.area_under_curve(logits[labels > 0], logits[labels == 0])
-        return {"auc": auc, "score": auc}
-
-    def train(self) -> None:
-        self.model.eval()
-        self.module.train()
-
-    def _judged(self, module: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """(logits, labels) [B * 4]: the pairs, then each query with its negatives.
-
-        While it trains these come from the references of earlier batches as well.
-        """
-        track = torch.zeros(0) if pairs.track is None else pairs.track
-        with torch.no_grad():
-            queries, vectors = _vectors(pairs.queries), _vectors(pairs.references)
-            excluded, every = pairs.ambiguous, vectors
-            if module.training:
-                excluded = excluded | second_references(len(pairs), excluded.device)  # its background
-                if len(self.negatives):
-                    same = self.negatives.of_tracks([track, track.roll(1)])
-                    excluded = torch.cat([excluded, same], 1)
-                    every = torch.cat([vectors, self.negatives.vectors])
-            nearest = losses.hardest_negatives(queries, every, min(NEAREST, len(pairs) - 1), excluded)
-            drawn = torch.randint(1, nearest.shape[1], (len(pairs), NEGATIVES - 1), device=nearest.device)
-            wrong = torch.cat([nearest[:, :1], nearest.gather(1, drawn)], 1).flatten()
-            negatives = self.negatives.after(pairs.references, wrong)
-            if module.training:
-                self.negatives.add(pairs.references.half(), vectors, track)
-        labels = torch.zeros(len(pairs) * (1 + NEGATIVES), device=pairs.queries.device)
-        labels[: len(pairs)] = 1
-        both = torch.cat([pairs.references, negatives])
-        return module(torch.cat([pairs.queries, pairs.queries.repeat_interleave(NEGATIVES, 0)]), both), labels
+    def of_label(self, right: bool) -> Tensor:
+        """Numbers int64 of the right or of the wrong windows."""
+        return (self.right == right).nonzero().flatten()
 
 
-def reranker_task(model: Fingerprinter, training: TrainingConfig) -> Task:
-    """How the reranker of `model` is trained. Raises ValueError where it has none."""
-    if model.config.model.reranker.kind == "aligned":
-        return AlignedRerankerTask(model, training)
-    return RerankerTask(model, training)
+def fit(
+    reranker: nn.Module, windows: Windows, training: TrainingConfig, progress: Callable[[int], None] | None = None
+) -> None:
+    """Train `reranker` for training.reranker_steps steps, and set it to eval mode.
+
+    `progress` is called with the number of steps done. The result depends on the arguments alone. Raises ValueError if
+    there are no right windows or no wrong ones.
+    """
+    if not len(windows.of_label(True)) or not len(windows.of_label(False)):
+        raise ValueError("the searches found no right or no wrong candidates; use a larger benchmark")
+    generator = torch.Generator().manual_seed(training.seed)
+    peak, steps = training.reranker_learning_rate, training.reranker_steps
+    optimiser = torch.optim.AdamW(reranker.parameters(), lr=peak, weight_decay=WEIGHT_DECAY)
+    reranker.train()
+    with torch.random.fork_rng():  # dropout draws from the global generator
+        torch.manual_seed(training.seed)
+        for step in range(steps):
+            for group in optimiser.param_groups:
+                group["lr"] = schedule.learning_rate(training, step, steps, peak)
+            queries, references, labels = _batch(windows, generator)
+            loss, _ = losses.balanced_cross_entropy(reranker(queries, references), labels)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(reranker.parameters(), training.clip_norm)
+            optimiser.step()
+            if progress:
+                progress(step + 1)
+    reranker.eval()
 
 
-def _undone(query: Tensor, centre: Tensor, ratio: float, semitones: float) -> Tensor:
-    """A whitened query [bins, T] around frame `centre` as its reference would sound: [1, bins, PATCH.window_frames]."""
-    return shifted(stretched(query, centre[None], ratio, PATCH.window_frames, 1), semitones, PATCH)
+@torch.no_grad()
+def area_under_curve(reranker: nn.Module, windows: Windows) -> float:
+    """How often a right window gets more than a wrong one: 0.5 by chance, 1 at best."""
+    batches = zip(windows.queries.split(JUDGED_TOGETHER), windows.references.split(JUDGED_TOGETHER), strict=True)
+    log_odds = torch.cat([reranker(queries.float(), references.float()) for queries, references in batches])
+    return losses.area_under_curve(log_odds[windows.right], log_odds[~windows.right])
 
 
-def _vectors(patches: Tensor) -> Tensor:
-    """Centred patches at half the resolution, as unit vectors [B, D]: near ones correlate."""
-    return F.normalize(F.avg_pool2d(centred(patches)[:, None], 2).flatten(1), dim=1)
+def _batch(windows: Windows, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Patches of RIGHT right and WRONG wrong windows, varied, and their labels."""
+    drawn = []
+    for right, number in ((True, RIGHT), (False, WRONG)):
+        known = windows.of_label(right)
+        drawn.append(known[torch.multinomial(windows.weights[known], number, True, generator=generator)])
+    chosen = torch.cat(drawn)
+    queries, references = _varied(windows.queries[chosen].float(), windows.references[chosen].float(), generator)
+    return queries, references, windows.right[chosen].float()
+
+
+def _varied(queries: Tensor, references: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Both sides reversed in time or moved in frequency together; other queries laid over some of the queries."""
+    if torch.rand((), generator=generator) < 0.5:
+        queries, references = queries.flip(2), references.flip(2)
+    bins = int(torch.randint(-BINS_MOVED, BINS_MOVED + 1, (), generator=generator))
+    queries, references = queries.roll(bins, 1), references.roll(bins, 1)
+    levels = LOUDEST * torch.rand(len(queries), 1, 1, generator=generator)
+    levels = levels * (torch.rand(levels.shape, generator=generator) < OVERLAID)
+    others = queries[torch.randperm(len(queries), generator=generator)]
+    return torch.maximum(queries, levels * others), references

@@ -65,15 +65,15 @@ def second_references(rows: int, device: torch.device) -> Tensor:
 
 @torch.no_grad()
 def make_pairs(batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float) -> Pairs:
-    """The training pairs of a batch, mixed by `mixed_bands`, on the device of the batch."""
-    plain, mixed, drawn = mixed_bands(batch, spectra, training, difficulty)
+    """The training pairs of a batch, mixed by `_mixed_bands`, on the device of the batch."""
+    plain, mixed, drawn = _mixed_bands(batch, spectra, training, difficulty)
     references = spectra.patches(plain)
     second = drawn.background_db > AUDIBLE_DB if training.objective == "mixes" else None
     return Pairs(references, spectra.patches(mixed), ambiguous_rows(references, batch.track), second, batch.track)
 
 
 @torch.no_grad()
-def mixed_bands(
+def _mixed_bands(
     batch: Batch, spectra: Spectra, training: TrainingConfig, difficulty: float
 ) -> tuple[Tensor, Tensor, augment.Transform]:
     """Band powers [B, bands, frames] of references and of queries, and the transform of each row.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from asid_core.matching.matched_filter import MatchedFilter
+from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified
 from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
 
@@ -27,39 +28,46 @@ def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Modul
     """
     if not isinstance(reranker, AlignedReranker):
         return list(found)
-    pairs, counts = [], []
-    for one in found:
-        shares = _shares(one.span.query_end_s - one.span.query_start_s)
-        pairs += [_window(one, share, heard) for share in shares]
-        counts.append(len(shares))
-    if not pairs:
+    if not found:
         return []
-    queries, references = (aligned_patches(torch.cat(side)) for side in zip(*pairs, strict=True))
+    laid = [laid_over(one.span, one.pitch_semitones, one.candidate.reference, heard) for one in found]
+    queries, references = (torch.cat(side) for side in zip(*laid, strict=True))
     batches = zip(queries.split(PAIRS_PER_BATCH), references.split(PAIRS_PER_BATCH), strict=True)
-    log_odds = torch.cat([reranker(*batch) for batch in batches]).split(counts)
+    log_odds = torch.cat([reranker(*batch) for batch in batches]).split([len(windows) for windows, _ in laid])
     return [
         replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(windows)))
         for one, windows in zip(found, log_odds, strict=True)
     ]
 
 
-def _shares(span_s: float) -> list[float]:
-    """Positions of the windows in a span: 0 is its start, 1 its end."""
-    count = min(int(span_s), MAX_WINDOWS)
-    edge = min(EDGE_S / span_s, 0.5) if span_s else 0.5
-    return torch.linspace(edge, 1 - edge, count).tolist() if count > 1 else [0.5]
+def laid_over(span: Span, pitch_semitones: float, reference: int, heard: MatchedFilter) -> tuple[Tensor, Tensor]:
+    """Patches [n, bins, frames] of the query, pitch and tempo undone, and of a reference: at each of `centres_s`."""
+    windows = [_window(span, query_s, pitch_semitones, reference, heard) for query_s in centres_s(span)]
+    queries, references = (aligned_patches(torch.cat(side)) for side in zip(*windows, strict=True))
+    return queries, references
+
+
+def centres_s(span: Span) -> list[float]:
+    """Where the windows of a span are centred, in seconds of the query."""
+    length_s = span.query_end_s - span.query_start_s
+    count = min(int(length_s), MAX_WINDOWS)
+    edge_s = min(EDGE_S, length_s / 2)
+    if count < 2:
+        return [span.query_start_s + length_s / 2]
+    return torch.linspace(span.query_start_s + edge_s, span.query_end_s - edge_s, count).tolist()
 
 
 def _mean_of_best(log_odds: Tensor) -> float:
     return float(log_odds.topk(min(BEST_WINDOWS, len(log_odds))).values.mean())
 
 
-def _window(found: Verified, share: float, heard: MatchedFilter) -> tuple[Tensor, Tensor]:
-    """Query (pitch and tempo undone) and reference, each [1, bins, frames], around the position `share` of a span."""
-    span, frames = found.span, PATCH.window_frames
-    query_s = span.query_start_s + share * (span.query_end_s - span.query_start_s)
-    reference_s = span.reference_start_s + share * (span.reference_end_s - span.reference_start_s)
+def _window(
+    span: Span, query_s: float, pitch_semitones: float, reference: int, heard: MatchedFilter
+) -> tuple[Tensor, Tensor]:
+    """Query (pitch and tempo undone) and reference, each [1, bins, frames], around a time of the query."""
+    frames = PATCH.window_frames
+    reference_s = span.reference_at(query_s)
     middle = round(reference_s / heard.frame_s)
-    query_s += (middle * heard.frame_s - reference_s) / found.tempo_ratio  # correct for the rounding
-    query = heard.undone(query_s, found.pitch_semitones, found.tempo_ratio, frames)
-    return query, heard.reference(found.candidate.reference, middle - frames // 2, frames)[None]
+    query_s += (middle * heard.frame_s - reference_s) / span.tempo_ratio  # correct for the rounding
+    query = heard.undone(query_s, pitch_semitones, span.tempo_ratio, frames)
+    return query, heard.reference(reference, middle - frames // 2, frames)[None]

@@ -21,7 +21,6 @@ from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.music_files import WORK_RATE_HZ
 from asid_core.synthetic.studio import NotInstalled
 
-PAIRS = 6  # of each kind
 LENGTH_S = 60.0
 LAYERS = 3  # loops that are mixed
 SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
@@ -42,8 +41,8 @@ def in_turn(*sources: dict[str, Wave]) -> dict[str, Wave]:
     return dict(item for items in rounds for item in items if item is not None)
 
 
-def from_loops(folder: Path | str | None, seed: int) -> dict[str, Pair]:
-    """PAIRS pairs of pieces mixed from different loops of one library, by name.
+def from_loops(folder: Path | str | None, seed: int, count: int) -> dict[str, Pair]:
+    """`count` pairs of pieces mixed from different loops of one library, by name.
 
     The first word of a file name is the name of its library. Returns nothing if there is no folder or no library has at
     least 2 * LAYERS loops.
@@ -55,7 +54,7 @@ def from_loops(folder: Path | str | None, seed: int) -> dict[str, Pair]:
         libraries.setdefault(music_files.family(path), []).append(path)
     large = {name: files for name, files in sorted(libraries.items()) if len(files) >= 2 * LAYERS}
     pairs = {}
-    for number, (name, files) in zip(range(PAIRS), itertools.cycle(large.items()), strict=False):
+    for number, (name, files) in zip(range(count), itertools.cycle(large.items()), strict=False):
         rng = np.random.default_rng([seed, 4, number])
         chosen = [files[i] for i in rng.permutation(len(files))[: 2 * LAYERS]]
         pairs[f"loops_{name}_{number}"] = Pair(_layered(chosen[:LAYERS]), _layered(chosen[LAYERS:]))
@@ -70,8 +69,8 @@ def _layered(files: list[Path]) -> Wave:
     return total * np.float32(0.9 / max(float(np.abs(total).max()), 1e-6))
 
 
-def from_midi(folder: Path | str | None, seed: int) -> dict[str, Pair]:
-    """PAIRS MIDI files of `folder`, each rendered with both of SOUND_FONTS, by name; nothing if there is no folder.
+def from_midi(folder: Path | str | None, seed: int, count: int) -> dict[str, Pair]:
+    """`count` MIDI files of `folder`, each rendered with both of SOUND_FONTS, by name; nothing if there is no folder.
 
     Raises NotInstalled if FluidSynth or a sound font is missing.
     """
@@ -86,7 +85,7 @@ def from_midi(folder: Path | str | None, seed: int) -> dict[str, Pair]:
     scores = sorted(Path(folder).rglob("*.mid"))
     pairs: dict[str, Pair] = {}
     for index in np.random.default_rng([seed, 5]).permutation(len(scores)):
-        if len(pairs) == PAIRS:
+        if len(pairs) == count:
             break
         query, reference = (_rendered(scores[index], font) for font in SOUND_FONTS)
         if min(len(query), len(reference)) >= LENGTH_S * WORK_RATE_HZ:

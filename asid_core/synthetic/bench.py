@@ -30,6 +30,7 @@ MIN_REFERENCE_S, MIN_BACKGROUND_S = 12.0, 30.0
 # of every five queries: one unchanged, one slightly changed, two strongly changed, one that samples nothing
 TEXTBOOK = ("hard", "exact", "hard", "mild", "none")
 NOTHING = ("none", "none_alike")
+MIN_ALIKE, QUERIES_PER_ALIKE = 6, 40  # pairs of each sort for kind none_alike: at least, and one for so many queries
 KINDS = {"textbook": TEXTBOOK, "wild": (*WILD, *NOTHING), "all": (*TEXTBOOK, *WILD, *NOTHING)}
 
 
@@ -74,7 +75,10 @@ def make_bench(
             f"too little music: {len(tracks)} references of {MIN_REFERENCE_S:.0f} s and {len(waves)} "
             f"backgrounds of {MIN_BACKGROUND_S:.0f} s. Pass more files, or use --backgrounds."
         )
-    pairs = {**alike.from_loops(loops, seed), **alike.from_midi(midi, seed)} if NOTHING[1] in cycle else {}
+    count = max(MIN_ALIKE, queries_wanted // QUERIES_PER_ALIKE)
+    pairs = (
+        {**alike.from_loops(loops, seed, count), **alike.from_midi(midi, seed, count)} if NOTHING[1] in cycle else {}
+    )
     resembling = alike.in_turn(resembling, {name: pair.query for name, pair in pairs.items()})
     others = {f"alike_{name}": pair.reference for name, pair in pairs.items()}
     for name, wave in {**tracks, **others}.items():

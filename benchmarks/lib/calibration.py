@@ -41,6 +41,23 @@ def pair_scores(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray
     return np.array([score for score, _ in best]), np.array([right for _, right in best], bool)
 
 
+def pair_directions(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Probability that the query samples the reference, and whether it does, of true pairs with a direction.
+
+    Every pair counts twice, once from each side, because the query of a benchmark is always the sampler. Float [2n] and
+    bool [2n].
+    """
+    relevant = truth.relevant()
+    known = [
+        max(rows, key=lambda row: row.score).direction
+        for query, references in read_pairs(detections, truth).items()
+        for name, rows in references.items()
+        if name in relevant[query]
+    ]
+    forward = np.array([direction for direction in known if direction is not None])
+    return np.concatenate([forward, 1 - forward]), np.arange(2 * len(forward)) < len(forward)
+
+
 def reliability(scores: Floats, right: npt.NDArray[np.bool_]) -> list[Bin]:
     """The non-empty bins between EDGES for scores [n] in 0..1 and `right` [n]."""
     which = np.clip(np.digitize(scores, EDGES[1:-1]), 0, len(EDGES) - 2)

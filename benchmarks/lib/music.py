@@ -22,6 +22,16 @@ class Parts:
 
 BACKGROUNDS = ("hedgewars-data", "marsshooter-data")
 SPLITS = {
+    "train": Parts(
+        (
+            "wesnoth-1.16-music", "warzone2100-music", "megaglest-data", "naev-data", "planetblupi-music-ogg",
+            "asc-music", "fretsonfire-songs-sectoid",
+        ),
+        (*BACKGROUNDS, "singularity-music"),
+        (),
+        720,
+        11,
+    ),
     "dev": Parts(
         ("warzone2100-music", "megaglest-data"), ("singularity-music", "marsshooter-data"), ("naev-data",), 72, 2
     ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import Config
+from asid_core.config import Config, RerankerConfig, ScoreConfig
 from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.growth import from_discriminant
 from asid_core.learning.pairs import make_pairs
@@ -70,12 +71,13 @@ PAIRS_TO_FIT = 16_384  # half as many give the same mAP
 def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) -> int:
     """Fit the projection of a `discriminant` config to synthetic training pairs, in this process, without Ray.
 
-    Leaves out the tracks of training.held_out. Writes `best/`, and returns the number of pairs used.
-    Raises StorageError if there are no usable tables.
+    Leaves out the tracks of training.held_out. Writes `best/`, a model without a reranker whose score knows of none, and
+    returns the number of pairs used. Raises StorageError if there are no usable tables.
     """
     tables, training = StemTables(stems_uri), config.training
     _, tracks = tables.split(training.held_out)
-    model = Fingerprinter(config).eval()
+    encoder_alone = replace(config.model, reranker=RerankerConfig(heads=0))
+    model = Fingerprinter(replace(config, model=encoder_alone, score=ScoreConfig())).eval()
     torch.manual_seed(training.seed)
     generator = np.random.default_rng(training.seed)
     spectra = spectra_of(model.front_end, training.augmentation.semitones)

@@ -23,7 +23,7 @@ def train_reranker(
     on_gpus: refuse to train on CPUs.
     """
     if not config.model.reranker.exists:
-        raise TrainingError("the config has no reranker. Set model.reranker.heads=4 or model.reranker.kind=aligned.")
+        raise TrainingError("the config has no reranker. Set model.reranker.heads=4.")
     training = config.training
     job = Job(
         "reranker", to_dict(config), output_uri, training.reranker_steps, training.reranker_learning_rate, weights

@@ -18,14 +18,13 @@ import pyarrow as pa
 import torch
 
 from asid_core.config import Config
-from asid_core.learning.aligned import reranker_task
 from asid_core.learning.baseline import encoder_task
 from asid_core.learning.growth import from_discriminant, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, NotANumber, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.span_cache import SpanCache
 from asid_core.learning.spans import to_batch
-from asid_core.learning.tasks import Task, attend_to_likeness
+from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 from asid_core.plain_values import from_dict
@@ -142,7 +141,7 @@ class _Stages:
         if self.job.start is not None:
             model = load_weights(self.job.start)
             if self.job.what == "reranker":
-                model = _with_reranker(model, self.config)
+                model = with_reranker(model, self.config)
             elif model.config.model.encoder.is_fitted:
                 model = from_discriminant(self.config, model)
         else:
@@ -169,11 +168,11 @@ class _Stages:
     def _around(self, model: Fingerprinter) -> Loop:
         model = model.to(self.device)
         encoder = self.job.what == "encoder"
-        task: Task = (encoder_task if encoder else reranker_task)(model, self.config.training)
+        task: Task = (encoder_task if encoder else RerankerTask)(model, self.config.training)
         return Loop(task, self.config.training, self.job.steps, self.job.learning_rate)
 
 
-def _with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
+def with_reranker(model: Fingerprinter, config: Config) -> Fingerprinter:
     """The encoder of `model` with a fresh reranker of the kind that `config` describes."""
     wanted = replace(model.config, model=replace(model.config.model, reranker=config.model.reranker))
     fresh = Fingerprinter(wanted)

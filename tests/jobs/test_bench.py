@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from asid_core.config import ScoreConfig
 from asid_core.evaluation.truth import read_truth
+from asid_core.model.fingerprinter import Fingerprinter
 from jobs import cli
 from jobs.command import DONE, FAILED, USAGE
 from tests.conftest import write_audio
@@ -103,6 +105,48 @@ def test_run_fit_and_evaluate(ray_session: Any, made: Path, tmp_path: Path, caps
     assert values["threshold"] == LINEAR.score.threshold
 
     _evaluate(made, weights, results["reports"]["all"], tmp_path, capsys)
+
+
+@pytest.mark.ray
+def test_a_reranker_learns_from_what_the_search_of_a_benchmark_finds(
+    ray_session: Any, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = save_model(LINEAR, tmp_path / "w")
+    argv = ["train", "reranker", "--bench", str(made), "--weights", weights]
+    for name, value in (("kind", "aligned"), ("channels", "4")):
+        argv += ["--set", f"model.reranker.{name}={value}"]
+    argv += ["--set", "training.reranker_steps=3"]
+    assert cli.main([*argv, "--output", str(tmp_path / "trained")]) == DONE
+    assert "right and" in capsys.readouterr().out
+    assert cli.main([*argv, "--output", str(tmp_path / "again")]) == DONE  # the sweep is not done again
+    one, other = (Fingerprinter.from_pretrained(tmp_path / name / "best") for name in ("trained", "again"))
+    assert one.model_id == Fingerprinter.from_pretrained(weights).model_id
+    assert one.reranker is not None and other.reranker is not None
+    for name, value in one.reranker.state_dict().items():
+        assert torch.equal(value, other.reranker.state_dict()[name])
+
+    figures = tmp_path / "figures.json"
+    argv = ["bench", "run", "--bench", str(made), "--weights", str(tmp_path / "trained" / "best")]
+    assert cli.main([*argv, "--output", str(figures)]) == DONE
+    assert set(json.loads(figures.read_text())["reports"]) == {"coarse", "rerank", "verify", "all"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "kind", "said"),
+    [
+        ([], "aligned", "reads --bench"),
+        (["--stems", "x"], "aligned", "reads --bench"),
+        (["--bench", "x", "--stems", "x"], "aligned", "reads --bench"),
+        (["--bench", "x"], "attention", "reads --stems"),
+        ([], "attention", "reads --stems"),
+    ],
+)
+def test_each_kind_of_reranker_has_its_own_source(
+    sources: list[str], kind: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["train", "reranker", "--weights", "linear", "--set", f"model.reranker.kind={kind}"]
+    assert cli.main([*argv, *sources, "--output", "y"]) == USAGE
+    assert said in capsys.readouterr().err
 
 
 def _evaluate(

@@ -20,8 +20,8 @@ def test_pieces_of_one_library_share_no_loop(tmp_path: Path) -> None:
     for number in range(6):
         soundfile.write(tmp_path / f"break{number}.wav", music(number, 2), WORK_RATE_HZ)
     soundfile.write(tmp_path / "lonely1.wav", music(9, 2), WORK_RATE_HZ)
-    pairs = alike.from_loops(tmp_path, 0)
-    assert len(pairs) == alike.PAIRS and all("break" in name for name in pairs)
+    pairs = alike.from_loops(tmp_path, 0, 6)
+    assert len(pairs) == 6 and all("break" in name for name in pairs)
     for pair in pairs.values():
         assert len(pair.query) == len(pair.reference) == alike.LENGTH_S * WORK_RATE_HZ
         assert abs(np.corrcoef(pair.query, pair.reference)[0, 1]) < 0.2
@@ -30,10 +30,10 @@ def test_pieces_of_one_library_share_no_loop(tmp_path: Path) -> None:
 def test_without_folders_there_are_no_pairs_and_without_the_program_it_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert alike.from_loops(None, 0) == alike.from_midi(None, 0) == {}
+    assert alike.from_loops(None, 0, 6) == alike.from_midi(None, 0, 6) == {}
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(studio.NotInstalled, match="apt-get install fluidsynth"):
-        alike.from_midi(tmp_path, 0)
+        alike.from_midi(tmp_path, 0, 6)
 
 
 def test_sources_take_turns() -> None:

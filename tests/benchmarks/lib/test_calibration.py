@@ -3,10 +3,19 @@
 from statistics import NormalDist
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import log_loss as sklearn_log_loss
 
-from benchmarks.lib.calibration import expected_calibration_error, log_loss, reliability, to_markdown
+from asid_core import schema
+from asid_core.evaluation.truth import Query, Relation, Truth
+from benchmarks.lib.calibration import (
+    expected_calibration_error,
+    log_loss,
+    pair_directions,
+    reliability,
+    to_markdown,
+)
 
 
 def test_scores_that_mean_what_they_say_have_no_error() -> None:
@@ -43,3 +52,15 @@ def test_the_interval_of_a_bin_is_wilsons() -> None:
     [only] = reliability(np.full(50, 0.3), np.arange(50) < 15)
     for end in only.interval:
         assert abs(0.3 - end) == pytest.approx(z * np.sqrt(end * (1 - end) / 50))
+
+
+def test_a_direction_counts_from_both_sides() -> None:
+    truth = Truth((Query("q"), Query("none")), ("r",), (Relation("q", "r"),))
+    rows = [
+        {"query_id": query, "reference_id": "references/r.flac", "score": score, "direction": direction}
+        for query, score, direction in (("q", 0.9, 0.8), ("q", 0.3, 0.1), ("none", 0.7, 0.4))
+    ]
+    numbers = [f.name for f in schema.DETECTIONS if f.name.endswith("_s") or f.name.startswith(("tempo", "pitch"))]
+    table = pa.Table.from_pylist([row | dict.fromkeys(numbers, 1.0) for row in rows])
+    forward, samples = pair_directions(table, truth)
+    assert forward.tolist() == pytest.approx([0.8, 0.2]) and samples.tolist() == [True, False]

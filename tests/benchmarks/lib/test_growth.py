@@ -1,9 +1,7 @@
-"""Removing and adding distractors, and the chart of the results."""
+"""Removing and adding distractors."""
 
 import itertools
-import re
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +11,6 @@ from asid_core import schema
 from asid_core.config import Config, ScoreConfig, SearchConfig
 from asid_core.evaluation.truth import Query, Relation, Truth
 from benchmarks import distractors
-from benchmarks.lib.curve import Series, curve
 from benchmarks.lib.distractors import fit_tails
 from benchmarks.lib.growth import Growth, Measured, pairs_of
 
@@ -90,18 +87,6 @@ def test_without_distractors_real_and_synthetic_are_one() -> None:
         Measured.header().count("|")
         == made.with_real(0).row("real", 0).count("|") + Measured.header().count("---|") + 1
     )
-
-
-def test_the_chart_is_svg_with_every_point() -> None:
-    text = curve([Series("a & b", [(30, 1.0), (1000, 0.5)], True), Series("c", [(95, 0.0)], False)], "tracks")
-    root = ElementTree.fromstring(text)
-    assert root.tag.endswith("svg") and "a &amp; b" in text
-    line = re.search(r'points="([\d.]+),([\d.]+) ([\d.]+),([\d.]+)"', text)
-    assert line is not None
-    x1, y1, x2, y2 = map(float, line.groups())
-    assert x1 < x2 and y1 < y2  # higher values are nearer to the top
-    with pytest.raises(ValueError, match="no point"):
-        curve([], "tracks")
 
 
 def test_it_says_what_to_run_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
