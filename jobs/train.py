@@ -73,9 +73,9 @@ def work(session: Session) -> Outcome:
 
 def _on_candidates(session: Session) -> Outcome:
     from jobs.bench import catalogue_uri
+    from pipelines.mined import train_on_candidates
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
-    from pipelines.mined import train_on_candidates
 
     args, config = session.args, session.config
     catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)

@@ -71,8 +71,8 @@ PAIRS_TO_FIT = 16_384  # half as many give the same mAP
 def fit_discriminant_encoder(stems_uri: str, output_uri: str, config: Config) -> int:
     """Fit the projection of a `discriminant` config to synthetic training pairs, in this process, without Ray.
 
-    Leaves out the tracks of training.held_out. Writes `best/`, a model without a reranker whose score knows of none, and
-    returns the number of pairs used. Raises StorageError if there are no usable tables.
+    Leaves out the tracks of training.held_out. Writes `best/`, a model without a reranker and with the default score.
+    Returns the number of pairs used. Raises StorageError if there are no usable tables.
     """
     tables, training = StemTables(stems_uri), config.training
     _, tracks = tables.split(training.held_out)
