@@ -10,6 +10,7 @@ import itertools
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +30,12 @@ RENDER_TIMEOUT_S = 300
 
 @dataclass(frozen=True)
 class Pair:
-    """Two waveforms [n] at WORK_RATE_HZ."""
+    """Two waveforms [n] at WORK_RATE_HZ, and the names of the loops in each."""
 
     query: Wave
     reference: Wave
+    query_loops: frozenset[str] = frozenset()
+    reference_loops: frozenset[str] = frozenset()
 
 
 def in_turn(*sources: dict[str, Wave]) -> dict[str, Wave]:
@@ -57,8 +60,18 @@ def from_loops(folder: Path | str | None, seed: int, count: int) -> dict[str, Pa
     for number, (name, files) in zip(range(count), itertools.cycle(large.items()), strict=False):
         rng = np.random.default_rng([seed, 4, number])
         chosen = [files[i] for i in rng.permutation(len(files))[: 2 * LAYERS]]
-        pairs[f"loops_{name}_{number}"] = Pair(_layered(chosen[:LAYERS]), _layered(chosen[LAYERS:]))
+        query, reference = chosen[:LAYERS], chosen[LAYERS:]
+        loops = (frozenset(path.name for path in some) for some in (query, reference))
+        pairs[f"loops_{name}_{number}"] = Pair(_layered(query), _layered(reference), *loops)
     return pairs
+
+
+def sharing(pairs: Mapping[str, Pair]) -> dict[str, tuple[str, ...]]:
+    """Name of each pair -> the pairs whose reference has a loop of its query, and so does share a recording with it."""
+    return {
+        name: tuple(other for other, known in pairs.items() if pair.query_loops & known.reference_loops)
+        for name, pair in pairs.items()
+    }
 
 
 def _layered(files: list[Path]) -> Wave:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,9 +87,11 @@ def make_bench(
     for name, wave in music_files.read_waves(music_files.audio_files(distractors), MIN_REFERENCE_S):
         _write(output / "references" / f"distractor_{name}.flac", wave)
     made: list[tuple[Query, Relation | None]] = []
+    shared = alike.sharing(pairs)
     for query, relation, wave in queries.make(tracks, waves, resembling, cycle, seed, queries_wanted):
         _write(output / "queries" / f"{query.name}.flac", wave)
-        made.append((query, relation))
+        ignored = tuple(f"alike_{name}" for name in shared.get(query.groups["background"], ()))
+        made.append((replace(query, ignored=ignored), relation))
     truth = Truth(tuple(q for q, _ in made), tuple(tracks), tuple(r for _, r in made if r is not None))
     write_annotations(output, truth)
     summary = {"seed": seed, "kinds": cycle, "backgrounds": sorted(waves), "truth": truth.to_dict()}

@@ -36,6 +36,19 @@ def test_without_folders_there_are_no_pairs_and_without_the_program_it_says_what
         alike.from_midi(tmp_path, 0, 6)
 
 
+def test_references_that_share_a_loop_with_another_pairs_query_are_known(tmp_path: Path) -> None:
+    for number in range(7):
+        soundfile.write(tmp_path / f"break{number}.wav", music(number, 2), WORK_RATE_HZ)
+    pairs = alike.from_loops(tmp_path, 0, 4)
+    shared = alike.sharing(pairs)
+    assert any(shared.values())  # seven loops for four pairs of three and three
+    for name, pair in pairs.items():
+        assert name not in shared[name]
+        for other, known in pairs.items():
+            assert (other in shared[name]) == bool(pair.query_loops & known.reference_loops)
+    assert alike.sharing({"midi": alike.Pair(np.zeros(1), np.zeros(1))}) == {"midi": ()}
+
+
 def test_sources_take_turns() -> None:
     one, two = {name: np.zeros(1, np.float32) for name in "ab"}, {"c": np.ones(1, np.float32)}
     assert list(alike.in_turn(one, two)) == ["a", "c", "b"]
