@@ -116,11 +116,12 @@ def _windows(
     """The windows of a detection that are certainly right or certainly wrong."""
     reference = track_name(row["reference_id"])
     span = Span(row["query_start_s"], row["query_end_s"], row["reference_start_s"], row["tempo_ratio"])
-    queries, references = laid_over(span, row["pitch_semitones"], numbers[reference], heard)
+    times_s = centres_s(span)
+    queries, references = laid_over(span, times_s, row["pitch_semitones"], numbers[reference], heard)
     related = [relation for relation in relations if relation.reference == reference]
     sides = (row["query_start_s"], row["query_end_s"]), (row["reference_start_s"], row["reference_end_s"])
     line = Row(row["score"], *sides, row["tempo_ratio"], row["pitch_semitones"])
-    right = torch.tensor(right_times(line, centres_s(span), related))
+    right = torch.tensor(right_times(line, times_s, related))
     kept = right if related else ~right
     weights = torch.full((int(kept.sum()),), 1 / max(1, int(kept.sum())))
     return Windows(queries[kept].half(), references[kept].half(), right[kept], weights)

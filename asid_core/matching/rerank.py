@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from asid_core.matching.matched_filter import MatchedFilter
 from asid_core.matching.span import Span
-from asid_core.matching.verify import Verified
+from asid_core.matching.verify import GLANCE_SCORE, Verified
 from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
 
 # Windows along the span of a candidate, at least a second apart and a second from its ends. Only the best ones count,
-# because the sample may fill only part of the span.
-MAX_WINDOWS, BEST_WINDOWS = 9, 3
+# because the sample may fill only part of the span. A candidate that a glance has rejected gets one window, at its
+# strongest hit: the audio around it is in memory, and most candidates are of this kind.
+MAX_WINDOWS, BEST_WINDOWS = 5, 3
 EDGE_S = 1.0
 PAIRS_PER_BATCH = 64
 
@@ -30,7 +31,7 @@ def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Modul
         return list(found)
     if not found:
         return []
-    laid = [laid_over(one.span, one.pitch_semitones, one.candidate.reference, heard) for one in found]
+    laid = [laid_over(one.span, _looked_at(one), one.pitch_semitones, one.candidate.reference, heard) for one in found]
     queries, references = (torch.cat(side) for side in zip(*laid, strict=True))
     batches = zip(queries.split(PAIRS_PER_BATCH), references.split(PAIRS_PER_BATCH), strict=True)
     log_odds = torch.cat([reranker(*batch) for batch in batches]).split([len(windows) for windows, _ in laid])
@@ -40,15 +41,23 @@ def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Modul
     ]
 
 
-def laid_over(span: Span, pitch_semitones: float, reference: int, heard: MatchedFilter) -> tuple[Tensor, Tensor]:
-    """Patches [n, bins, frames] of the query, pitch and tempo undone, and of a reference: at each of `centres_s`."""
-    windows = [_window(span, query_s, pitch_semitones, reference, heard) for query_s in centres_s(span)]
+def _looked_at(found: Verified) -> list[float]:
+    """Where the windows of a candidate are centred, in seconds of the query."""
+    rejected = found.verify_score < GLANCE_SCORE
+    return [found.candidate.query_centre_s] if rejected else centres_s(found.span)
+
+
+def laid_over(
+    span: Span, times_s: Sequence[float], pitch_semitones: float, reference: int, heard: MatchedFilter
+) -> tuple[Tensor, Tensor]:
+    """Patches [n, bins, frames] of the query, pitch and tempo undone, and of a reference, at n times of the query."""
+    windows = [_window(span, query_s, pitch_semitones, reference, heard) for query_s in times_s]
     queries, references = (aligned_patches(torch.cat(side)) for side in zip(*windows, strict=True))
     return queries, references
 
 
 def centres_s(span: Span) -> list[float]:
-    """Where the windows of a span are centred, in seconds of the query."""
+    """Times spread over a span, in seconds of the query."""
     length_s = span.query_end_s - span.query_start_s
     count = min(int(length_s), MAX_WINDOWS)
     edge_s = min(EDGE_S, length_s / 2)
