@@ -46,7 +46,8 @@ def test_references_that_share_a_loop_with_another_pairs_query_are_known(tmp_pat
         assert name not in shared[name]
         for other, known in pairs.items():
             assert (other in shared[name]) == bool(pair.query_loops & known.reference_loops)
-    assert alike.sharing({"midi": alike.Pair(np.zeros(1), np.zeros(1))}) == {"midi": ()}
+    silence = np.zeros(1, np.float32)
+    assert alike.sharing({"midi": alike.Pair(silence, silence)}) == {"midi": ()}
 
 
 def test_sources_take_turns() -> None:
