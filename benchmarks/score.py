@@ -74,23 +74,19 @@ def report(detections: pa.Table, truth: Truth, references: Sequence[str], config
 
 
 def calibrated(detections: pa.Table, truth: Truth, name: str) -> str:
-    """Draw how well the score and the direction are calibrated; return what RESULTS.md says of it."""
+    """Draw how well the score and the direction are calibrated; return what RESULTS.md says of both."""
+    scores = calibration.reliability(*calibration.pair_scores(detections, truth))
+    directions = calibration.reliability(*calibration.pair_directions(detections, truth))
     lines = []
-    for what, axis, (scores, right) in (
-        ("score", "score of a pair", calibration.pair_scores(detections, truth)),
-        (
-            "direction",
-            "probability that the query samples the reference",
-            calibration.pair_directions(detections, truth),
-        ),
+    for what, axis, bins in (
+        ("score", "score of a pair", scores),
+        ("direction", "probability that the query samples the reference", directions),
     ):
-        bins = calibration.reliability(scores, right)
         figure = RESULTS.parent / "figures" / f"calibration-{what}-{name}.svg"
         reliabilities({what: bins}, axis, figure)
-        error = calibration.expected_calibration_error(bins)
-        lines += ["", f"![Calibration of the {what}]({figure.parent.name}/{figure.name})", ""]
-        lines.append(f"Expected calibration error of the {what}: {error:.4f}.")
-    return "\n".join(lines) + "\n"
+        lines += ["", f"![Calibration of the {what}]({figure.parent.name}/{figure.name})"]
+    error = calibration.expected_calibration_error(directions)
+    return "\n".join([*lines, "", f"Expected calibration error of the direction: {error:.4f}."]) + "\n"
 
 
 def tails_of(growth: Growth) -> dict[str, Tail]:

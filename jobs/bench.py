@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ from jobs.command import Failure, Outcome, Session, Verb
 if TYPE_CHECKING:
     from asid_core.evaluation.fitting import Fit
     from asid_core.evaluation.report import Report
+    from pipelines.store.catalogue import Catalogue
     from pipelines.store.location import Location
 
 NEEDS = {"make": ("corpus", "output"), "run": ("bench",), "fit": ("bench",)}
@@ -95,14 +98,10 @@ def _make(session: Session) -> Outcome:
 
 def _run(session: Session) -> Outcome:
     from pipelines.evaluate import evaluate_bench
-    from pipelines.runtime import start_ray
-    from pipelines.store.catalogue import Catalogue
     from pipelines.store.location import Location
 
     args, config = session.args, session.config
-    catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)
-    start_ray(args.ray_address)
-    with catalogue.writing("bench run"):
+    with catalogue_of_bench(session, "bench run") as catalogue:
         result = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     report = result.reports["all"]
     figures.show(result.reports, "all", "stage", args.format)
@@ -145,13 +144,9 @@ def _fit(session: Session) -> Outcome:
 def _fit_to_bench(session: Session) -> Fit:
     from asid_core.evaluation.fitting import fit_score
     from pipelines.evaluate import REFERENCES, sweep_bench, tries_of
-    from pipelines.runtime import start_ray
-    from pipelines.store.catalogue import Catalogue
 
     args, config = session.args, session.config
-    catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)
-    start_ray(args.ray_address)
-    with catalogue.writing("bench fit"):
+    with catalogue_of_bench(session, "bench fit") as catalogue:
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     tries = tries_of(catalogue, config, session.weights(), REFERENCES)
     return fit_score(swept.detections, truth, config.score.threshold, tries)
@@ -164,11 +159,23 @@ def _fit_to_verdicts(session: Session) -> Fit:
     return fit_verdicts(Catalogue(session.args.verdicts), session.config, session.weights())
 
 
-def catalogue_uri(session: Session) -> str:
-    """The catalogue in the benchmark's folder, one for each model name. Raises Failure if it is not a benchmark."""
-    if not (Path(session.args.bench) / "truth.json").is_file():
-        raise Failure(f"{session.args.bench} is not a benchmark. Make one with `asid bench make`.")
-    return str(Path(session.args.bench) / f"catalogue-{session.config.model.name}")
+@contextlib.contextmanager
+def catalogue_of_bench(session: Session, verb: str) -> Iterator[Catalogue]:
+    """Starts Ray, and writes to the catalogue in the folder `args.bench`, one for each model name.
+
+    Raises Failure if the folder is not a benchmark.
+    """
+    from pipelines.runtime import start_ray
+    from pipelines.store.catalogue import Catalogue
+
+    folder = Path(session.args.bench)
+    if not (folder / "truth.json").is_file():
+        raise Failure(f"{folder} is not a benchmark. Make one with `asid bench make`.")
+    uri = str(folder / f"catalogue-{session.config.model.name}")
+    catalogue = Catalogue(uri, create=True, geometry=session.config.segment)
+    start_ray(session.args.ray_address)
+    with catalogue.writing(verb):
+        yield catalogue
 
 
 VERB = Verb(

@@ -72,16 +72,12 @@ def work(session: Session) -> Outcome:
 
 
 def _on_candidates(session: Session) -> Outcome:
-    from jobs.bench import catalogue_uri
+    from jobs.bench import catalogue_of_bench
     from pipelines.mined import train_on_candidates
-    from pipelines.runtime import start_ray
-    from pipelines.store.catalogue import Catalogue
 
     args, config = session.args, session.config
-    catalogue = Catalogue(catalogue_uri(session), create=True, geometry=config.segment)
-    start_ray(args.ray_address)
     try:
-        with catalogue.writing("train reranker"):
+        with catalogue_of_bench(session, "train reranker") as catalogue:
             done = train_on_candidates(Path(args.bench), catalogue, args.output, config, args.weights, session.progress)
     except ValueError as error:
         raise command.Failure(str(error)) from error

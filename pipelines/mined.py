@@ -21,6 +21,7 @@ from asid_core.learning.aligned import Windows, area_under_curve, fit
 from asid_core.matching.matched_filter import MatchedFilter, Recording
 from asid_core.matching.rerank import centres_s, laid_over
 from asid_core.matching.span import Span
+from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from pipelines.evaluate import REFERENCES, sweep_bench
 from pipelines.runtime import ProgressCallback
@@ -56,7 +57,7 @@ def train_on_candidates(
     """Train the aligned reranker of `config` on the candidates that a sweep of a benchmark finds. Needs a running Ray.
 
     The benchmark must be of music for training. Writes the model to `output`/best; its encoder is that of `weights`.
-    Raises what `sweep_bench` raises, and ValueError if nothing right or nothing wrong was found.
+    Raises what `sweep_bench` raises, and ValueError if too little was found.
     """
     truth, swept = sweep_bench(directory, catalogue, config, weights, progress)
     torch.manual_seed(config.training.seed)
@@ -65,10 +66,12 @@ def train_on_candidates(
     for part in mined(catalogue, truth, swept.detections, model, config):
         parts.append(part)
         _tell(progress, "mine", len(parts), len(truth.queries), "queries")
+    if len(parts) < 2:  # one to train on and one to validate on
+        raise ValueError("the searches found candidates for fewer than two queries; use a larger benchmark")
     held_out = _joined(parts[::HELD_OUT])
     trained = _joined([part for at, part in enumerate(parts) if at % HELD_OUT])
     steps = config.training.reranker_steps
-    assert model.reranker is not None  # the config has one
+    assert isinstance(model.reranker, AlignedReranker)  # as the config says
     fit(model.reranker, trained, config.training, lambda step: _tell(progress, "train reranker", step, steps, "steps"))
     save_weights(model, Location(output).join("best"))
     right = int(trained.right.sum())

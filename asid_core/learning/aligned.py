@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from asid_core.config import TrainingConfig
 from asid_core.learning import losses, schedule
+from asid_core.model.aligned_reranker import AlignedReranker
 
 RIGHT, WRONG = 24, 48  # windows of each in a step
 BINS_MOVED = 4  # most bins by which both patches are moved: a semitone each
 OVERLAID, LOUDEST = 0.5, 0.7  # share of the queries under another query, and its highest level
 WEIGHT_DECAY = 2e-2
-JUDGED_TOGETHER = 256
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Windows:
 
 
 def fit(
-    reranker: nn.Module, windows: Windows, training: TrainingConfig, progress: Callable[[int], None] | None = None
+    reranker: AlignedReranker, windows: Windows, training: TrainingConfig, progress: Callable[[int], None] | None = None
 ) -> None:
     """Train `reranker` for training.reranker_steps steps, and set it to eval mode.
 
@@ -72,11 +72,9 @@ def fit(
     reranker.eval()
 
 
-@torch.no_grad()
-def area_under_curve(reranker: nn.Module, windows: Windows) -> float:
+def area_under_curve(reranker: AlignedReranker, windows: Windows) -> float:
     """How often a right window gets more than a wrong one: 0.5 by chance, 1 at best."""
-    batches = zip(windows.queries.split(JUDGED_TOGETHER), windows.references.split(JUDGED_TOGETHER), strict=True)
-    log_odds = torch.cat([reranker(queries.float(), references.float()) for queries, references in batches])
+    log_odds = reranker.judged(windows.queries, windows.references)
     return losses.area_under_curve(log_odds[windows.right], log_odds[~windows.right])
 
 

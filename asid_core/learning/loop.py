@@ -11,7 +11,8 @@ from torch import nn
 
 from asid_core.config import TrainingConfig
 from asid_core.learning import distributed, schedule
-from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, second_references
+from asid_core.learning.front_end_spectra import spectra_of
+from asid_core.learning.pairs import Batch, Pairs, ambiguous_rows, make_pairs, second_references
 from asid_core.learning.tasks import Task
 from asid_core.precision import bfloat16_pays
 
@@ -45,7 +46,7 @@ class Loop:
         task.model.known_id = None  # the weights are about to change
         self.workers = dist.get_world_size() if dist.is_initialized() else 1
         self.rank = dist.get_rank() if self.workers > 1 else 0
-        self.spectra = task.spectra().to(self.device)
+        self.spectra = spectra_of(task.model.front_end, training.augmentation.semitones).to(self.device)
         self.half = task.half and bfloat16_pays(self.device)
         self.peak = learning_rate
         self.step = 0
@@ -61,7 +62,7 @@ class Loop:
         self.task.train()
         while self.step < until:
             difficulty = schedule.difficulty(self.training, self.step, self.steps)
-            pairs = self.task.pairs(next(batches).to(self.device), self.spectra, difficulty)
+            pairs = make_pairs(next(batches).to(self.device), self.spectra, self.training, difficulty)
             yield self.take(pairs, difficulty)
 
     def take(self, pairs: Pairs, difficulty: float = 1.0) -> Measured:
@@ -105,7 +106,7 @@ def validation_pairs(batches: list[Batch], loop: Loop) -> Pairs:
     """
     with torch.random.fork_rng(devices=[loop.device] if loop.device.type == "cuda" else []):
         torch.manual_seed(loop.training.seed)
-        made = [loop.task.pairs(batch.to(loop.device), loop.spectra, 1.0) for batch in batches]
+        made = [make_pairs(batch.to(loop.device), loop.spectra, loop.training, 1.0) for batch in batches]
     references = torch.cat([pairs.references for pairs in made])
     ambiguous = ambiguous_rows(references, torch.cat([batch.track for batch in batches]).to(loop.device))
     if loop.training.objective == "mixes":

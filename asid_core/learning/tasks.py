@@ -10,10 +10,8 @@ from torch.nn import functional as F
 
 from asid_core.config import TrainingConfig
 from asid_core.learning import losses
-from asid_core.learning.front_end_spectra import spectra_of
 from asid_core.learning.negative_queue import NegativeQueue
-from asid_core.learning.pairs import Batch, Pairs, make_pairs, second_references
-from asid_core.learning.spectra import Spectra
+from asid_core.learning.pairs import Pairs, second_references
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 
@@ -30,12 +28,6 @@ class Task(Protocol):
     module: nn.Module  # holds the parameters to train; the loop may wrap it and pass the wrapper to `loss`
     half: bool  # whether bfloat16 is precise enough
 
-    def spectra(self) -> Spectra:
-        """What makes pairs of waveforms, on the CPU."""
-
-    def pairs(self, batch: Batch, spectra: Spectra, difficulty: float) -> Pairs:
-        """Pairs of a batch, on its device."""
-
     def loss(
         self, module: nn.Module, pairs: Pairs, gather: losses.Gather | None, rank: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
@@ -48,22 +40,7 @@ class Task(Protocol):
         """Set only the trained parts to training mode."""
 
 
-class WindowTask:
-    """Trains on windows of the model's own front end."""
-
-    def __init__(self, model: Fingerprinter, training: TrainingConfig) -> None:
-        self.model, self.training = model, training
-
-    def spectra(self) -> Spectra:
-        """Those of the model's front end."""
-        return spectra_of(self.model.front_end, self.training.augmentation.semitones)
-
-    def pairs(self, batch: Batch, spectra: Spectra, difficulty: float) -> Pairs:
-        """As `make_pairs`."""
-        return make_pairs(batch, spectra, self.training, difficulty)
-
-
-class EncoderTask(WindowTask):
+class EncoderTask:
     """Contrastive training of a GNN encoder."""
 
     name = "encoder"
@@ -73,7 +50,7 @@ class EncoderTask(WindowTask):
         """Raises ValueError for a model whose encoder is fitted in closed form."""
         if model.config.model.encoder.is_fitted:
             raise ValueError("a linear encoder is fitted in closed form, not trained")
-        super().__init__(model, training)
+        self.model, self.training = model, training
         self.module: nn.Module = model.encoder
 
     def loss(
@@ -104,7 +81,7 @@ class EncoderTask(WindowTask):
         self.module.train()
 
 
-class RerankerTask(WindowTask):
+class RerankerTask:
     """Training of the reranker on the nodes of a frozen encoder (arXiv:2506.14684, section 3.4)."""
 
     name = "reranker"
@@ -114,7 +91,7 @@ class RerankerTask(WindowTask):
         """Raises ValueError for a model without a reranker of kind `attention`."""
         if not isinstance(model.reranker, Reranker):
             raise ValueError("the model has no reranker of nodes; set model.reranker.heads to 4")
-        super().__init__(model, training)
+        self.model, self.training = model, training
         self.reranker = model.reranker
         self.module: nn.Module = _Logits(model.reranker)
         self.negatives = NegativeQueue(QUEUE_WINDOWS)

@@ -18,10 +18,8 @@ from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_pat
 # strongest hit: the audio around it is in memory, and most candidates are of this kind.
 MAX_WINDOWS, BEST_WINDOWS = 5, 3
 EDGE_S = 1.0
-PAIRS_PER_BATCH = 64
 
 
-@torch.no_grad()
 def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Module | None) -> list[Verified]:
     """The same candidates with a `rerank_score`: the mean log-odds of the best windows of their span.
 
@@ -33,8 +31,7 @@ def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Modul
         return []
     laid = [laid_over(one.span, _looked_at(one), one.pitch_semitones, one.candidate.reference, heard) for one in found]
     queries, references = (torch.cat(side) for side in zip(*laid, strict=True))
-    batches = zip(queries.split(PAIRS_PER_BATCH), references.split(PAIRS_PER_BATCH), strict=True)
-    log_odds = torch.cat([reranker(*batch) for batch in batches]).split([len(windows) for windows, _ in laid])
+    log_odds = reranker.judged(queries, references).split([len(windows) for windows, _ in laid])
     return [
         replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(windows)))
         for one, windows in zip(found, log_odds, strict=True)

@@ -14,11 +14,14 @@ from torch.nn import functional as F
 from asid_core.config import ALIGNED_PATCH as PATCH
 from asid_core.signal.probing import centred, normalised, pooled_bins
 
-CEILING = 1.0  # of whitened values, as in the matched filter: no single onset decides
+JUDGED_TOGETHER = 64  # pairs; more are no faster
 
 
 def aligned_patches(whitened: Tensor) -> Tensor:
-    """Whitened frames [B, PATCH.bins, PATCH.window_frames] up to CEILING -> patches [B, bins, frames] of unit norm."""
+    """Whitened frames [B, PATCH.bins, PATCH.window_frames], clipped by the matched filter -> patches of unit norm.
+
+    Returns [B, bins, frames].
+    """
     return normalised(pooled_bins(F.avg_pool1d(whitened, PATCH.pool_frames), PATCH.pool_bins))
 
 
@@ -47,6 +50,12 @@ class AlignedReranker(nn.Module):
         pooled = torch.cat([cells.mean(2), cells.amax(2), (cells * weights).sum(2)], 1)
         logits: Tensor = self.classifier(pooled)
         return logits.squeeze(1)
+
+    @torch.no_grad()
+    def judged(self, queries: Tensor, references: Tensor) -> Tensor:
+        """`forward` of any number of pairs, in batches; float16 patches take half the memory until then."""
+        batches = zip(queries.split(JUDGED_TOGETHER), references.split(JUDGED_TOGETHER), strict=True)
+        return torch.cat([self(*(side.float() for side in batch)) for batch in batches])
 
 
 def _layer(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,12 @@ import pyarrow as pa
 import pytest
 import torch
 
+from asid_core.config import RerankerConfig
 from asid_core.evaluation.truth import Occurrence, Query, Relation, Truth
 from asid_core.matching.rerank import MAX_WINDOWS
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
-from pipelines.mined import mined
+from pipelines.mined import mined, train_on_candidates
 from pipelines.store.catalogue import Catalogue
 from tests.pipelines.catalogues import LINEAR, make_catalogue, melody
 
@@ -90,3 +93,14 @@ def test_what_a_truth_ignores_and_what_is_reversed_teaches_nothing(catalogue: Ca
     ignoring = replace(TRUTH, queries=(Query("q", ignored=("wrong",)),))
     assert windows(catalogue, detection("wrong", 2.0), truth=ignoring) == []
     assert windows(catalogue, detection("wrong", 2.0, reversed=True)) == []
+
+
+def test_a_benchmark_without_candidates_is_refused_with_what_to_do(
+    catalogue: Catalogue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing = SimpleNamespace(detections=DETECTIONS.empty_table())
+    monkeypatch.setattr("pipelines.mined.sweep_bench", lambda *_: (TRUTH, nothing))
+    monkeypatch.setattr("pipelines.mined.load_model", lambda *_: Fingerprinter(LINEAR))
+    reranking = replace(LINEAR, model=replace(LINEAR.model, reranker=RerankerConfig(kind="aligned", channels=4)))
+    with pytest.raises(ValueError, match="use a larger benchmark"):
+        train_on_candidates(tmp_path, catalogue, str(tmp_path / "out"), reranking, "any", None)

@@ -176,3 +176,9 @@ def test_negatives_of_the_reranker_come_from_earlier_batches_too(monkeypatch: py
     assert not (chosen == PAIRS + torch.arange(PAIRS)[:, None]).any()
     task.validate(replace(second, track=torch.arange(PAIRS)))
     assert asked[2].max() < PAIRS and len(task.negatives) == 3 * PAIRS
+
+
+def test_a_model_without_a_reranker_of_nodes_is_refused() -> None:
+    model = Fingerprinter(tiny())
+    with pytest.raises(ValueError, match="heads to 4"):
+        RerankerTask(model, model.config.training)

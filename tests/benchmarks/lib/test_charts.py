@@ -1,5 +1,6 @@
 """Charts are SVG files that name what they show."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,12 @@ def test_a_chart_is_svg_and_the_same_each_time(tmp_path: Path) -> None:
     text = (tmp_path / "made" / "one.svg").read_text()
     assert ElementTree.fromstring(text).tag.endswith("svg") and "a &amp; b" in text
     assert text == (tmp_path / "made" / "other.svg").read_text()
+    line = re.search(
+        r'd="M ([\d.]+) ([\d.]+) \nL ([\d.]+) ([\d.]+) \n" clip-path="[^"]+" style="fill: none; stroke: #1f77b4', text
+    )
+    assert line is not None
+    x1, y1, x2, y2 = map(float, line.groups())
+    assert x1 < x2 and y1 < y2  # higher values are nearer to the top
     with pytest.raises(ValueError, match="no point"):
         curves([Series("empty", [], True)], "tracks", tmp_path / "x.svg")
 

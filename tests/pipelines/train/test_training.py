@@ -107,9 +107,8 @@ def test_a_discriminant_is_fitted_to_pairs_of_tracks_that_are_not_held_out(
     monkeypatch.setattr(module, "PAIRS_TO_FIT", 16)
     config = load("discriminant", ["model.encoder.dim=8", "training.batch_pairs=8", 'training.held_out=["0.wav"]'])
     assert module.fit_discriminant_encoder(tables, str(tmp_path / "fitted"), config) == 16
-    fitted = Fingerprinter.from_pretrained(tmp_path / "fitted" / "best")
-    assert fitted.reranker is None and fitted.config.score.rerank == 0  # that is trained later
     model = Fingerprinter.from_pretrained(tmp_path / "fitted" / "best")
+    assert model.reranker is None and model.config.score.rerank == 0  # that is trained later
     again = module.fit_discriminant_encoder(tables, str(tmp_path / "again"), config)
     assert again == 16 and model.model_id == Fingerprinter.from_pretrained(tmp_path / "again" / "best").model_id
     gains = load("gnn", ["model.encoder.channels=[8]", "model.encoder.blocks=[1]", "model.encoder.dim=8"])
