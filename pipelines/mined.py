@@ -87,8 +87,8 @@ def mined(
     """
     tracks, known = find_references(catalogue, model, REFERENCES)
     numbers = {track_name(track_id): number for number, track_id in enumerate(known.tracks["track_id"].to_pylist())}
-    spans = SpanFeatures(catalogue, known.tracks, model, SPAN_BYTES)
-    heard = HeardReferences(spans, known.tracks, model, config.verify.features)
+    spans = SpanFeatures(catalogue, known.tracks, model, config.verify.features, SPAN_BYTES)
+    heard = HeardReferences(spans, known.tracks)
     found = _by_query(detections)
     files = {row["track_id"]: row["segment_files"] for row in tracks.select(["track_id", "segment_files"]).to_pylist()}
     ignored = {query.name: query.ignored for query in truth.queries}

@@ -17,7 +17,7 @@ from asid_core.config import SAMPLE_RATE_HZ, LogFrequencyConfig, VerifyConfig
 from asid_core.matching.relations import covered_s
 from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified
-from asid_core.signal.probing import shifted, stretched
+from asid_core.signal.probing import excerpt, shifted
 
 LOUD_SHARE = 0.5  # share of cells used, by the sum of both levels; softer ones are noise and codec artefacts
 MIN_FRAMES = 25  # one second; quantiles of less are unreliable
@@ -76,7 +76,7 @@ def skewness(
         return 0.0
     frames = stop - start
     centre_s = span.query_at(first_s + (start + frames / 2) * frame_s)
-    undone = stretched(query, torch.tensor([centre_s / frame_s]), span.tempo_ratio, frames, 1)
+    undone = excerpt(query, centre_s / frame_s, span.tempo_ratio, frames, 1)
     heard = shifted(undone, semitones, config)[0]
     other = reference[:, start:stop]
     both = (heard > 0) & (other > 0)

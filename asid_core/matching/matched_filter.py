@@ -17,7 +17,7 @@ from torch import Tensor
 from asid_core.config import SAMPLE_RATE_HZ, VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate
-from asid_core.signal.probing import pooled_bins, shifted, stretched
+from asid_core.signal.probing import excerpt, pooled_bins, shifted
 
 # Whitened values have a long tail of onsets. Clipping at 1 (8.7 dB above their surroundings) keeps a single onset from
 # dominating the correlation.
@@ -91,8 +91,7 @@ class MatchedFilter:
 
     def undone(self, centre_s: float, semitones: float, ratio: float, frames: int) -> Tensor:
         """The query around `centre_s`, with pitch and tempo undone: [1, F, frames]."""
-        excerpt = stretched(self.query, torch.tensor([centre_s / self.frame_s]), ratio, frames, 1)
-        return shifted(excerpt, semitones, self.config.features)
+        return shifted(excerpt(self.query, centre_s / self.frame_s, ratio, frames, 1), semitones, self.config.features)
 
     def best(self, at: Candidate, pitches: list[float], ratios: list[float], width: int, lag: int) -> Peak:
         """The best of a grid of pitches (semitones), tempo ratios and lags of up to `lag` frames."""
@@ -115,9 +114,9 @@ class MatchedFilter:
     def glance(self, at: Candidate, lag: int) -> Peak:
         """The best lag of up to `lag` frames, at the pitch and tempo of the candidate."""
         width, lags = self.config.excerpt_frames // GLANCE_FRAMES, -(-lag // GLANCE_FRAMES)
-        centre = torch.tensor([at.query_centre_s / self.frame_s])
-        excerpt = stretched(self.query, centre, at.tempo_ratio, width * GLANCE_FRAMES, GLANCE_FRAMES)
-        template = self._coarse(shifted(excerpt, at.pitch_semitones, self.config.features))
+        frames = width * GLANCE_FRAMES
+        cut = excerpt(self.query, at.query_centre_s / self.frame_s, at.tempo_ratio, frames, GLANCE_FRAMES)
+        template = self._coarse(shifted(cut, at.pitch_semitones, self.config.features))
         first = round(at.reference_centre_s / self.frame_s) - (width // 2 + lags) * GLANCE_FRAMES
         place = self.reference(at.reference, first, (width + 2 * lags) * GLANCE_FRAMES)
         pooled = place.unflatten(1, (-1, GLANCE_FRAMES)).mean(2)

@@ -79,7 +79,9 @@ class LogFrequencyFrontEnd(FrontEnd):
             pad_mode="reflect",
             return_complex=True,
         )
-        magnitude = spectrum[:, : self.used_bins].abs() * (2 / self.window.sum())
+        used = spectrum[:, : self.used_bins]
+        magnitude = (used.real.square() + used.imag.square()).sqrt()  # `abs` of complex numbers takes 3.5 times longer
+        magnitude *= 2 / self.window.sum()
         bands = torch.cat([self.filters[rows, columns] @ magnitude[:, columns] for rows, columns in self.octaves], 1)
         return torch.log((bands / FLOOR).clamp(min=1))  # silence is exactly 0, also after whitening
 

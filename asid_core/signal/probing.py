@@ -20,6 +20,8 @@ from asid_core.config import LogFrequencyConfig
 # such window with a cosine near 1. 95 % of windows of music have a norm above 11.
 MIN_NORM, MIN_NORM_VALUES = 7.5, 78 * 25
 
+COLUMNS_PER_PART = 128  # of an excerpt; more would multiply more zeros
+
 
 def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
     """Excerpts of `frames` frames of reference time around each centre, averaged over `pool_frames` each.
@@ -40,6 +42,21 @@ def stretched(features: Tensor, centre_frames: Tensor, tempo_ratio: float, frame
     below -= first
     at = running[:, below] * (1 - part) + running[:, below + 1] * part  # [F, n, columns + 1]
     return (at.diff(dim=2) * (tempo_ratio / pool_frames)).float().transpose(0, 1)
+
+
+def excerpt(features: Tensor, centre_frame: float, tempo_ratio: float, frames: int, pool_frames: int) -> Tensor:
+    """`stretched` around one centre, [1, F, frames // pool_frames]; for a single one, this is three times as fast."""
+    columns = frames // pool_frames
+    steps = torch.arange(columns + 1, device=features.device, dtype=torch.float64)
+    edges = (centre_frame + (steps * pool_frames - frames / 2) / tempo_ratio).clamp(0, features.shape[1])
+    parts = []
+    for start in range(0, columns, COLUMNS_PER_PART):
+        some = edges[start : start + COLUMNS_PER_PART + 1]
+        first, last = int(some[0]), math.ceil(some[-1])
+        frame = torch.arange(last - first, device=features.device)[:, None]
+        before = ((some - first).float() - frame).clamp(0, 1)  # the part of each frame before each edge
+        parts.append(features[:, first:last].float() @ before.diff(dim=1))
+    return torch.cat(parts, 1)[None] * (tempo_ratio / pool_frames)
 
 
 def probed_patches(
@@ -70,14 +87,13 @@ def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor
     part = shift - whole
     if part < 1e-6:
         return moved(cut, whole)
-    return (1 - part) * moved(cut, whole) + part * moved(cut, whole + 1)
+    one_more = F.pad(cut, (0, 0, -whole, whole + 1))
+    return torch.lerp(one_more[:, :-1], one_more[:, 1:], part)
 
 
 def moved(cut: Tensor, bins: int) -> Tensor:
     """Bin b of the result is bin b + bins of `cut` [n, F, T], and zero beyond."""
-    if bins >= 0:
-        return F.pad(cut[:, bins:], (0, 0, 0, bins))
-    return F.pad(cut[:, :bins], (0, 0, -bins, 0))
+    return F.pad(cut, (0, 0, -bins, bins))
 
 
 def pooled_bins(patches: Tensor, pool: int) -> Tensor:

@@ -125,11 +125,25 @@ def power_of(segment: Segment, hop_samples: int) -> Tensor:
 
 
 class SpanFeatures:
-    """Features of spans of catalogue tracks, with a cache of the features of whole segments (LRU)."""
+    """Features of spans of catalogue tracks, with a cache of the features of whole segments (LRU).
 
-    def __init__(self, catalogue: Catalogue, tracks: pa.Table, model: Fingerprinter, max_bytes: int) -> None:
-        """tracks: columns track_id, segment_files, num_segments; `span` takes row numbers of it. max_bytes: cache."""
+    Frames for verification and their levels come from one spectrum and are kept in float16: an hour takes 56 MB.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        tracks: pa.Table,
+        model: Fingerprinter,
+        config: LogFrequencyConfig,
+        max_bytes: int,
+    ) -> None:
+        """tracks: columns track_id, segment_files, num_segments; `span` takes row numbers of it. max_bytes: cache.
+
+        config: the front end of verification.
+        """
         self._catalogue, self._tracks, self._model, self._max_bytes = catalogue, tracks, model, max_bytes
+        self.audio, self.level = audio_front_end(model, config), level_front_end(config)
         self._kept: OrderedDict[tuple[FrontEnd, int, int], Tensor] = OrderedDict()
         self._bytes = 0
 
@@ -152,24 +166,33 @@ class SpanFeatures:
 
     def _read(self, keys: Sequence[tuple[FrontEnd, int, int]]) -> None:
         """Load the frames of some segments of one track into the cache. Raises FileNotFoundError."""
-        track = keys[0][1]
+        front_end, track, _ = keys[0]
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
         missing = {key[2] for key in keys if key not in self._kept}
         for segment in segments_of_tracks(self._catalogue, [(track_id, files)], missing):
-            key = (keys[0][0], track, segment.start_samples // self._catalogue.geometry.core_samples)
-            self._kept[key] = frames_of(at_least_a_window(segment, self._model), key[0])
-            self._bytes += self._kept[key].nbytes
+            index = segment.start_samples // self._catalogue.geometry.core_samples
+            for kind, frames in self._frames(at_least_a_window(segment, self._model), front_end).items():
+                if (kind, track, index) not in self._kept:
+                    self._kept[kind, track, index] = frames
+                    self._bytes += frames.nbytes
         if not all(key in self._kept for key in keys):
             raise FileNotFoundError(
                 f"segments of {track_id} are missing from {files}; was it segmented again in the meantime?"
             )
 
+    def _frames(self, segment: Segment, front_end: FrontEnd) -> dict[FrontEnd, Tensor]:
+        """The frames of a segment by front end: of `front_end`, and others that come with it."""
+        if front_end not in (self.audio, self.level):
+            return {front_end: frames_of(segment, front_end)}
+        whitened, level = heard(segment, self.level)
+        return {self.audio: whitened.half(), self.level: level}
+
 
 class HeardReferences:
     """Features of the references for verification. Implements matching.matched_filter.References."""
 
-    def __init__(self, spans: SpanFeatures, tracks: pa.Table, model: Fingerprinter, config: LogFrequencyConfig) -> None:
-        self._spans, self._front_end, self._level = spans, audio_front_end(model, config), level_front_end(config)
+    def __init__(self, spans: SpanFeatures, tracks: pa.Table) -> None:
+        self._spans = spans
         self._durations_s = tracks["duration_s"].to_numpy()
 
     def duration_s(self, reference: int) -> float:
@@ -178,8 +201,8 @@ class HeardReferences:
 
     def features(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         """As SpanFeatures.span."""
-        return self._spans.span(self._front_end, reference, start_s, end_s)
+        return self._spans.span(self._spans.audio, reference, start_s, end_s)
 
     def levels(self, reference: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         """The same features before whitening."""
-        return self._spans.span(self._level, reference, start_s, end_s)
+        return self._spans.span(self._spans.level, reference, start_s, end_s)

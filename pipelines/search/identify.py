@@ -32,7 +32,7 @@ from pipelines.store.catalogue import Catalogue
 SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; the search holds three copies
 TOGETHER_S = 6 * 3600.0  # duration of tracks searched together; their features take 336 MB
 PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
-SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker; half an hour of 40 ms frames takes 28 MB
+SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker, some 4.5 hours
 FEATURES_BYTES = 336 * 1024**2  # of the tracks searched together
 SECOND_LOOK_S = 2 * 3600.0  # longest track whose samples are looked for from its own side as well; takes 112 MB
 PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
@@ -69,8 +69,8 @@ class Identifier:
         self._probes = config.probes.grid
         self.candidates = 0  # that it has looked at so far
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
-        self._spans = SpanFeatures(catalogue, references.tracks, self.model, SPAN_BYTES)
-        self._heard = HeardReferences(self._spans, references.tracks, self.model, config.verify.features)
+        self._spans = SpanFeatures(catalogue, references.tracks, self.model, config.verify.features, SPAN_BYTES)
+        self._heard = HeardReferences(self._spans, references.tracks)
         self._catalogue = catalogue
         # count the whole catalogue even if only new tracks are searched, so that scores are comparable
         ways = 2 if config.probes.reversed else 1

@@ -82,5 +82,5 @@ def _reference_patch(
     start_s = centre_s - model.window_s / 2
     features, origin_s = spans.span(model.front_end, track, start_s, start_s + model.window_s)
     first = round((start_s - origin_s) * SAMPLE_RATE_HZ / model.hop_samples)
-    window = features[:, first : first + model.front_end.config.window_frames]
+    window = features[:, first : first + model.front_end.config.window_frames].float()
     return model.front_end.patches(model.front_end.windows(window))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core.config import LogFrequencyConfig
-from asid_core.signal.probing import normalised, pooled_bins, probed_patches, shifted, stretched
+from asid_core.signal.probing import excerpt, normalised, pooled_bins, probed_patches, shifted, stretched
 
 CONFIG = LogFrequencyConfig()
 
@@ -36,6 +36,15 @@ def test_outside_the_recording_is_nothing() -> None:
     cut = stretched(torch.ones(CONFIG.bins, 60), torch.tensor([0.0, 60.0, 500.0]), 1.0, 100, 1)
     assert cut[0, :, :50].abs().max() == cut[1, :, 50:].abs().max() == cut[2].abs().max() == 0
     torch.testing.assert_close(cut[0, :, 50:], torch.ones(CONFIG.bins, 50))
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    ratio=st.floats(0.5, 2.0), centre=st.floats(-50, 350), frames=st.integers(10, 400), pool=st.sampled_from([1, 2, 4])
+)
+def test_one_excerpt_is_what_stretching_gives(ratio: float, centre: float, frames: int, pool: int) -> None:
+    wanted = stretched(features(), torch.tensor([centre], dtype=torch.float64), ratio, frames, pool)
+    torch.testing.assert_close(excerpt(features(), centre, ratio, frames, pool), wanted, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("semitones", [-3.0, -0.5, 0.0, 1.0, 4.0])

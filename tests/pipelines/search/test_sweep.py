@@ -246,7 +246,7 @@ def test_features_of_tracks_and_of_spans_are_those_of_the_whole_audio(tmp_path: 
     catalogue = make_catalogue(str(tmp_path / "c"), waveforms)
     tracks = pa.Table.from_batches(catalogue.tracks()).sort_by("track_id")
     model, front = Fingerprinter(config).eval(), config.model.front_end
-    spans = SpanFeatures(catalogue, tracks, model, max_bytes=300_000)
+    spans = SpanFeatures(catalogue, tracks, model, config.verify.features, max_bytes=300_000)
     segments = segments_of_tracks(catalogue, [(row["track_id"], row["segment_files"]) for row in tracks.to_pylist()])
     for at, features in enumerate(features_of(segments, model, config.verify.features)):
         audio = torch.from_numpy(from_pcm(to_pcm(waveforms[features.track_id])))
@@ -262,7 +262,9 @@ def test_features_of_tracks_and_of_spans_are_those_of_the_whole_audio(tmp_path: 
         for start_s, end_s in ((0.0, 0.3), (2.0, 6.1), (11.9, 90.0)):
             part, origin_s = spans.span(model.front_end, at, start_s, end_s)
             first_frame = round(origin_s * 16_000 / model.hop_samples)
-            np.testing.assert_allclose(part.numpy(), whole[:, first_frame:][:, : part.shape[1]].numpy(), atol=1e-3)
+            np.testing.assert_allclose(
+                part.float().numpy(), whole[:, first_frame:][:, : part.shape[1]].numpy(), atol=1e-3
+            )
             length_s = (whole.shape[1] - 1) * model.hop_samples / 16_000
             assert origin_s <= min(start_s, length_s)
             assert first_frame + part.shape[1] >= min(end_s * 16_000 / model.hop_samples, whole.shape[1])
