@@ -1,15 +1,12 @@
 """Pairs of recordings that resemble each other without sampling, which a detector must not report.
 
-Loops of one library share players, instruments and room. Two renderings of one MIDI file with different sound fonts
+Loops of one library share players, instruments and room. Two renderings of one MIDI file with unrelated sound fonts
 share all notes, but no recording.
 """
 
 from __future__ import annotations
 
 import itertools
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,15 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from asid_core.signal.decibels import level_db
-from asid_core.synthetic import music_files
+from asid_core.synthetic import music_files, renderings
 from asid_core.synthetic.effects import Wave
 from asid_core.synthetic.music_files import WORK_RATE_HZ
-from asid_core.synthetic.studio import NotInstalled
 
 LENGTH_S = 60.0
 LAYERS = 3  # loops that are mixed
-SOUND_FONTS = ("/usr/share/sounds/sf2/FluidR3_GM.sf2", "/usr/share/sounds/sf3/MuseScore_General.sf3")
-RENDER_TIMEOUT_S = 300
 
 
 @dataclass(frozen=True)
@@ -83,33 +77,11 @@ def _layered(files: list[Path]) -> Wave:
 
 
 def from_midi(folder: Path | str | None, seed: int, count: int) -> dict[str, Pair]:
-    """`count` MIDI files of `folder`, each rendered with both of SOUND_FONTS, by name; nothing if there is no folder.
+    """`count` MIDI files of `folder`, each rendered with UNRELATED sound fonts, by name; nothing if there is no folder.
 
     Raises NotInstalled if FluidSynth or a sound font is missing.
     """
     if folder is None:
         return {}
-    missing = [font for font in SOUND_FONTS if not Path(font).is_file()]
-    if shutil.which("fluidsynth") is None or missing:
-        raise NotInstalled(
-            "rendering MIDI with two sound fonts needs FluidSynth, FluidR3 and MuseScore General: "
-            "apt-get install fluidsynth fluid-soundfont-gm musescore-general-soundfont"
-        )
-    scores = sorted(Path(folder).rglob("*.mid"))
-    pairs: dict[str, Pair] = {}
-    for index in np.random.default_rng([seed, 5]).permutation(len(scores)):
-        if len(pairs) == count:
-            break
-        query, reference = (_rendered(scores[index], font) for font in SOUND_FONTS)
-        if min(len(query), len(reference)) >= LENGTH_S * WORK_RATE_HZ:
-            pairs[f"midi_{scores[index].stem}"] = Pair(query, reference)
-    return pairs
-
-
-def _rendered(score: Path, font: str) -> Wave:
-    """A rendering of a MIDI file, at most MAX_TRACK_S long; empty if it plays nothing."""
-    with tempfile.TemporaryDirectory(prefix="asid-midi-") as folder:
-        target = Path(folder) / "score.wav"
-        command = ["fluidsynth", "-ni", "-q", "-g", "0.5", "-r", str(WORK_RATE_HZ), "-F", str(target), font, str(score)]
-        subprocess.run(command, check=True, capture_output=True, timeout=RENDER_TIMEOUT_S)
-        return next((wave for _, wave in music_files.read_waves([target], 1.0)), np.zeros(0, np.float32))
+    made = renderings.of_scores(folder, renderings.UNRELATED, seed, LENGTH_S)
+    return {f"midi_{name}": Pair(query, other) for name, (query, other) in itertools.islice(made, count)}

@@ -20,16 +20,17 @@ class Parts:
     seed: int
 
 
+RENDERED = "midi"  # no package: MIDI files rendered by benchmarks.midi_music
 BACKGROUNDS = ("hedgewars-data", "marsshooter-data")
 SPLITS = {
     "train": Parts(
         (
             "wesnoth-1.16-music", "warzone2100-music", "megaglest-data", "naev-data", "planetblupi-music-ogg",
-            "asc-music", "fretsonfire-songs-sectoid",
+            "asc-music", "fretsonfire-songs-sectoid", RENDERED,
         ),
         (*BACKGROUNDS, "singularity-music"),
         (),
-        720,
+        600,
         11,
     ),
     "dev": Parts(

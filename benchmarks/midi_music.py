@@ -1,0 +1,47 @@
+"""Renders MIDI files with three sound fonts each: music for the training of the reranker.
+
+A query samples one rendering; the other two play the same notes at the same time and must not be found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from asid_core.synthetic import renderings
+from asid_core.synthetic.music_files import WORK_RATE_HZ
+from asid_core.synthetic.studio import NotInstalled
+
+FONTS = (renderings.FLUID, renderings.MUSESCORE, renderings.TIMGM)
+LEAST_S = 60.0
+SCORES = 50
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--midi", metavar="DIR", required=True, help="MIDI files")
+    parser.add_argument("--output", metavar="DIR", type=Path, default=Path("out/music/midi"))
+    args = parser.parse_args(argv)
+    try:
+        for name, waves in itertools.islice(renderings.of_scores(args.midi, FONTS, 0, LEAST_S), SCORES):
+            for font, wave in zip(FONTS, waves, strict=True):
+                _write(args.output / font.stem / f"{name}.flac", wave)
+    except NotInstalled as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _write(path: Path, wave: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(wave, -1, 1), WORK_RATE_HZ, subtype="PCM_16")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
