@@ -36,10 +36,12 @@ def correlate(templates: Tensor, features: Tensor) -> Tensor:
 def _slide(filters: Tensor, features: Tensor) -> Tensor:
     """Sums of products of filters [n, F, W] with every place of features [F, T]: [n, T - W + 1].
 
-    One matrix product over frequency, then sums along its diagonals. This is faster than conv1d, which is optimised
-    for many small filters.
+    For few places, one product with a copy of each. For many, one product over frequency, then sums along its
+    diagonals. Both are faster than conv1d, which is optimised for many small filters.
     """
     count, bins, width = filters.shape
+    if 1 < count and features.shape[1] - width < width:
+        return filters.flatten(1) @ features.unfold(1, width, 1).transpose(0, 1).flatten(1).T
     rows = filters.transpose(1, 2).reshape(count * width, bins)
     places = features.shape[1] - width + 1
     parts = []
