@@ -99,7 +99,8 @@ def mined(
         heard_query = MatchedFilter(Recording(track.audio, track.duration_s), heard, config.verify)
         relations = [relation for relation in truth.relations if relation.query == query]
         rows = [row for row in found[track.track_id] if track_name(row["reference_id"]) not in ignored[query]]
-        parts = [part for row in rows if len(part := _windows(row, relations, numbers, heard_query))]
+        ranked = _with_ranks(rows)
+        parts = [part for row in ranked if len(part := _windows(row, relations, numbers, heard_query))]
         if parts:
             yield _joined(parts)
 
@@ -111,6 +112,13 @@ def _by_query(detections: pa.Table) -> dict[str, list[dict[str, Any]]]:
         if not row["reversed"]:
             found.setdefault(row["query_id"], []).append(row)
     return found
+
+
+def _with_ranks(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a query, the best first, each with the `rank` of its reference, from 1."""
+    ranks: dict[str, int] = {}
+    best_first = sorted(rows, key=lambda row: -row["score"])
+    return [row | {"rank": ranks.setdefault(row["reference_id"], len(ranks) + 1)} for row in best_first]
 
 
 def _windows(
@@ -126,7 +134,8 @@ def _windows(
     line = Row(row["score"], *sides, row["tempo_ratio"], row["pitch_semitones"])
     right = torch.tensor(right_times(line, times_s, related))
     kept = right if related else ~right
-    weights = torch.full((int(kept.sum()),), 1 / max(1, int(kept.sum())))
+    # a wrong candidate counts the more the better it ranks: the best are what a user would see
+    weights = torch.where(right, 1.0, 1 / row["rank"])[kept] / max(1, int(kept.sum()))
     return Windows(queries[kept].half(), references[kept].half(), right[kept], weights)
 
 

@@ -26,7 +26,7 @@ WEIGHT_DECAY = 2e-2
 class Windows:
     """Aligned patches [n, bins, frames] of queries and references, and whether they share a sample (bool [n]).
 
-    weights: float [n], the share of a window in its candidate, so that long candidates count no more than short ones.
+    weights: float [n], how much a window counts: long candidates no more than short ones in all.
     """
 
     queries: Tensor

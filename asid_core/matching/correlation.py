@@ -40,7 +40,7 @@ def _slide(filters: Tensor, features: Tensor) -> Tensor:
     diagonals. Both are faster than conv1d, which is optimised for many small filters.
     """
     count, bins, width = filters.shape
-    if 1 < count and features.shape[1] - width < width:
+    if count > 1 and features.shape[1] - width < width:
         return filters.flatten(1) @ features.unfold(1, width, 1).transpose(0, 1).flatten(1).T
     rows = filters.transpose(1, 2).reshape(count * width, bins)
     places = features.shape[1] - width + 1

@@ -89,6 +89,14 @@ def test_unrelated_pairs_are_wrong_and_other_places_of_the_source_are_left_out(c
     assert len(found) == MAX_WINDOWS and not found.right.any()
 
 
+def test_a_wrong_candidate_counts_the_less_the_lower_it_ranks(catalogue: Catalogue) -> None:
+    (found,) = windows(catalogue, detection("wrong", 2.0, score=0.4), detection("right", SAMPLED_S, score=0.9))
+    assert found.weights[found.right].sum() == pytest.approx(1)
+    assert found.weights[~found.right].sum() == pytest.approx(1 / 2)
+    (alone,) = windows(catalogue, detection("wrong", 2.0, score=0.4))
+    assert alone.weights.sum() == pytest.approx(1)
+
+
 def test_what_a_truth_ignores_and_what_is_reversed_teaches_nothing(catalogue: Catalogue) -> None:
     ignoring = replace(TRUTH, queries=(Query("q", ignored=("wrong",)),))
     assert windows(catalogue, detection("wrong", 2.0), truth=ignoring) == []
