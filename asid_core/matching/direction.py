@@ -22,8 +22,8 @@ from asid_core.signal.probing import excerpt, shifted
 LOUD_SHARE = 0.5  # share of cells used, by the sum of both levels; softer ones are noise and codec artefacts
 MIN_FRAMES = 25  # one second; quantiles of less are unreliable
 MAX_FRAMES = 750  # 30 seconds are enough
-# logistic model, fitted to the pairs of a benchmark made of the training packages, each used in both directions. Its slope
-# is fitted to what a search finds in the wild training benchmark: twice that of the textbook one.
+# Logistic model, fitted to pairs of music for training, each used in both directions, and then scaled to be right as
+# often as it says for the pairs that a search finds in the wild training benchmark.
 INTERCEPT, SKEWNESS, LOOPS = -0.72, 15.4, 0.84
 MAX_LOOPS = 1.1  # log ratio, a factor of 3; more is no stronger evidence
 PLACES = 4  # number of places per pair whose levels are compared
