@@ -1,0 +1,102 @@
+"""Fits the default's score to the wild validation benchmark and to `asid demo`, and prints it.
+
+The tracks of the demo share synthetic drums, as tracks of one studio do. A score that is fitted to the benchmark alone
+reports such pairs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from asid_core import config as configs
+from asid_core.config import Config
+from asid_core.evaluation.fitting import EVIDENCE, PER_TRY, alarm_level, best_rows, logistic
+from asid_core.evaluation.metrics import Floats
+from asid_core.evaluation.truth import Truth
+from asid_core.synthetic.demo_music import write_demo
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
+from pipelines.evaluate import REFERENCES, sweep_bench, tries_of
+from pipelines.run import run
+from pipelines.runtime import start_ray
+from pipelines.store.catalogue import Catalogue
+
+BENCH = Path("out/bench-wild-validation")
+USED = [EVIDENCE.index("coarse_score"), EVIDENCE.index("rerank_score")]  # the matched filter adds nothing to these
+DEMO_COUNTS = 6  # times as much as the benchmark: it has few pairs
+SPARE = 0.2  # log-odds between the demo's best wrong pair and the threshold
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Evidence [n, len(USED)] of the best row of each pair, whether it is right [n], the tries, and hours of audio."""
+
+    evidence: Floats
+    right: npt.NDArray[np.bool_]
+    tries: int
+    hours: float
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="the wild validation benchmark")
+    args = parser.parse_args(argv)
+    if not (args.bench / "truth.json").exists():
+        print(f"no benchmark in {args.bench}. First run `make -C benchmarks wild-validation`.", file=sys.stderr)
+        return 2
+    start_ray(None)
+    config = configs.load(WEIGHTS)
+    *weights, intercept = fitted(of_bench(args.bench, config), of_demo(config)).tolist()
+    named = ", ".join(f"{EVIDENCE[at]} {weight:.3f}" for at, weight in zip(USED, weights, strict=True))
+    print(f"intercept {intercept:.2f}, {named}, tries {PER_TRY}")
+    return 0
+
+
+def fitted(bench: Pairs, demo: Pairs) -> Floats:
+    """Coefficients [len(USED)] and the intercept, before the tries count: logistic regression, and then lowered.
+
+    It is lowered until the demo has no false alarm and the benchmark has as few as `asid bench fit` allows.
+    """
+    evidence = np.concatenate([bench.evidence, *[demo.evidence] * DEMO_COUNTS])
+    result = logistic(evidence, np.concatenate([bench.right, *[demo.right] * DEMO_COUNTS]))
+    fewer = PER_TRY * (math.log(bench.tries) - math.log(demo.tries))
+    wrong, wrong_there = ((some.evidence @ result[:-1] + result[-1])[~some.right] for some in (bench, demo))
+    result[-1] -= max(0.0, alarm_level(wrong, bench.hours), float(wrong_there.max()) + fewer + SPARE)
+    result[-1] += PER_TRY * math.log(bench.tries)
+    return result
+
+
+def of_bench(place: Path, config: Config) -> Pairs:
+    """The pairs of a benchmark's folder."""
+    catalogue = Catalogue(str(catalogue_in(place)), create=True, geometry=config.segment)
+    truth, swept = sweep_bench(place, catalogue, config, WEIGHTS)
+    evidence, right = best_rows(swept.detections, truth)
+    return Pairs(evidence[:, USED], right, tries_of(catalogue, config, WEIGHTS, REFERENCES), hours_of(truth))
+
+
+def of_demo(config: Config) -> Pairs:
+    """The pairs of `asid demo`. Both directions of a planted pair are right."""
+    with tempfile.TemporaryDirectory(prefix="asid-fit-") as folder:
+        truth = write_demo(Path(folder))
+        catalogue = Catalogue(f"{folder}/catalogue", create=True, geometry=config.segment)
+        rows = run(f"{folder}/music", catalogue, config, WEIGHTS, min_score=0.0).swept.of_all_queries
+        turned = tuple(replace(one, query=one.reference, reference=one.query) for one in truth.relations)
+        evidence, right = best_rows(rows, replace(truth, relations=(*truth.relations, *turned)))
+        return Pairs(evidence[:, USED], right, tries_of(catalogue, config, WEIGHTS), hours_of(truth))
+
+
+def hours_of(truth: Truth) -> float:
+    """Duration of all queries."""
+    return sum(query.duration_s or 0.0 for query in truth.queries) / 3600
+
+
+if __name__ == "__main__":
+    sys.exit(main())
