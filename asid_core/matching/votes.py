@@ -1,0 +1,128 @@
+"""Votes before decisions: which tracks of a very large catalogue are worth an exact search.
+
+No single window decides. Every hit that stands out of its window's background counts, and those of one track that agree
+on pitch and offset add up, one for each 2 s of the query, so that a held note does not vote with every window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from asid_core.matching.background import Background
+from asid_core.matching.coarse import GROUP, Hits
+from asid_core.matching.eight_bits import quantised, step
+from asid_core.matching.inverted_lists import InvertedLists
+
+MIN_Z_SCORE = 3.0  # of a hit that votes
+VOTE_S = 2.0  # of the query, in which only the best hit counts
+# A line is followed over a stretch, in which an error of the tempo moves its offset by less than a bin.
+STRETCH_S, OFFSET_S = 16.0, 2.0
+COHORT_WINDOWS = 64  # query windows whose background is computed at once
+
+
+@dataclass(frozen=True)
+class ListSearch:
+    """Finds the hits of query windows in inverted lists, which hold the leading dimensions of the references."""
+
+    lists: InvertedLists
+    cohort: Tensor  # int8 [m, d], GROUP neighbouring rows after one another: what is usual
+
+    def hits(self, queries: Tensor, probed: int) -> Hits:
+        """Every hit of a z-score of at least MIN_Z_SCORE in the `probed` lists nearest to each vector.
+
+        queries: vectors [P, n, dim], of which the leading dimensions are compared. Sorted by window, probe and row.
+        """
+        probes, windows, dim = queries.shape
+        unit, codes = step(dim), self._codes(queries)
+        mean, deviation = self.background(codes.unflatten(0, (probes, windows)), unit)
+        floors = ((mean + MIN_Z_SCORE * deviation) / unit**2).ceil().int() - 1
+        found = list(self.lists.search(codes, floors.repeat(probes), probed))
+        vector, row, score = (
+            torch.cat([getattr(part, name) for part in found]) if found else torch.zeros(0, dtype=torch.int64)
+            for name in ("vector", "row", "score")
+        )
+        window, probe = vector % windows, vector // windows
+        order = torch.from_numpy(np.lexsort((row.numpy(), probe.numpy(), window.numpy())))
+        cosine = score[order] * unit**2
+        z_score = (cosine - mean[window[order]]) / deviation[window[order]]
+        columns = (window[order].int(), probe[order].int(), row[order], cosine.float(), z_score.float())
+        return Hits(*(column.numpy() for column in columns))
+
+    def work(self, queries: Tensor, probed: int) -> int:
+        """Multiply-adds of `hits`."""
+        codes = self._codes(queries)
+        return self.lists.work(codes, probed) + len(codes) * self.cohort.numel()
+
+    def _codes(self, queries: Tensor) -> Tensor:
+        """The leading dimensions in eight bits, probes outermost: [P * n, d]."""
+        return quantised(queries[..., : self.cohort.shape[1]].flatten(0, 1), step(queries.shape[2]))
+
+    def background(self, codes: Tensor, unit: float) -> tuple[Tensor, Tensor]:
+        """Mean and deviation [n] of the best cosine of each window in a group of the cohort. codes: [P, n, d]."""
+        probes, windows, dim = codes.shape
+        background = Background(windows, codes.device)
+        for start in range(0, windows, COHORT_WINDOWS):
+            some = codes[:, start : start + COHORT_WINDOWS]
+            best = torch.stack([torch._int_mm(self.cohort, one.T).unflatten(0, (-1, GROUP)).amax(1) for one in some])
+            background.add(slice(start, start + some.shape[1]), best.amax(0), unit**2)
+        return background.statistics()
+
+
+def best_tracks(
+    hits: Hits,
+    query_centres_s: np.ndarray,
+    probes: Sequence[tuple[float, float]],
+    row_track: np.ndarray,
+    row_centre_s: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tracks that get votes, best first, and their votes: (int64 [t], float64 [t]).
+
+    query_centres_s [n]: by query window. probes: (semitones, tempo_ratio) by probe. row_track, row_centre_s: by row.
+    """
+    pitches, ratios = np.array(probes, dtype=np.float64).T
+    query_s = query_centres_s[hits.window]
+    track, pitch = row_track[hits.row], np.unique(pitches, return_inverse=True)[1][hits.probe]
+    cell = (query_s / VOTE_S).astype(np.int64)
+    strength = hits.z_score.astype(np.float64) ** 2
+    keys, sums = [], []
+    for middle_s, inside in stretches(query_s):
+        # where in the reference the line is in the middle of the stretch, in bins that overlap by half
+        offset = row_centre_s[hits.row] + ratios[hits.probe] * (middle_s - query_s)
+        for shift in (0.0, 0.5):
+            place = np.floor(offset / OFFSET_S + shift).astype(np.int64)
+            line, votes = added(np.stack([track, pitch, place], 1)[inside], cell[inside], strength[inside])
+            keys.append(line[:, 0])
+            sums.append(votes)
+    return _best_of(np.concatenate(keys), np.concatenate(sums)) if keys else (np.zeros(0, np.int64), np.zeros(0))
+
+
+def stretches(query_s: np.ndarray) -> list[tuple[float, np.ndarray]]:
+    """(middle in seconds, which of the times [h] are inside) of stretches that overlap by half and cover all times."""
+    if not len(query_s):
+        return []
+    half_s = STRETCH_S / 2
+    starts = np.arange(np.floor(query_s.min() / half_s) - 1, np.floor(query_s.max() / half_s) + 1) * half_s
+    inside = [(query_s >= start) & (query_s < start + STRETCH_S) for start in starts]
+    return [(start + half_s, some) for start, some in zip(starts.tolist(), inside, strict=True) if some.any()]
+
+
+def added(lines: np.ndarray, cell: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct lines [l, 3] of hits [h, 3], and the sum [l] over cells of the best `strength` [h] in each."""
+    order = np.lexsort((-strength, cell, *lines.T[::-1]))
+    lines, cell, strength = lines[order], cell[order], strength[order]
+    new_line = np.append(True, (lines[1:] != lines[:-1]).any(1))
+    first = new_line | np.append(True, cell[1:] != cell[:-1])
+    return lines[new_line], np.add.reduceat(np.where(first, strength, 0.0), np.flatnonzero(new_line))
+
+
+def _best_of(tracks: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each track once with its best votes, most first; the lower number first in a tie."""
+    order = np.lexsort((tracks, -votes))
+    _, first = np.unique(tracks[order], return_index=True)
+    chosen = order[np.sort(first)]
+    return tracks[chosen].astype(np.int64), votes[chosen]
