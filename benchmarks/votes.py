@@ -28,7 +28,7 @@ from pipelines.store.catalogue import Catalogue
 COMMAND = "make -C benchmarks votes"
 BENCH = Path("out/bench-wild-validation")
 SIZES = (100_000, 300_000, 1_000_000)  # synthetic rows
-SHARES = (1 / 512, 1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16, 1 / 8)  # of the lists that are probed
+SHARES = (1 / 1024, 1 / 512, 1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16)  # of the lists that are probed
 BEST, FORESEEN_BEST = (20, 100, 200), 200  # tracks
 FORESEEN = (100_000, 1_000_000)  # tracks
 

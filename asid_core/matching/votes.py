@@ -6,7 +6,7 @@ on pitch and offset add up, one for each 2 s of the query, so that a held note d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,61 +16,73 @@ from torch import Tensor
 from asid_core.matching.background import Background
 from asid_core.matching.coarse import GROUP, Hits
 from asid_core.matching.eight_bits import quantised, step
-from asid_core.matching.inverted_lists import InvertedLists
+from asid_core.matching.inverted_lists import Found, InvertedLists
 
 MIN_Z_SCORE = 3.0  # of a hit that votes
+LEADING_Z_SCORE = 2.5  # of its leading dimensions alone
 VOTE_S = 2.0  # of the query, in which only the best hit counts
 # A line is followed over a stretch, in which an error of the tempo moves its offset by less than a bin.
 STRETCH_S, OFFSET_S = 16.0, 2.0
-COHORT_WINDOWS = 64  # query windows whose background is computed at once
+WINDOWS_AT_ONCE = 256  # of which backgrounds are computed
 
 
 @dataclass(frozen=True)
 class ListSearch:
-    """Finds the hits of query windows in inverted lists, which hold the leading dimensions of the references."""
+    """Finds the hits of query windows in inverted lists."""
 
     lists: InvertedLists
-    cohort: Tensor  # int8 [m, d], GROUP neighbouring rows after one another: what is usual
+    cohort: Tensor  # int8 [m, dim], GROUP neighbouring rows after one another: what is usual
 
     def hits(self, queries: Tensor, probed: int) -> Hits:
         """Every hit of a z-score of at least MIN_Z_SCORE in the `probed` lists nearest to each vector.
 
-        queries: vectors [P, n, dim], of which the leading dimensions are compared. Sorted by window, probe and row.
+        queries: vectors [P, n, dim]. A hit's leading dimensions alone must have a z-score of LEADING_Z_SCORE. Sorted by
+        window, probe and row.
         """
         probes, windows, dim = queries.shape
-        unit, codes = step(dim), self._codes(queries)
-        mean, deviation = self.background(codes.unflatten(0, (probes, windows)), unit)
-        floors = ((mean + MIN_Z_SCORE * deviation) / unit**2).ceil().int() - 1
-        found = list(self.lists.search(codes, floors.repeat(probes), probed))
-        vector, row, score = (
-            torch.cat([getattr(part, name) for part in found]) if found else torch.zeros(0, dtype=torch.int64)
-            for name in ("vector", "row", "score")
-        )
-        window, probe = vector % windows, vector // windows
-        order = torch.from_numpy(np.lexsort((row.numpy(), probe.numpy(), window.numpy())))
-        cosine = score[order] * unit**2
-        z_score = (cosine - mean[window[order]]) / deviation[window[order]]
-        columns = (window[order].int(), probe[order].int(), row[order], cosine.float(), z_score.float())
+        unit, codes = step(dim), quantised(queries.flatten(0, 1), step(dim))  # probes outermost
+        leading, whole = self._backgrounds(codes.unflatten(0, (probes, windows)), unit)
+        floors = ((leading[0] + LEADING_Z_SCORE * leading[1]) / unit**2).ceil().int() - 1
+        vector, row, score = together(self.lists.search(codes, floors.repeat(probes), probed))
+        window, probe, cosine = vector % windows, vector // windows, score * unit**2
+        z_score = (cosine - whole[0][window]) / whole[1][window]
+        kept = (z_score >= MIN_Z_SCORE).nonzero()[:, 0]
+        order = kept[torch.from_numpy(np.lexsort((row[kept].numpy(), probe[kept].numpy(), window[kept].numpy())))]
+        columns = (window[order].int(), probe[order].int(), row[order], cosine[order].float(), z_score[order].float())
         return Hits(*(column.numpy() for column in columns))
 
     def work(self, queries: Tensor, probed: int) -> int:
-        """Multiply-adds of `hits`."""
-        codes = self._codes(queries)
+        """Multiply-adds of `hits`, but for scoring in full what the leading dimensions select."""
+        codes = quantised(queries.flatten(0, 1), step(queries.shape[2]))
         return self.lists.work(codes, probed) + len(codes) * self.cohort.numel()
 
-    def _codes(self, queries: Tensor) -> Tensor:
-        """The leading dimensions in eight bits, probes outermost: [P * n, d]."""
-        return quantised(queries[..., : self.cohort.shape[1]].flatten(0, 1), step(queries.shape[2]))
+    def _backgrounds(self, codes: Tensor, unit: float) -> list[tuple[Tensor, Tensor]]:
+        """Mean and deviation [n] of each window's best cosine in a group of the cohort: leading dimensions, all.
 
-    def background(self, codes: Tensor, unit: float) -> tuple[Tensor, Tensor]:
-        """Mean and deviation [n] of the best cosine of each window in a group of the cohort. codes: [P, n, d]."""
-        probes, windows, dim = codes.shape
-        background = Background(windows, codes.device)
-        for start in range(0, windows, COHORT_WINDOWS):
-            some = codes[:, start : start + COHORT_WINDOWS]
-            best = torch.stack([torch._int_mm(self.cohort, one.T).unflatten(0, (-1, GROUP)).amax(1) for one in some])
-            background.add(slice(start, start + some.shape[1]), best.amax(0), unit**2)
-        return background.statistics()
+        codes: [P, n, dim].
+        """
+        windows, leading = codes.shape[1], self.lists.centres.shape[1]
+        halves = [(self.cohort[:, part].contiguous(), part) for part in (slice(leading), slice(leading, None))]
+        backgrounds = [Background(windows, codes.device) for _ in range(2)]
+        for start in range(0, windows, WINDOWS_AT_ONCE):
+            best: list[list[Tensor]] = [[], []]
+            for some in codes[:, start : start + WINDOWS_AT_ONCE]:
+                first, rest = (torch._int_mm(rows, some[:, part].contiguous().T) for rows, part in halves)
+                for one, scores in zip(best, (first, first + rest), strict=True):
+                    one.append(scores.unflatten(0, (-1, GROUP)).amax(1))
+            for background, one in zip(backgrounds, best, strict=True):
+                background.add(slice(start, start + len(one[0].T)), torch.stack(one).amax(0), unit**2)
+        return [background.statistics() for background in backgrounds]
+
+
+def together(found: Iterable[Found]) -> tuple[Tensor, Tensor, Tensor]:
+    """The columns (vector, row, score) of all parts."""
+    parts = list(found)
+    if not parts:
+        none = torch.zeros(0, dtype=torch.int64)
+        return none, none, none
+    vector, row, score = (torch.cat([getattr(part, name) for part in parts]) for name in ("vector", "row", "score"))
+    return vector, row, score
 
 
 def best_tracks(

@@ -21,7 +21,7 @@ from benchmarks.lib.wild_rows import Rows, WildRows
 from pipelines.search.exact import BLOCK_ROWS, divided
 
 BATCH = 27  # query tracks searched together; their vectors take 250 MB
-COHORT_GROUPS = 256  # of neighbouring rows, which say what is usual
+COHORT_GROUPS = 64  # of neighbouring rows, which say what is usual
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def voted(wild: WildRows, rows: Rows, lists: int, probed: Sequence[int]) -> Iter
     """Rankings by votes for each number of probed lists. The lists hold what the exact search's first pass compares."""
     first, grid = wild.config.first_pass, wild.config.probes.grid
     held = rows.every(first.stride)
-    search = ListSearch(InvertedLists.of(held.codes[:, : first.dims], lists), cohort(rows.codes[:, : first.dims]))
+    search = ListSearch(InvertedLists.of(held.codes, first.dims, lists), cohort(rows.codes))
     some = slice(first.probes // 2, None, first.probes)
     for count in probed:
         seconds, work, found, ranked = 0.0, 0.0, 0, []

@@ -56,7 +56,7 @@ def test_both_find_the_sampled_tracks_and_a_table_may_grow() -> None:
     every, few = voted(case, rows, 16, (16, 4))
     assert [one.tracks[0] for one in every.ranked] == [one.tracks[0] for one in few.ranked] == [3, 8]
     vectors, held = 2 * 20 * 3, len(rows.codes) // 2
-    assert every.work == vectors * 128 * (len(cohort(rows.codes)) + 16 + held)
+    assert every.work == vectors * (256 * len(cohort(rows.codes)) + 128 * (16 + held))
     assert few.work < every.work and few.hits <= every.hits
 
 
