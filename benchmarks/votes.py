@@ -75,7 +75,12 @@ def measured(wild: WildRows, sizes: Sequence[int]) -> Iterator[Point]:
         probed = sorted({max(1, round(share * lists)) for share in SHARES})
         for count, votes in zip(probed, voted(wild, table, lists, probed), strict=True):
             kept = kept_of(wild, range(wild.num_real, int(table.track.max()) + 1), exact, votes)
-            yield point(len(wild.queries), len(table.codes), lists, count, exact, votes, kept)
+            yield Point(
+                rows=len(table.codes), lists=lists, probed=count, kept=kept,
+                work=votes.work / len(wild.queries), exact_work=exact.work / len(wild.queries),
+                seconds=votes.seconds / len(wild.queries), exact_seconds=exact.seconds / len(wild.queries),
+                hits=votes.hits / len(wild.queries),
+            )  # fmt: skip
 
 
 def lists_for(rows: int) -> int:
@@ -94,13 +99,6 @@ def kept_of(wild: WildRows, synthetic: range, exact: Ranking, votes: Ranking) ->
             still = foreseen(votes.ranked, wild.true, others, FORESEEN_BEST, tracks)
             kept[f"foreseen in {FORESEEN_BEST} of {tracks:,}, {name}"] = float(still[known].mean())
     return kept
-
-
-def point(
-    queries: int, rows: int, lists: int, probed: int, exact: Ranking, votes: Ranking, kept: dict[str, float]
-) -> Point:
-    figures = (votes.work, exact.work, votes.seconds, exact.seconds, votes.hits)
-    return Point(rows, lists, probed, *(figure / queries for figure in figures), kept)
 
 
 def report(wild: WildRows, points: Sequence[Point]) -> str:

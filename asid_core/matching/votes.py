@@ -2,6 +2,8 @@
 
 No single window decides. Every hit that stands out of its window's background counts, and those of one track that agree
 on pitch and offset add up, one for each 2 s of the query, so that a held note does not vote with every window.
+
+`benchmarks/votes.py` measures this beside the exact search. No sweep uses it yet.
 """
 
 from __future__ import annotations
