@@ -118,7 +118,8 @@ def report(wild: WildRows, points: Sequence[Point]) -> str:
         *map(row, points),
         "",
         f"Share of the exact search's work at which {WANTED:.0%} are kept, interpolated, and the exponent with which "
-        "the work grows with the rows. \u2264: the smallest number of lists keeps them already; these are not fitted.",
+        "the work grows with the rows. \u2264: the smallest number of lists keeps them already; these are not fitted. "
+        "-: the largest number of lists does not keep them.",
         "",
         *needs(points),
     ]
@@ -141,9 +142,13 @@ def needs(points: Sequence[Point]) -> Iterator[str]:
         for size in sizes:
             some = [p for p in points if p.rows == size]
             work, at_most = needed([p.work for p in some], [p.kept[name] for p in some])
-            cells.append("\u2264 " * at_most + f"{work / some[0].exact_work:.3f}")
+            cells.append("\u2264 " * at_most + figure(work / some[0].exact_work, 3))
             fitted.append(float("nan") if at_most else work)
-        yield f"| {name} | {' | '.join(cells)} | {exponent(sizes, fitted):.2f} |"
+        yield f"| {name} | {' | '.join(cells)} | {figure(exponent(sizes, fitted), 2)} |"
+
+
+def figure(value: float, digits: int) -> str:
+    return "-" if np.isnan(value) else f"{value:.{digits}f}"
 
 
 if __name__ == "__main__":
