@@ -1,0 +1,127 @@
+"""Inverted lists: rows in eight bits, sorted by the nearest of several thousand centres.
+
+A query vector is compared only with the lists whose centres are nearest to it. Many vectors are searched together, so
+that each list is one dense product with all that want it. As in the first pass of the exact search, the leading
+dimensions select pairs; only these are scored in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from asid_core.matching.eight_bits import ROWS_AT_ONCE, quantised
+
+SAMPLE_ROWS = 64  # rows per list from which the centres are learnt
+ROUNDS = 8  # of k-means
+UNIT = 1 / 127  # quantisation step of centres
+TILE = 2048 * 1024  # scores at once; 8 MB stay in the cache
+
+
+@dataclass(frozen=True)
+class Found:
+    """Pairs of a query vector and a row whose leading dimensions exceed the vector's floor, as columns [h]."""
+
+    vector: Tensor  # int64, number of the query vector
+    row: Tensor  # int64, number of the row as it was given
+    score: Tensor  # int32, product of the whole codes
+
+
+@dataclass(frozen=True)
+class InvertedLists:
+    """Rows sorted by list. List i is codes[edges[i]:edges[i + 1]]."""
+
+    centres: Tensor  # int8 [lists, leading], unit vectors
+    codes: Tensor  # int8 [m, dim]
+    rows: Tensor  # int64 [m], the number of each row before sorting
+    edges: np.ndarray  # int64 [lists + 1]
+
+    @classmethod
+    def of(cls, codes: Tensor, leading: int, lists: int, seed: int = 0) -> InvertedLists:
+        """Sort rows [m, dim] by their leading dimensions into `lists` lists, of which some may be empty.
+
+        Rows of zeros (silence) are left out.
+        """
+        loud = codes.any(1).nonzero()[:, 0]
+        codes = codes[loud]
+        generator = torch.Generator().manual_seed(seed)
+        some = torch.randperm(len(codes), generator=generator)[: SAMPLE_ROWS * lists]
+        centres = learnt(codes[some, :leading], lists, generator)
+        chosen = nearest(codes[:, :leading], centres, 1)[:, 0]
+        order = chosen.argsort(stable=True)
+        edges = np.searchsorted(chosen[order].numpy(), np.arange(len(centres) + 1))
+        return cls(centres, codes[order], loud[order], edges)
+
+    def search(self, queries: Tensor, floors: Tensor, probed: int) -> Iterator[Found]:
+        """All pairs of a vector and a row, in its `probed` nearest lists, whose leading dimensions exceed its floor.
+
+        queries: codes [n, dim]. floors: int32 [n].
+        """
+        wanted = self._wanted(queries, probed)
+        flat = wanted.flatten()
+        order = flat.argsort(stable=True)
+        edges = np.searchsorted(flat[order].numpy(), np.arange(len(self.centres) + 1))
+        vectors = order // wanted.shape[1]
+        for which in range(len(self.centres)):
+            mine = vectors[edges[which] : edges[which + 1]]
+            start, stop = self.edges[which : which + 2].tolist()
+            if stop > start and len(mine):
+                yield from self._above(queries, floors, mine, start, stop)
+
+    def _above(self, queries: Tensor, floors: Tensor, vectors: Tensor, start: int, stop: int) -> Iterator[Found]:
+        """The pairs of `vectors` with rows start to stop of the sorted table, in tiles."""
+        rows, leading = self.codes[start:stop], self.centres.shape[1]
+        for some in vectors.split(max(1, TILE // min(stop - start, TILE))):
+            columns, least = queries[some, :leading].T, floors[some]
+            for first in range(0, len(rows), TILE):
+                scores = torch._int_mm(rows[first : first + TILE, :leading].contiguous(), columns)
+                # much faster than torch if few are true
+                at = torch.from_numpy(np.flatnonzero((scores > least).numpy()))
+                row, vector = at // len(some) + first, some[at % len(some)]
+                score = scores.flatten()[at] + products(rows[row, leading:], queries[vector, leading:])
+                yield Found(vector, self.rows[start + row], score)
+
+    def work(self, queries: Tensor, probed: int) -> int:
+        """Multiply-adds of a search, but for scoring in full: products with the centres and the rows of the lists."""
+        compared = int(torch.from_numpy(np.diff(self.edges))[self._wanted(queries, probed)].sum())
+        return (compared + len(queries) * len(self.centres)) * self.centres.shape[1]
+
+    def _wanted(self, queries: Tensor, probed: int) -> Tensor:
+        """The lists that each vector is compared with: int64 [n, at most `probed`]."""
+        return nearest(queries[:, : self.centres.shape[1]], self.centres, min(probed, len(self.centres)))
+
+
+def products(some: Tensor, others: Tensor) -> Tensor:
+    """Product of each pair of codes [h, d]: int32 [h]."""
+    result = torch.empty(len(some), dtype=torch.int32)
+    parts = (column.split(ROWS_AT_ONCE) for column in (some, others, result))
+    for one, other, into in zip(*parts, strict=True):
+        into[:] = (one.float() * other.float()).sum(1)  # below 2^24, so float32 is exact
+    return result
+
+
+def learnt(codes: Tensor, lists: int, generator: torch.Generator) -> Tensor:
+    """Centres int8 [at most `lists`, d] of rows [m, d]: k-means by direction. An empty list keeps its centre."""
+    centres = quantised(normalize(codes[torch.randperm(len(codes), generator=generator)[:lists]].float()), UNIT)
+    for _ in range(ROUNDS):
+        sums = torch.zeros(centres.shape).index_add_(0, nearest(codes, centres, 1)[:, 0], codes.float())
+        moved = quantised(normalize(sums), UNIT)
+        centres = torch.where(moved.any(1, keepdim=True), moved, centres)
+    return centres
+
+
+def nearest(codes: Tensor, centres: Tensor, count: int) -> Tensor:
+    """The `count` centres, all unit vectors, nearest in direction to each row, in any order: int64 [n, count]."""
+    chosen = torch.empty(len(codes), count, dtype=torch.int64)
+    if not chosen.numel():
+        return chosen
+    size = max(1, TILE // len(centres))
+    for some, into in zip(codes.split(size), chosen.split(size), strict=True):
+        scores = torch._int_mm(some.contiguous(), centres.T)
+        into[:] = scores.argmax(1, keepdim=True) if count == 1 else scores.topk(count, 1, sorted=False).indices
+    return chosen
