@@ -149,7 +149,7 @@ def _fit_to_bench(session: Session) -> Fit:
     with catalogue_of_bench(session, "bench fit") as catalogue:
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     tries = tries_of(catalogue, config, session.weights(), REFERENCES)
-    return fit_score(swept.detections, truth, config.score.threshold, tries)
+    return fit_score(swept.detections, truth, config.score, tries)
 
 
 def _fit_to_verdicts(session: Session) -> Fit:

@@ -96,13 +96,17 @@ def fit_verdicts(catalogue: Catalogue, config: Config, weights: str) -> Fit:
     columns = [pc.fill_null(best.column(name), 0.0).to_numpy() for name in EVIDENCE]
     right = pc.equal(judged.relations.column("verdict"), verdicts.CONFIRMED).to_numpy()
     tries = tries_of(catalogue, config, weights)
-    return fit_reviewed(np.stack(columns, axis=1).astype(np.float64), right, config.score.threshold, tries)
+    return fit_reviewed(np.stack(columns, axis=1).astype(np.float64), right, config.score, tries)
 
 
 def tries_of(catalogue: Catalogue, config: Config, weights: str, references: str | None = None) -> int:
-    """Number of comparisons per query window: rows searched times probes. references: a glob of the tracks searched."""
+    """Number of comparisons per query window: rows searched times probes, twice if both ways.
+
+    references: a glob of the tracks searched.
+    """
     _, searched = find_references(catalogue, load_model(weights, config), references)
-    return searched.num_rows * len(config.probes.grid)
+    ways = 2 if config.probes.reversed else 1
+    return searched.num_rows * len(config.probes.grid) * ways
 
 
 def evaluate_bench(

@@ -103,6 +103,8 @@ class ScoreConfig:
 
     intercept: float = -12.5
     coarse: float = 0.92
+    # a higher coarse score counts no more: the same notes in another recording reach any
+    coarse_ceiling: Annotated[float, Field(gt=0, le=1000)] = 100.0
     verify: float = 9.47
     margin: float = 12.97
     rerank: float = 0.0

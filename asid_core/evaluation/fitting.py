@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -43,13 +43,13 @@ class Fit:
     lowered: float
 
 
-def fit_score(detections: pa.Table, truth: Truth, threshold: float, tries: int) -> Fit:
+def fit_score(detections: pa.Table, truth: Truth, old: ScoreConfig, tries: int) -> Fit:
     """Fit to the best row of each (query, reference) pair in `detections` (schema.DETECTIONS, including low scores).
 
-    tries: rows searched times probes. threshold: copied to the result. Evidence that no row has, as for a model without
-    a reranker, gets the coefficient 0. Queries of a benchmark sample much more often than tracks of a catalogue, so the
-    intercept is lowered if it would give too many false alarms. Raises ValueError if all pairs are right, all are
-    wrong, or the duration of a query is unknown.
+    tries: rows searched times probes. old: its threshold and ceiling are kept. Evidence that no row has, as for a
+    model without a reranker, gets the coefficient 0. Queries of a benchmark sample much more often than tracks of a
+    catalogue, so the intercept is lowered if it would give too many false alarms. Raises ValueError if all pairs are
+    right, all are wrong, or the duration of a query is unknown.
     """
     evidence, right = best_rows(detections, truth)
     if not 0 < right.sum() < len(right):
@@ -57,13 +57,14 @@ def fit_score(detections: pa.Table, truth: Truth, threshold: float, tries: int) 
             f"{int(right.sum())} of {len(right)} detected pairs are right; a fit needs right and wrong ones. "
             "Use a larger benchmark."
         )
+    evidence = below_ceiling(evidence, old)
     coefficients = logistic(evidence, right)
     wrong = (evidence @ coefficients[:-1] + coefficients[-1])[~right]
-    lowered = max(0.0, alarm_level(wrong, _hours(truth)) - math.log(threshold / (1 - threshold)))
-    return _fit(evidence, right, coefficients, lowered, threshold, tries)
+    lowered = max(0.0, alarm_level(wrong, _hours(truth)) - math.log(old.threshold / (1 - old.threshold)))
+    return _fit(evidence, right, coefficients, lowered, old, tries)
 
 
-def fit_reviewed(evidence: Floats, right: npt.NDArray[np.bool_], threshold: float, tries: int) -> Fit:
+def fit_reviewed(evidence: Floats, right: npt.NDArray[np.bool_], old: ScoreConfig, tries: int) -> Fit:
     """Fit to reviewed pairs: EVIDENCE [pairs, 4] with 0 for missing values, and whether each is a sample [pairs].
 
     The intercept is not lowered, because the share of right pairs is that of the catalogue itself. Raises ValueError if
@@ -75,7 +76,13 @@ def fit_reviewed(evidence: Floats, right: npt.NDArray[np.bool_], threshold: floa
             f"{counts[0]} confirmed pairs and {counts[1]} that are not a sample; a fit needs {MIN_REVIEWED} of each. "
             "Review more in a report with a low --min-score, and add them with `asid review`."
         )
-    return _fit(evidence, right, logistic(evidence, right), 0.0, threshold, tries)
+    evidence = below_ceiling(evidence, old)
+    return _fit(evidence, right, logistic(evidence, right), 0.0, old, tries)
+
+
+def below_ceiling(evidence: Floats, score: ScoreConfig) -> Floats:
+    """The same EVIDENCE [n, 4] with coarse scores of at most the ceiling."""
+    return np.column_stack([evidence[:, 0].clip(max=score.coarse_ceiling), evidence[:, 1:]])
 
 
 def _fit(
@@ -83,12 +90,12 @@ def _fit(
     right: npt.NDArray[np.bool_],
     coefficients: Floats,
     lowered: float,
-    threshold: float,
+    old: ScoreConfig,
     tries: int,
 ) -> Fit:
     coarse, verify, margin, rerank, intercept = (float(c) for c in coefficients)
     prior = intercept - lowered + PER_TRY * math.log(tries)
-    score = ScoreConfig(prior, coarse, verify, margin, rerank, tries=PER_TRY, threshold=threshold)
+    score = replace(old, intercept=prior, coarse=coarse, verify=verify, margin=margin, rerank=rerank, tries=PER_TRY)
     log_odds = evidence @ coefficients[:-1] + coefficients[-1] - lowered
     loss = float(np.mean(np.logaddexp(0, np.where(right, -1, 1) * log_odds)))
     return Fit(score, len(right), int(right.sum()), loss, lowered)

@@ -60,7 +60,8 @@ def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
     logarithm.
     """
     prior = config.intercept - config.tries * math.log(max(tries, 1))
-    evidence = config.coarse * found.candidate.coarse_score + config.rerank * (found.candidate.rerank_score or 0.0)
+    coarse = min(found.candidate.coarse_score, config.coarse_ceiling)
+    evidence = config.coarse * coarse + config.rerank * (found.candidate.rerank_score or 0.0)
     heard = config.verify * found.verify_score + config.margin * found.verify_margin
     return 1 / (1 + math.exp(-(prior + evidence + heard)))
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from asid_core.evaluation.fitting import PER_TRY
+from asid_core.evaluation.fitting import EVIDENCE, PER_TRY
 from benchmarks import fit
 from benchmarks.fit import Pairs
 
@@ -15,7 +15,7 @@ from benchmarks.fit import Pairs
 def pairs(right_at: float, wrong_at: float, tries: int, hours: float) -> Pairs:
     rng = np.random.default_rng(0)
     right = np.arange(200) < 40
-    evidence = np.where(right, right_at, wrong_at)[:, None] + rng.normal(size=(200, len(fit.USED)))
+    evidence = np.where(right, right_at, wrong_at)[:, None] + rng.normal(size=(200, len(EVIDENCE)))
     return Pairs(evidence, right, tries, hours)
 
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core import schema
+from asid_core.config import ScoreConfig
 from asid_core.evaluation.fitting import (
     MAX_ALARMS_PER_HOUR,
     PER_TRY,
@@ -65,11 +66,20 @@ def test_it_is_the_penalised_logistic_regression_of_scikit_learn(seed: int, gap:
 
 
 def test_what_tells_gets_weight_and_what_does_not_little() -> None:
-    fit = fit_score(overlapping(), TRUTH, threshold=0.6, tries=1000)
+    fit = fit_score(overlapping(), TRUTH, ScoreConfig(threshold=0.6), tries=1000)
     assert (fit.pairs, fit.right) == (40, 20)
     assert fit.score.coarse > 1 and abs(0.2 * fit.score.verify) < 0.3 * fit.score.coarse  # by their spreads
     assert fit.score.rerank == 0 and fit.score.threshold == 0.6
     assert fit.score.tries == PER_TRY
+
+
+def test_coarse_scores_above_the_ceiling_count_no_more_and_the_ceiling_is_kept() -> None:
+    low, high = overlapping(), overlapping()
+    at = high.schema.get_field_index("coarse_score")
+    raised = np.where(np.array(high["coarse_score"]) > 3, 50.0, np.array(high["coarse_score"]))
+    high = high.set_column(at, high.schema.field(at), pa.array(raised, high.schema.field(at).type))
+    fits = [fit_score(rows, TRUTH, ScoreConfig(coarse_ceiling=3.0), tries=1000).score for rows in (low, high)]
+    assert fits[0] == fits[1] and fits[0].coarse_ceiling == 3.0
 
 
 def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> None:
@@ -88,11 +98,11 @@ def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> 
 @pytest.mark.parametrize("queries", [["q0", "q1"], ["q30"], []])
 def test_a_fit_needs_right_and_wrong_pairs(queries: list[str]) -> None:
     with pytest.raises(ValueError, match="larger benchmark"):
-        fit_score(table([(q, "r0", 0.5, 1.0, 0.5) for q in queries]), TRUTH, 0.5, 10)
+        fit_score(table([(q, "r0", 0.5, 1.0, 0.5) for q in queries]), TRUTH, ScoreConfig(), 10)
 
 
 def test_a_catalogue_of_more_tries_takes_their_logarithm_from_the_intercept() -> None:
-    few, many = (fit_score(overlapping(), TRUTH, 0.5, tries).score for tries in (100, 10_000))
+    few, many = (fit_score(overlapping(), TRUTH, ScoreConfig(), tries).score for tries in (100, 10_000))
     assert many.intercept - many.tries * np.log(10_000) == pytest.approx(few.intercept - few.tries * np.log(100))
 
 
@@ -106,11 +116,11 @@ def test_at_the_level_there_are_as_many_false_alarms_as_allowed(scale: float, ho
 
 
 def test_the_intercept_is_lowered_for_false_alarms_and_queries_of_unknown_length_are_refused() -> None:
-    fit = fit_score(overlapping(), TRUTH, 0.5, 10)
+    fit = fit_score(overlapping(), TRUTH, ScoreConfig(), 10)
     assert fit.lowered > 0
     unknown = Truth(tuple(Query(f"q{i}") for i in range(40)), TRUTH.references, TRUTH.relations)
     with pytest.raises(ValueError, match="no durations"):
-        fit_score(overlapping(), unknown, 0.5, 10)
+        fit_score(overlapping(), unknown, ScoreConfig(), 10)
 
 
 def test_reviewed_pairs_give_a_score_that_ranks_them_and_too_few_are_refused() -> None:
@@ -118,9 +128,9 @@ def test_reviewed_pairs_give_a_score_that_ranks_them_and_too_few_are_refused() -
     right = np.arange(60) < 30
     evidence = np.zeros((60, 4))
     evidence[:, 0] = rng.normal(4, 1, 60) + 2 * right
-    fit = fit_reviewed(evidence, right, 0.5, tries=10_000)
+    fit = fit_reviewed(evidence, right, ScoreConfig(), tries=10_000)
     assert fit.score.coarse > 0.5 and fit.score.rerank == 0.0 and fit.lowered == 0.0 and fit.log_loss < 0.6
     chance = fit.score.intercept - PER_TRY * np.log(10_000) + fit.score.coarse * evidence[:, 0]
     assert np.mean(1 / (1 + np.exp(-chance))) == pytest.approx(0.5, abs=0.01)  # as many as were right
     with pytest.raises(ValueError, match="9 confirmed pairs and 30 that are not"):
-        fit_reviewed(evidence[21:], right[21:], 0.5, tries=1)
+        fit_reviewed(evidence[21:], right[21:], ScoreConfig(), tries=1)

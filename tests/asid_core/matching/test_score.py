@@ -28,3 +28,9 @@ def test_log_odds_fall_with_the_logarithm_of_the_tries() -> None:
 
 def test_tries_do_not_matter_where_the_model_gives_them_no_coefficient() -> None:
     assert log_odds(10, ScoreConfig(tries=0.0)) == log_odds(10**9, ScoreConfig(tries=0.0))
+
+
+def test_a_coarse_score_above_the_ceiling_counts_no_more() -> None:
+    assert log_odds(1, ScoreConfig(coarse=1.0, coarse_ceiling=4.5)) == pytest.approx(
+        log_odds(1, ScoreConfig(coarse=0.9))
+    )
