@@ -19,9 +19,8 @@ import numpy.typing as npt
 
 from asid_core import config as configs
 from asid_core.config import Config
-from asid_core.evaluation.fitting import EVIDENCE, PER_TRY, alarm_level, below_ceiling, best_rows, logistic
+from asid_core.evaluation.fitting import EVIDENCE, PER_TRY, alarm_level, below_ceiling, best_rows, hours_of, logistic
 from asid_core.evaluation.metrics import Floats
-from asid_core.evaluation.truth import Truth
 from asid_core.synthetic.demo_music import write_demo
 from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
 from benchmarks.lib.systems import BACKWARDS
@@ -67,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fitted(bench: Pairs, demo: Pairs) -> Floats:
     """The coefficients of EVIDENCE and the intercept, before the tries count: logistic regression, and then lowered.
 
-    It is lowered until the demo has no false alarm and the benchmark has as few as `asid bench fit` allows.
+    It is lowered until the demo has no false alarm and the benchmark has as few as `asid bench fit` allows. Only then
+    does it count that the demo has fewer tries. Raises ValueError if the demo has no wrong pair.
     """
     evidence = np.concatenate([bench.evidence, *[demo.evidence] * DEMO_COUNTS])[:, USED]
     result = np.zeros(len(EVIDENCE) + 1)
@@ -75,7 +75,7 @@ def fitted(bench: Pairs, demo: Pairs) -> Floats:
     result[MARGIN] = BY_HAND
     fewer = PER_TRY * (math.log(bench.tries) - math.log(demo.tries))
     wrong, wrong_there = ((some.evidence @ result[:-1] + result[-1])[~some.right] for some in (bench, demo))
-    result[-1] -= max(alarm_level(wrong, bench.hours), float(wrong_there.max()) + fewer + SPARE)
+    result[-1] -= max(0.0, alarm_level(wrong, bench.hours), float(wrong_there.max()) + fewer + SPARE)
     result[-1] += PER_TRY * math.log(bench.tries)
     return result
 
@@ -104,11 +104,6 @@ def of_demo(config: Config) -> Pairs:
         return Pairs(
             below_ceiling(evidence, config.score), right, tries_of(catalogue, config, WEIGHTS), hours_of(truth)
         )
-
-
-def hours_of(truth: Truth) -> float:
-    """Duration of all queries."""
-    return sum(query.duration_s or 0.0 for query in truth.queries) / 3600
 
 
 if __name__ == "__main__":

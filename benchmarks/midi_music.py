@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--midi", metavar="DIR", required=True, help="MIDI files")
     parser.add_argument("--output", metavar="DIR", type=Path, default=Path("out/music/midi"))
     args = parser.parse_args(argv)
+    shutil.rmtree(args.output, ignore_errors=True)  # it may hold renderings of other files
     try:
         for name, waves in itertools.islice(renderings.of_scores(args.midi, FONTS, 0, LEAST_S), SCORES):
             for font, wave in zip(FONTS, waves, strict=True):
                 _write(args.output / font.stem / f"{name}.flac", wave)
     except NotInstalled as error:
         print(error, file=sys.stderr)
+        return 2
+    if not args.output.exists():
+        print(f"no MIDI file of {LEAST_S:.0f} s or more in {args.midi}. Is this the right folder?", file=sys.stderr)
         return 2
     return 0
 

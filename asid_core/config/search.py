@@ -103,10 +103,14 @@ class ScoreConfig:
 
     intercept: float = -12.5
     coarse: float = 0.92
-    # a higher coarse score counts no more: the same notes in another recording reach any
+    # A higher coarse score counts no more, because the same notes in another recording reach any. None reaches 100.
     coarse_ceiling: Annotated[float, Field(gt=0, le=1000)] = 100.0
     verify: float = 9.47
     margin: float = 12.97
     rerank: float = 0.0
     tries: float = 0.0  # subtracted per ln(rows searched x probes), because the best of more tries is higher by chance
     threshold: Share = 0.5  # detections with a lower score are not reported
+
+    def of_coarse(self, coarse_score: float) -> float:
+        """The contribution of a coarse score to the log-odds."""
+        return self.coarse * min(coarse_score, self.coarse_ceiling)

@@ -46,7 +46,7 @@ class Fit:
 def fit_score(detections: pa.Table, truth: Truth, old: ScoreConfig, tries: int) -> Fit:
     """Fit to the best row of each (query, reference) pair in `detections` (schema.DETECTIONS, including low scores).
 
-    tries: rows searched times probes. old: its threshold and ceiling are kept. Evidence that no row has, as for a
+    tries: as in `score.probability`. old: its threshold and ceiling are kept. Evidence that no row has, as for a
     model without a reranker, gets the coefficient 0. Queries of a benchmark sample much more often than tracks of a
     catalogue, so the intercept is lowered if it would give too many false alarms. Raises ValueError if all pairs are
     right, all are wrong, or the duration of a query is unknown.
@@ -60,7 +60,7 @@ def fit_score(detections: pa.Table, truth: Truth, old: ScoreConfig, tries: int) 
     evidence = below_ceiling(evidence, old)
     coefficients = logistic(evidence, right)
     wrong = (evidence @ coefficients[:-1] + coefficients[-1])[~right]
-    lowered = max(0.0, alarm_level(wrong, _hours(truth)) - math.log(old.threshold / (1 - old.threshold)))
+    lowered = max(0.0, alarm_level(wrong, hours_of(truth)) - math.log(old.threshold / (1 - old.threshold)))
     return _fit(evidence, right, coefficients, lowered, old, tries)
 
 
@@ -116,7 +116,8 @@ def alarm_level(wrong: Floats, hours: float) -> float:
     return float(start + (falling[:count] - start).mean() * math.log(count / allowed))
 
 
-def _hours(truth: Truth) -> float:
+def hours_of(truth: Truth) -> float:
+    """Duration of all queries. Raises ValueError if that of one is unknown."""
     seconds = [query.duration_s for query in truth.queries if query.duration_s is not None]
     if len(seconds) < len(truth.queries):
         raise ValueError("the benchmark has no durations of its queries. Make it again with `asid bench make`.")

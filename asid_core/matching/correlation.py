@@ -8,6 +8,7 @@ from torch import Tensor
 
 from asid_core.signal.probing import centred
 
+MOST_COPIES = 128  # of an excerpt, one for each place; of 4 s, they take 12 MB
 PLACES_PER_PART = 8192  # places correlated at once, 5 minutes: 3 MB per template frame
 
 # Minimum of the product of the norms of template and place, per cell. Lower values (1 % of the pairs, mostly ends of
@@ -40,7 +41,7 @@ def _slide(filters: Tensor, features: Tensor) -> Tensor:
     diagonals. Both are faster than conv1d, which is optimised for many small filters.
     """
     count, bins, width = filters.shape
-    if count > 1 and features.shape[1] - width < width:
+    if count > 1 and features.shape[1] - width < min(width, MOST_COPIES):
         return filters.flatten(1) @ features.unfold(1, width, 1).transpose(0, 1).flatten(1).T
     rows = filters.transpose(1, 2).reshape(count * width, bins)
     places = features.shape[1] - width + 1

@@ -87,12 +87,12 @@ def shifted(cut: Tensor, semitones: float, config: LogFrequencyConfig) -> Tensor
     part = shift - whole
     if part < 1e-6:
         return moved(cut, whole)
-    one_more = F.pad(cut, (0, 0, -whole, whole + 1))
-    return torch.lerp(one_more[:, :-1], one_more[:, 1:], part)
+    return torch.lerp(moved(cut, whole), moved(cut, whole + 1), part)
 
 
 def moved(cut: Tensor, bins: int) -> Tensor:
     """Bin b of the result is bin b + bins of `cut` [n, F, T], and zero beyond."""
+    bins = max(-cut.shape[1], min(bins, cut.shape[1]))
     return F.pad(cut, (0, 0, -bins, bins))
 
 

@@ -31,7 +31,7 @@ def of_scores(
     """Yield the name and the renderings, one for each font, of the MIDI files of `folder`, in random order.
 
     The renderings are waveforms [n] at WORK_RATE_HZ, cut at MAX_TRACK_S. Files that last less than `least_s` are left
-    out. Raises NotInstalled if FluidSynth or a sound font is missing.
+    out, and so are further files of the same name. Raises NotInstalled if FluidSynth or a sound font is missing.
     """
     if shutil.which("fluidsynth") is None or not all(font.is_file() for font in fonts):
         raise NotInstalled(
@@ -39,10 +39,13 @@ def of_scores(
             f"apt-get install fluidsynth {' '.join(PACKAGES[font] for font in fonts)}"
         )
     scores = sorted(Path(folder).rglob("*.mid"))
+    known: set[str] = set()
     for index in np.random.default_rng([seed, 5]).permutation(len(scores)):
-        waves = tuple(rendered(scores[index], font) for font in fonts)
-        if min(map(len, waves)) >= least_s * WORK_RATE_HZ:
-            yield scores[index].stem, waves
+        name = scores[index].stem
+        waves = () if name in known else tuple(rendered(scores[index], font) for font in fonts)
+        if waves and min(map(len, waves)) >= least_s * WORK_RATE_HZ:
+            known.add(name)
+            yield name, waves
 
 
 def rendered(score: Path, font: Path) -> Wave:

@@ -105,7 +105,7 @@ class Growth:
 
     def _heard(self, pair: Pair) -> float:
         """The contribution of verification to the log-odds of a pair."""
-        return pair.log_odds - self.config.score.coarse * pair.coarse
+        return pair.log_odds - self.config.score.of_coarse(pair.coarse)
 
     def _prior(self, size: int) -> float:
         """The change of every pair's log-odds if there are `size` distractors instead of all real ones."""
@@ -132,7 +132,7 @@ class Growth:
     def _verified(self, coarse: float, rng: np.random.Generator) -> float:
         at = int(np.searchsorted(self._coarse, coarse))
         near = self._evidence[max(0, at - NEIGHBOURS) : at + NEIGHBOURS]
-        return self.config.score.coarse * coarse + float(rng.choice(near))
+        return self.config.score.of_coarse(coarse) + float(rng.choice(near))
 
     def best_real(self, size: int, k: int = 1) -> list[float]:
         """Coarse scores of the k-th best of `size` real distractors, for queries with at least k verified ones."""

@@ -156,8 +156,9 @@ class SpanFeatures:
         if not all(key in self._kept for key in keys):
             self._read(keys)
         found = torch.cat([self._kept[key] for key in keys], 1)
-        for key in keys:
-            self._kept.move_to_end(key)
+        for _, _, index in keys:
+            for kind in self._with(front_end):  # they are read together, so they stay together
+                self._kept.move_to_end((kind, track, index))
         while self._bytes > self._max_bytes and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= dropped.nbytes
@@ -180,9 +181,14 @@ class SpanFeatures:
                 f"segments of {track_id} are missing from {files}; was it segmented again in the meantime?"
             )
 
+    def _with(self, front_end: FrontEnd) -> tuple[FrontEnd, ...]:
+        """The front ends whose frames are computed together with those of `front_end`."""
+        both = (self.audio, self.level)
+        return both if front_end in both else (front_end,)
+
     def _frames(self, segment: Segment, front_end: FrontEnd) -> dict[FrontEnd, Tensor]:
         """The frames of a segment by front end: of `front_end`, and others that come with it."""
-        if front_end not in (self.audio, self.level):
+        if self._with(front_end) == (front_end,):
             return {front_end: frames_of(segment, front_end)}
         whitened, level = heard(segment, self.level)
         return {self.audio: whitened.half(), self.level: level}

@@ -33,6 +33,12 @@ def test_no_wrong_pair_of_the_demo_reaches_the_threshold(demo_wrong_at: float) -
     assert log_odds(demo, coefficients)[demo.right].min() > 0
 
 
+def test_well_separated_pairs_do_not_raise_the_intercept() -> None:
+    bench, demo = pairs(9.0, -9.0, 10**6, 2.0), pairs(9.0, -9.0, 10**6, 0.3)
+    wrong = log_odds(bench, fit.fitted(bench, demo))[~bench.right]
+    assert wrong.max() < -2  # it would be 0 if the threshold were moved to the best wrong pair
+
+
 def test_it_says_which_benchmark_to_make_first(tmp_path: object, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit.main(["--bench", str(tmp_path)]) == 2
     assert "make -C benchmarks wild-validation" in capsys.readouterr().err

@@ -56,6 +56,12 @@ def test_a_shift_by_whole_bins_moves_them(semitones: float) -> None:
     assert back.shape == cut.shape
 
 
+@pytest.mark.parametrize("octaves", [-9, 9])
+def test_a_shift_beyond_all_bins_leaves_nothing(octaves: int) -> None:
+    back = shifted(features()[None], 12.0 * octaves + 0.25, CONFIG)
+    assert back.shape == (1, *features().shape) and back.abs().max() == 0
+
+
 def test_between_bins_two_are_mixed() -> None:
     cut = features()[None]
     wanted = 0.5 * (shifted(cut, 1.0, CONFIG) + shifted(cut, 1.5, CONFIG))

@@ -56,3 +56,14 @@ def test_without_the_program_it_says_what_to_install(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotInstalled, match="apt-get install fluidsynth fluid-soundfont-gm timgm6mb-soundfont"):
         next(renderings.of_scores(tmp_path, renderings.UNRELATED, 0, 1.0))
+
+
+def test_files_of_one_name_are_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in "ab":
+        (tmp_path / folder).mkdir()
+        score(tmp_path / folder / "theme.mid")
+    score(tmp_path / "short.mid")
+    monkeypatch.setattr(renderings.shutil, "which", lambda _: "fluidsynth")
+    monkeypatch.setattr(renderings, "rendered", lambda path, _: np.zeros(WORK_RATE_HZ * (1 + (path.stem == "theme"))))
+    made = list(renderings.of_scores(tmp_path, (tmp_path / "short.mid", tmp_path / "short.mid"), 0, 2.0))
+    assert [name for name, _ in made] == ["theme"]

@@ -22,7 +22,7 @@ from asid_core.schema import DETECTIONS
 from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.windows import level_db, padded_to_window, window_starts
 from pipelines.fingerprint.embed import embed
-from pipelines.search.features import SpanFeatures, features_of
+from pipelines.search.features import HeardReferences, SpanFeatures, features_of
 from pipelines.search.identify import Identifier
 from pipelines.search.query import query
 from pipelines.search.sweep import sweep
@@ -268,6 +268,34 @@ def test_features_of_tracks_and_of_spans_are_those_of_the_whole_audio(tmp_path: 
             length_s = (whole.shape[1] - 1) * model.hop_samples / 16_000
             assert origin_s <= min(start_s, length_s)
             assert first_frame + part.shape[1] >= min(end_s * 16_000 / model.hop_samples, whole.shape[1])
+
+
+def test_frames_and_levels_of_a_reference_are_read_together_and_are_those_of_a_query(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalogue = make_catalogue(str(tmp_path / "c"), {"a": melody(13.3, 1), "b": melody(13.3, 2)})
+    tracks = pa.Table.from_batches(catalogue.tracks()).sort_by("track_id")
+    model, config = Fingerprinter(LINEAR).eval(), LINEAR.verify.features
+    files = [(row["track_id"], row["segment_files"]) for row in tracks.to_pylist()]
+    queries = list(features_of(segments_of_tracks(catalogue, files), model, config))
+    spans = SpanFeatures(catalogue, tracks, model, config, max_bytes=10**9)
+    references = HeardReferences(spans, tracks)
+    for track, heard in enumerate(queries):
+        np.testing.assert_allclose(references.features(track, 0.0, 90.0)[0].float(), heard.audio, atol=2e-3)
+    monkeypatch.setattr(spans, "_read", lambda _: pytest.fail("read again"))
+    for track, heard in enumerate(queries):
+        assert torch.equal(references.levels(track, 0.0, 90.0)[0], heard.level)
+
+
+def test_the_cache_of_references_keeps_its_size(tmp_path: Path) -> None:
+    catalogue = make_catalogue(str(tmp_path / "c"), {name: melody(13.3, n) for n, name in enumerate("abcd")})
+    tracks = pa.Table.from_batches(catalogue.tracks()).sort_by("track_id")
+    model = Fingerprinter(LINEAR).eval()
+    spans = SpanFeatures(catalogue, tracks, model, LINEAR.verify.features, max_bytes=400_000)
+    references = HeardReferences(spans, tracks)
+    for track in (0, 1, 2, 3, 0, 2):
+        (references.levels if track % 2 else references.features)(track, 0.0, 90.0)
+        assert spans._bytes == sum(frames.nbytes for frames in spans._kept.values()) <= 400_000
 
 
 @pytest.mark.parametrize("others", [(), (np.full(80_000, 0.3, np.float32),)], ids=["alone", "beside silence"])
