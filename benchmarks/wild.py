@@ -7,12 +7,15 @@ one final measurement.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from asid_core.evaluation.truth import read_truth
 from benchmarks.lib.music import SPLITS, missing
 from benchmarks.lib.results import write_section
+from benchmarks.lib.shared import ignoring, listed
 from benchmarks.lib.systems import BACKWARDS, System, scored
 from jobs import cli
 from pipelines.evaluate import comparison
@@ -56,7 +59,12 @@ def make(args: argparse.Namespace, bench: Path) -> int:
         argv += [option, *(str(args.music / name) for name in packages)] if packages else []
     for option, folder in (("--midi", args.midi), ("--loops", args.loops)):
         argv += [option, folder] if folder else []
-    return cli.main(["bench", "make", *argv])
+    if code := cli.main(["bench", "make", *argv]):
+        return code
+    place = bench / "truth.json"
+    truth = ignoring(read_truth(place), listed())
+    place.write_text(json.dumps(json.loads(place.read_text()) | {"truth": truth.to_dict()}, indent=1))
+    return 0
 
 
 if __name__ == "__main__":
