@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -144,7 +144,8 @@ class SpanFeatures:
         """
         self._catalogue, self._tracks, self._model, self._max_bytes = catalogue, tracks, model, max_bytes
         self.audio, self.level = audio_front_end(model, config), level_front_end(config)
-        self._kept: OrderedDict[tuple[FrontEnd, int, int], Tensor] = OrderedDict()
+        # by the front ends that are computed together, track and segment
+        self._kept: OrderedDict[tuple[tuple[FrontEnd, ...], int, int], dict[FrontEnd, Tensor]] = OrderedDict()
         self._bytes = 0
 
     def span(self, front_end: FrontEnd, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
@@ -152,30 +153,28 @@ class SpanFeatures:
         core_s = self._catalogue.geometry.core_samples / SAMPLE_RATE_HZ
         end = self._tracks["num_segments"][track].as_py() - 1
         first, last = (min(max(0, int(second / core_s)), end) for second in (start_s, end_s))
-        keys = [(front_end, track, index) for index in range(first, last + 1)]
+        keys = [(self._with(front_end), track, index) for index in range(first, last + 1)]
         if not all(key in self._kept for key in keys):
             self._read(keys)
-        found = torch.cat([self._kept[key] for key in keys], 1)
-        for _, _, index in keys:
-            for kind in self._with(front_end):  # they are read together, so they stay together
-                self._kept.move_to_end((kind, track, index))
+        found = torch.cat([self._kept[key][front_end] for key in keys], 1)
+        for key in keys:
+            self._kept.move_to_end(key)
         while self._bytes > self._max_bytes and len(self._kept) > 1:
             _, dropped = self._kept.popitem(last=False)
-            self._bytes -= dropped.nbytes
+            self._bytes -= _bytes_of(dropped)
         hop = front_end.config.hop_samples
         return found, -(-first * self._catalogue.geometry.core_samples // hop) * hop / SAMPLE_RATE_HZ
 
-    def _read(self, keys: Sequence[tuple[FrontEnd, int, int]]) -> None:
+    def _read(self, keys: Sequence[tuple[tuple[FrontEnd, ...], int, int]]) -> None:
         """Load the frames of some segments of one track into the cache. Raises FileNotFoundError."""
-        front_end, track, _ = keys[0]
+        front_ends, track, _ = keys[0]
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
         missing = {key[2] for key in keys if key not in self._kept}
         for segment in segments_of_tracks(self._catalogue, [(track_id, files)], missing):
             index = segment.start_samples // self._catalogue.geometry.core_samples
-            for kind, frames in self._frames(at_least_a_window(segment, self._model), front_end).items():
-                if (kind, track, index) not in self._kept:
-                    self._kept[kind, track, index] = frames
-                    self._bytes += frames.nbytes
+            frames = self._frames(at_least_a_window(segment, self._model), front_ends)
+            self._kept[front_ends, track, index] = frames
+            self._bytes += _bytes_of(frames)
         if not all(key in self._kept for key in keys):
             raise FileNotFoundError(
                 f"segments of {track_id} are missing from {files}; was it segmented again in the meantime?"
@@ -186,12 +185,16 @@ class SpanFeatures:
         both = (self.audio, self.level)
         return both if front_end in both else (front_end,)
 
-    def _frames(self, segment: Segment, front_end: FrontEnd) -> dict[FrontEnd, Tensor]:
-        """The frames of a segment by front end: of `front_end`, and others that come with it."""
-        if self._with(front_end) == (front_end,):
-            return {front_end: frames_of(segment, front_end)}
+    def _frames(self, segment: Segment, front_ends: tuple[FrontEnd, ...]) -> dict[FrontEnd, Tensor]:
+        """The frames of a segment by front end."""
+        if self.level not in front_ends:
+            return {front_end: frames_of(segment, front_end) for front_end in front_ends}
         whitened, level = heard(segment, self.level)
         return {self.audio: whitened.half(), self.level: level}
+
+
+def _bytes_of(frames: Mapping[FrontEnd, Tensor]) -> int:
+    return sum(one.nbytes for one in frames.values())
 
 
 class HeardReferences:

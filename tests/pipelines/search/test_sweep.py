@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from asid_core.config import Config, ProbesConfig, ScoreConfig, SearchConfig
+from asid_core.config import SAMPLE_RATE_HZ, Config, ProbesConfig, ScoreConfig, SearchConfig
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.pcm import from_pcm, to_pcm
@@ -287,15 +287,26 @@ def test_frames_and_levels_of_a_reference_are_read_together_and_are_those_of_a_q
         assert torch.equal(references.levels(track, 0.0, 90.0)[0], heard.level)
 
 
-def test_the_cache_of_references_keeps_its_size(tmp_path: Path) -> None:
-    catalogue = make_catalogue(str(tmp_path / "c"), {name: melody(13.3, n) for n, name in enumerate("abcd")})
+def test_the_cache_of_references_keeps_its_size_and_answers_in_any_order(tmp_path: Path) -> None:
+    waves = {name: melody(3.0 + 2.6 * n, n) for n, name in enumerate("abcd")}  # their last segments differ in length
+    catalogue = make_catalogue(str(tmp_path / "c"), waves)
     tracks = pa.Table.from_batches(catalogue.tracks()).sort_by("track_id")
     model = Fingerprinter(LINEAR).eval()
-    spans = SpanFeatures(catalogue, tracks, model, LINEAR.verify.features, max_bytes=400_000)
-    references = HeardReferences(spans, tracks)
-    for track in (0, 1, 2, 3, 0, 2):
-        (references.levels if track % 2 else references.features)(track, 0.0, 90.0)
-        assert spans._bytes == sum(frames.nbytes for frames in spans._kept.values()) <= 400_000
+    whole = SpanFeatures(catalogue, tracks, model, LINEAR.verify.features, max_bytes=10**9)
+    size_s = catalogue.geometry.core_samples / SAMPLE_RATE_HZ
+    rng = np.random.default_rng(0)
+    for max_bytes in (60_000, 150_000, 400_000):
+        spans = SpanFeatures(catalogue, tracks, model, LINEAR.verify.features, max_bytes)
+        for track, kind, segment in rng.integers((4, 2, 3), size=(150, 3)).tolist():
+            front_ends = [(some.audio, some.level)[kind] for some in (spans, whole)]
+            at_s = segment * size_s
+            found, wanted = (
+                some.span(front_end, track, at_s, at_s + 0.1)[0]
+                for some, front_end in zip((spans, whole), front_ends, strict=True)
+            )
+            assert torch.equal(found, wanted)
+            kept = [frames.nbytes for both in spans._kept.values() for frames in both.values()]
+            assert spans._bytes == sum(kept) and (sum(kept) <= max_bytes or len(kept) == 2)
 
 
 @pytest.mark.parametrize("others", [(), (np.full(80_000, 0.3, np.float32),)], ids=["alone", "beside silence"])
