@@ -30,8 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if place is None:
         return 2
     start_ray(None)
-    truth, few = swept(place, 1)
-    truth, many = swept(place, max(COUNTS))
+    truth, few = swept(place, ["search.verify_tracks=1"])
+    truth, many = swept(place, [f"search.verify_tracks={max(COUNTS)}"])
     # all tracks of the catalogue, which a system may return
     known = [f"references/{path.stem}" for path in (place / "references").iterdir()]
     text = f"{curve(many.detections, truth, known)}\n{cost(few, many)}\n\n{calibrated(many.detections, truth)}"

@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     forget_other_code(place)
     start_ray(None)
     config = configs.load(WEIGHTS)
-    truth, sweep = swept(place, config.search.verify_tracks)
+    truth, sweep = swept(place)
     distractors = [path.stem for path in (place / "references").glob(f"{track_name(DISTRACTORS)}*")]
     growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(DISTRACTORS)), distractors, config)
     catalogue = Catalogue(str(catalogue_in(place)))

@@ -6,7 +6,6 @@ reports such pairs.
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import tempfile
@@ -16,22 +15,25 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from asid_core import config as configs
 from asid_core.config import Config
 from asid_core.evaluation.fitting import EVIDENCE, PER_TRY, alarm_level, below_ceiling, best_rows, hours_of, logistic
 from asid_core.evaluation.metrics import Floats
+from asid_core.evaluation.truth import Truth
 from asid_core.synthetic.demo_music import write_demo
-from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
+from benchmarks.lib.among_distractors import WEIGHTS, swept
 from benchmarks.lib.systems import BACKWARDS
-from pipelines.evaluate import REFERENCES, sweep_bench, tries_of
+from benchmarks.lib.validation_bench import folder_of
+from pipelines.evaluate import REFERENCES, tries_of
 from pipelines.run import run
 from pipelines.runtime import start_ray
 from pipelines.store.catalogue import Catalogue
 
-BENCH = Path("out/bench-wild-validation")
-USED = [EVIDENCE.index("coarse_score"), EVIDENCE.index("rerank_score")]  # the matched filter adds nothing to these,
-# but among few references, where there is no fit, z-scores stay low, and its margin is what tells a copy
+# The matched filter adds nothing to these two. But among few references, to which nothing is fitted, z-scores stay low,
+# and its margin tells a copy.
+USED = [EVIDENCE.index("coarse_score"), EVIDENCE.index("rerank_score")]
 MARGIN, BY_HAND = EVIDENCE.index("verify_margin"), 2.0
 DEMO_COUNTS = 3  # times as much as the benchmark: it has few pairs
 SPARE = 0.2  # log-odds between the demo's best wrong pair and the threshold
@@ -48,16 +50,11 @@ class Pairs:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="the wild validation benchmark")
-    args = parser.parse_args(argv)
-    if not (args.bench / "truth.json").exists():
-        print(f"no benchmark in {args.bench}. First run `make -C benchmarks wild-validation`.", file=sys.stderr)
+    bench = folder_of(argv, __doc__)
+    if bench is None:
         return 2
     start_ray(None)
-    config = configs.load(WEIGHTS)
-    searched_both_ways = configs.load(WEIGHTS, BACKWARDS)  # as by `make wild-validation`
-    *weights, intercept = fitted(of_bench(args.bench, searched_both_ways), of_demo(config)).tolist()
+    *weights, intercept = fitted(of_bench(bench), of_demo(configs.load(WEIGHTS))).tolist()
     named = ", ".join(f"{name} {weight:.3f}" for name, weight in zip(EVIDENCE, weights, strict=True))
     print(f"intercept {intercept:.2f}, {named}, tries {PER_TRY}")
     return 0
@@ -80,17 +77,10 @@ def fitted(bench: Pairs, demo: Pairs) -> Floats:
     return result
 
 
-def of_bench(place: Path, config: Config) -> Pairs:
-    """The pairs of a benchmark's folder."""
-    catalogue = Catalogue(str(catalogue_in(place)), create=True, geometry=config.segment)
-    truth, swept = sweep_bench(place, catalogue, config, WEIGHTS)
-    evidence, right = best_rows(swept.detections, truth)
-    return Pairs(
-        below_ceiling(evidence, config.score),
-        right,
-        tries_of(catalogue, config, WEIGHTS, REFERENCES),
-        hours_of(truth),
-    )
+def of_bench(place: Path) -> Pairs:
+    """The pairs of a benchmark's folder, searched both ways as by `make -C benchmarks wild-validation`."""
+    truth, sweep = swept(place, BACKWARDS)
+    return _pairs(sweep.detections, truth, sweep.catalogue, configs.load(WEIGHTS, BACKWARDS), REFERENCES)
 
 
 def of_demo(config: Config) -> Pairs:
@@ -100,10 +90,13 @@ def of_demo(config: Config) -> Pairs:
         catalogue = Catalogue(f"{folder}/catalogue", create=True, geometry=config.segment)
         rows = run(f"{folder}/music", catalogue, config, WEIGHTS, min_score=0.0).swept.of_all_queries
         turned = tuple(replace(one, query=one.reference, reference=one.query) for one in truth.relations)
-        evidence, right = best_rows(rows, replace(truth, relations=(*truth.relations, *turned)))
-        return Pairs(
-            below_ceiling(evidence, config.score), right, tries_of(catalogue, config, WEIGHTS), hours_of(truth)
-        )
+        return _pairs(rows, replace(truth, relations=(*truth.relations, *turned)), catalogue, config)
+
+
+def _pairs(rows: pa.Table, truth: Truth, catalogue: Catalogue, config: Config, references: str | None = None) -> Pairs:
+    evidence, right = best_rows(rows, truth)
+    tries = tries_of(catalogue, config, WEIGHTS, references)
+    return Pairs(below_ceiling(evidence, config.score), right, tries, hours_of(truth))
 
 
 if __name__ == "__main__":

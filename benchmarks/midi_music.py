@@ -12,11 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import soundfile
-
 from asid_core.synthetic import renderings
-from asid_core.synthetic.music_files import WORK_RATE_HZ
+from asid_core.synthetic.music_files import WORK_RATE_HZ, write_wave
 from asid_core.synthetic.studio import NotInstalled
 
 FONTS = (renderings.FLUID, renderings.MUSESCORE, renderings.TIMGM)
@@ -33,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for name, waves in itertools.islice(renderings.of_scores(args.midi, FONTS, 0, LEAST_S), SCORES):
             for font, wave in zip(FONTS, waves, strict=True):
-                _write(args.output / font.stem / f"{name}.flac", wave)
+                write_wave(args.output / font.stem / f"{name}.flac", wave, WORK_RATE_HZ)
     except NotInstalled as error:
         print(error, file=sys.stderr)
         return 2
@@ -41,11 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"no MIDI file of {LEAST_S:.0f} s or more in {args.midi}. Is this the right folder?", file=sys.stderr)
         return 2
     return 0
-
-
-def _write(path: Path, wave: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(wave, -1, 1), WORK_RATE_HZ, subtype="PCM_16")
 
 
 if __name__ == "__main__":

@@ -7,16 +7,15 @@ verification results are drawn from those of real distractors with similar coars
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from asid_core import config as configs
 from asid_core.config import Config
+from asid_core.evaluation.fitting import hours_of
 from asid_core.evaluation.truth import Truth, track_name
 from benchmarks.lib import calibration
 from benchmarks.lib.among_distractors import DISTRACTORS, WEIGHTS, swept
@@ -24,28 +23,25 @@ from benchmarks.lib.charts import reliabilities
 from benchmarks.lib.distractors import Tail, fit_tails, in_tail
 from benchmarks.lib.growth import Growth, Measured, pairs_of
 from benchmarks.lib.results import RESULTS, write_section
+from benchmarks.lib.validation_bench import folder_of
 from pipelines.runtime import start_ray
 
 COMMAND = "make -C benchmarks score"
-BENCH = Path("out/bench-wild-validation")
 SIZES = (100, 300, 1000, 10_000, 100_000, 1_000_000)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH, help="a benchmark with distractors")
-    args = parser.parse_args(argv)
-    if not (args.bench / "truth.json").exists():
-        print(f"no benchmark in {args.bench}. First run `make -C benchmarks wild-validation`.", file=sys.stderr)
+    bench = folder_of(argv, __doc__)
+    if bench is None:
         return 2
     start_ray(None)
     config = configs.load(WEIGHTS)
-    truth, sweep = swept(args.bench, config.search.verify_tracks)
-    names = sorted(path.stem for path in (args.bench / "references").iterdir())
+    truth, sweep = swept(bench)
+    names = sorted(path.stem for path in (bench / "references").iterdir())
     text = report(sweep.detections, truth, names, config)
-    text += calibrated(sweep.detections, truth, args.bench.name)
+    text += calibrated(sweep.detections, truth, bench.name)
     print(text)
-    write_section(f"Score and catalogue size, {args.bench.name}", COMMAND, text)
+    write_section(f"Score and catalogue size, {bench.name}", COMMAND, text)
     return 0
 
 
@@ -56,7 +52,7 @@ def report(detections: pa.Table, truth: Truth, references: Sequence[str], config
     tails = tails_of(growth)
     scores, right = calibration.pair_scores(detections, truth)
     bins = calibration.reliability(scores, right)
-    hours = sum(query.duration_s or 0.0 for query in truth.queries) / 3600
+    hours = hours_of(truth)
     real = [size for size in SIZES if size < len(distractors)] + [len(distractors)]
     lines = [
         f"{len(truth.queries)} queries ({hours:.2f} h), {len(truth.references)} references and {len(distractors)} real "

@@ -1,7 +1,7 @@
 """Compares the waveforms of the tracks in shared_recordings.csv: do they really share a recording?
 
-Prints the greatest normalised cross-correlation of 4 s of one track with any 4 s of the other, at the same speed. It is
-1 for the same recording, some 0.7 for a loop under other music, and below 0.3 for other recordings of the same notes.
+Prints the greatest normalised cross-correlation of 4 s of one track with any 4 s of the other, at the same speed: 1 for
+the same recording, less if other music plays as well.
 """
 
 from __future__ import annotations

@@ -20,13 +20,13 @@ from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
 from benchmarks.lib.kept import WANTED, exponent, foreseen, needed, places
 from benchmarks.lib.results import write_json, write_section
 from benchmarks.lib.synthetic import ROWS_PER_TRACK
+from benchmarks.lib.validation_bench import BENCH
 from benchmarks.lib.votes import ExactRanks, Ranking, voted
 from benchmarks.lib.wild_rows import WildRows
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks votes"
-BENCH = Path("out/bench-wild-validation")
 SIZES = (100_000, 300_000, 1_000_000)  # synthetic rows
 SHARES = (1 / 1024, 1 / 512, 1 / 256, 1 / 128, 1 / 64, 1 / 32, 1 / 16)  # of the lists that are probed
 BEST, FORESEEN_BEST = (20, 100, 200), 200  # tracks

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from asid_core.evaluation.truth import read_truth
-from benchmarks.lib.music import SPLITS, missing
+from benchmarks.lib.music import RENDERED, SPLITS, missing
 from benchmarks.lib.results import write_section
 from benchmarks.lib.shared import ignoring, listed
 from benchmarks.lib.systems import BACKWARDS, System, scored
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def make(args: argparse.Namespace, bench: Path) -> int:
     """Make the benchmark of the split, and return the exit code."""
     if absent := missing(args.music, args.split):
-        print(f"no folder {absent[0]} in {args.music}. First run `make -C benchmarks music`.", file=sys.stderr)
+        command = f"make -C benchmarks {'wild-train MIDI=path' if absent[0] == RENDERED else 'music'}"
+        print(f"no folder {absent[0]} in {args.music}. First run `{command}`.", file=sys.stderr)
         return 2
     parts = SPLITS[args.split]
     argv = ["--kinds", "wild", "--seed", str(parts.seed), "--queries", str(parts.queries), "--output", str(bench)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from asid_core.evaluation.report import Report, compare
 from benchmarks.lib.results import write_section
 from benchmarks.lib.systems import BACKWARDS, System, scored
+from benchmarks.lib.validation_bench import BENCH
 
 NARROW = (
     "probes.semitones=[-4,-3,-2,-1,0,1,2,3,4]",
@@ -24,7 +25,7 @@ VARIANTS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=Path("out/bench-wild-validation"))
+    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     parser.add_argument("--weights", metavar="W", default="discriminant")
     parser.add_argument("--variants", metavar="NAME", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     args = parser.parse_args(argv)

@@ -13,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 import torchaudio.functional as F
 
@@ -118,6 +117,5 @@ def _chosen(tracks: dict[str, Wave], count: int | None, rng: np.random.Generator
 
 
 def _write(path: Path, wave: Wave) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     resampled = F.resample(torch.from_numpy(wave), WORK_RATE_HZ, OUT_RATE_HZ).numpy()
-    soundfile.write(path, np.clip(resampled, -1, 1), OUT_RATE_HZ, subtype="PCM_16")
+    music_files.write_wave(path, resampled, OUT_RATE_HZ)

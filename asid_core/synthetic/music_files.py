@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import soundfile
 import torch
 import torchaudio.functional as F
 
@@ -111,6 +112,12 @@ def read_waves(files: Iterable[Path], min_s: float) -> Iterator[tuple[str, Wave]
             continue
         names.add(name := _unlike(names, re.sub(r"[^A-Za-z0-9]+", "_", f"{path.parent.name}_{path.stem}").strip("_")))
         yield name, wave
+
+
+def write_wave(path: Path, wave: Wave, rate_hz: int) -> None:
+    """Write a waveform [n] in 16 bit, clipped at full scale. Makes the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(wave, -1, 1), rate_hz, subtype="PCM_16")
 
 
 def _unlike(names: set[str], wanted: str) -> str:

@@ -80,8 +80,8 @@ def with_distractors(bench: Path, music: Path, place: Path) -> None:
     (place / "truth.json").write_bytes((bench / "truth.json").read_bytes())
 
 
-def swept(place: Path, count: int) -> tuple[Truth, SweepSummary]:
-    """Sweep the benchmark, verifying `count` references per query."""
-    config = configs.load(WEIGHTS, [f"search.verify_tracks={count}"])
+def swept(place: Path, settings: Sequence[str] = ()) -> tuple[Truth, SweepSummary]:
+    """Sweep a benchmark with the default's config and these settings."""
+    config = configs.load(WEIGHTS, settings)
     catalogue = Catalogue(str(catalogue_in(place)), create=True, geometry=config.segment)
     return sweep_bench(place, catalogue, config, WEIGHTS)

@@ -18,11 +18,11 @@ BENCH = Path("out/bench-quality")
 COMMAND = "make -C benchmarks quality MUSIC=path"
 
 
-def is_made(bench: Path) -> bool:
-    """Whether `bench` exists. If not, prints to stderr what to run first."""
+def is_made(bench: Path, command: str = COMMAND) -> bool:
+    """Whether `bench` exists. If not, prints to stderr which command to run first."""
     made = (bench / "truth.json").exists()
     if not made:
-        print(f"no benchmark in {bench}. First run `{COMMAND}`.", file=sys.stderr)
+        print(f"no benchmark in {bench}. First run `{command}`.", file=sys.stderr)
     return made
 
 

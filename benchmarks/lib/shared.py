@@ -37,13 +37,11 @@ def ignoring(truth: Truth, pairs: list[Shared]) -> Truth:
     for pair in pairs:
         partners.setdefault(pair.track, set()).add(pair.other)
         partners.setdefault(pair.other, set()).add(pair.track)
-    heard = {query.name: {query.groups.get("background", "")} for query in truth.queries}
-    sampled: dict[str, set[str]] = {}
-    for relation in truth.relations:
-        sampled.setdefault(relation.query, set()).add(relation.reference)
+    sampled = truth.relevant()
     queries = []
     for query in truth.queries:
-        own = sampled.get(query.name, set())
-        others = set().union(*(partners.get(name, set()) for name in heard[query.name] | own)) - own
+        own = sampled[query.name]
+        heard = {query.groups.get("background", ""), *own}
+        others = set().union(*(partners.get(name, set()) for name in heard)) - own
         queries.append(replace(query, ignored=tuple(sorted({*query.ignored, *others}))))
     return replace(truth, queries=tuple(queries))
