@@ -74,6 +74,8 @@ def worker(rank: int, folder: str, broken: bool) -> None:
     except NotANumber as error:
         (Path(folder) / f"{rank}.nan").write_text(str(error))
     dist.destroy_process_group()
+    # the result is on disk; gloo's threads have aborted an interpreter that shut down on a busy machine
+    os._exit(0)
 
 
 def test_two_workers_are_one_with_twice_the_batch(tmp_path: Path) -> None:
