@@ -83,7 +83,7 @@ class NeighbourMinimum(torch.autograd.Function):
         (left,) = gradients
         total = torch.zeros_like(nodes)
         for rows in neighbours.unbind(1):
-            mine = left.masked_fill(nodes.index_select(0, rows) != lowest, 0)
+            mine = left * (nodes.index_select(0, rows) == lowest)  # masked_fill takes twice as long
             total.index_add_(0, rows, mine)
             left = left - mine
         return total, None
