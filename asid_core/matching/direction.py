@@ -32,12 +32,12 @@ Levels = Callable[[float, float], tuple[Tensor, float]]
 
 
 def of_pair(query: Tensor, levels: Levels, verified: Sequence[Verified], config: VerifyConfig) -> float | None:
-    """Probability that the query samples a reference, from the places of that pair; None if no place is verified.
+    """Probability that the query samples a reference, from the places of that pair; None if none is a match.
 
     query: log magnitudes [F, T] of the whole query. levels: function of (start_s, end_s) that returns the log
     magnitudes of at least that part of the reference, and the time of their first frame in seconds.
     """
-    heard = sorted((one for one in verified if one.verify_score >= config.min_score), key=lambda one: -one.verify_score)
+    heard = sorted((one for one in verified if one.is_match), key=lambda one: -one.verify_score)
     measured = []
     for one in heard[:PLACES]:
         reference, first_s = levels(one.span.reference_start_s, one.span.reference_end_s)

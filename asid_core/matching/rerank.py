@@ -2,46 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from asid_core.matching.align import Candidate
 from asid_core.matching.matched_filter import MatchedFilter
 from asid_core.matching.span import Span
-from asid_core.matching.verify import GLANCE_SCORE, Verified
+from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.aligned_reranker import PATCH, AlignedReranker, aligned_patches
 
 # Windows along the span of a candidate, at least a second apart and a second from its ends. Only the best ones count,
-# because the sample may fill only part of the span. A candidate that a glance has rejected gets one window, at its
-# strongest hit: the audio around it is in memory, and most candidates are of this kind.
+# because the sample may fill only part of the span.
 MAX_WINDOWS, BEST_WINDOWS = 5, 3
 EDGE_S = 1.0
+# Log-odds at the strongest hit that a candidate needs at a glance to be located, and then to be refined and judged
+# along its span. No candidate that is right and ends above -1 has less; of the wrong ones, 6 % and 1 % have more.
+WORTH_LOCATING, WORTH_REFINING = -7.0, -4.0
 
 
-def reranked(found: Sequence[Verified], heard: MatchedFilter, reranker: nn.Module | None) -> list[Verified]:
-    """The same candidates with a `rerank_score`: the mean log-odds of the best windows of their span.
+def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Module | None) -> list[Verified]:
+    """Verify candidates, given strongest first. An aligned reranker decides which are worth each further step.
 
-    Unchanged without a reranker of kind `aligned`. `heard`: gives the features of the query and of the references.
+    `rerank_score`: the mean log-odds of the best windows along the span; if a step has rejected the candidate, the
+    log-odds at its strongest hit; None without a reranker of kind `aligned`.
     """
     if not isinstance(reranker, AlignedReranker):
-        return list(found)
-    if not found:
-        return []
-    laid = [laid_over(one.span, _looked_at(one), one.pitch_semitones, one.candidate.reference, heard) for one in found]
-    queries, references = (torch.cat(side) for side in zip(*laid, strict=True))
-    log_odds = reranker.judged(queries, references).split([len(windows) for windows, _ in laid])
-    return [
-        replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(windows)))
-        for one, windows in zip(found, log_odds, strict=True)
+        return verifier.verify(candidates)
+    judge = functools.partial(judged, heard=verifier.filter, reranker=reranker)
+    found = judge(verifier.glance(candidates), _strongest_hit)
+    found = [verifier.locate(one) if _has(WORTH_LOCATING, one) else one for one in found]
+    found = judge(found, lambda one: _strongest_hit(one) if _has(WORTH_LOCATING, one) else [])
+    found = [replace(one, is_match=one.is_match and _has(WORTH_REFINING, one)) for one in found]
+    return judge(verifier.refine(found), lambda one: centres_s(one.span) if _has(WORTH_REFINING, one) else [])
+
+
+def _has(log_odds: float, found: Verified) -> bool:
+    """Whether a judged candidate has at least these log-odds."""
+    score = found.candidate.rerank_score
+    return score is not None and score >= log_odds
+
+
+def _strongest_hit(found: Verified) -> list[float]:
+    return [found.candidate.query_centre_s]
+
+
+def judged(
+    found: Sequence[Verified],
+    looked_at: Callable[[Verified], list[float]],
+    heard: MatchedFilter,
+    reranker: AlignedReranker,
+) -> list[Verified]:
+    """The candidates with a new `rerank_score`, unless `looked_at` gives no windows for them.
+
+    looked_at: centres of a candidate's windows, in seconds of the query.
+    """
+    windows = [
+        laid_over(one.span, times_s, one.pitch_semitones, one.candidate.reference, heard)
+        for one in found
+        if (times_s := looked_at(one))
     ]
-
-
-def _looked_at(found: Verified) -> list[float]:
-    """Where the windows of a candidate are centred, in seconds of the query."""
-    rejected = found.verify_score < GLANCE_SCORE
-    return [found.candidate.query_centre_s] if rejected else centres_s(found.span)
+    if not windows:
+        return list(found)
+    queries, references = (torch.cat(side) for side in zip(*windows, strict=True))
+    log_odds = iter(reranker.judged(queries, references).split([len(query) for query, _ in windows]))
+    return [
+        replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(next(log_odds))))
+        if looked_at(one)
+        else one
+        for one in found
+    ]
 
 
 def laid_over(

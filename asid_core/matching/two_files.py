@@ -16,7 +16,7 @@ from asid_core.matching.coarse import ExactSearch, Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import OneTrack, Recording
 from asid_core.matching.relations import relate
-from asid_core.matching.rerank import reranked
+from asid_core.matching.rerank import verify
 from asid_core.matching.score import Track, scored
 from asid_core.matching.verify import Verifier
 from asid_core.model.fingerprinter import Fingerprinter
@@ -101,7 +101,7 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
         config.search,
     )
     verifier = Verifier(query.recording, OneTrack(reference.recording), config.verify)
-    verified = reranked(verifier.verify(candidates), verifier.filter, model.reranker)
+    verified = verify(candidates, verifier, model.reranker)
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)
     both = query.track, reference.track

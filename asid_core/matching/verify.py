@@ -45,6 +45,7 @@ class Verified:
     verify_margin: float  # verify_score minus the best score at another place within a second
     pitch_semitones: float
     span: Span  # inside both tracks
+    is_match: bool = False  # whether the audio matches and no reranker objects; only then its span is refined
 
     @property
     def tempo_ratio(self) -> float:
@@ -62,44 +63,49 @@ class Verifier:
         self.config = config
 
     def verify(self, candidates: Sequence[Candidate]) -> list[Verified]:
-        """Verify candidates, given strongest first, in any number of references.
+        """Verify candidates, given strongest first, in any number of references: the steps below."""
+        glanced = self.glance(candidates)
+        return self.refine([one if one.verify_score < GLANCE_SCORE else self.locate(one) for one in glanced])
 
-        A candidate gives one `Verified`, or several if the query repeats the sample. It is dropped if an earlier
-        result covers it, or if its line misses one of the tracks.
+    def glance(self, candidates: Sequence[Candidate]) -> list[Verified]:
+        """Each candidate at its best lag, in half resolution, with the span of the coarse search.
+
+        It is dropped if its line misses one of the tracks.
         """
-        verified: list[Verified] = []
-        for candidate in candidates:
-            if any(_within(candidate, known) for known in verified):
+        return self._clipped([self._glanced(candidate) for candidate in candidates])
+
+    def locate(self, glanced: Verified) -> Verified:
+        """A candidate at its best pitch, tempo and lag. Says whether it is a match."""
+        config, candidate = self.config, glanced.candidate
+        pitches = [candidate.pitch_semitones + step for step in config.pitch_steps]
+        ratios = [candidate.tempo_ratio * (1 + step) for step in config.tempo_steps]
+        peak = self.filter.best(candidate, pitches, ratios, config.excerpt_frames, config.lag_frames)
+        (found,) = self._clipped([_verified(candidate, peak)]) or [glanced]
+        return replace(found, is_match=peak.score >= config.min_score)
+
+    def refine(self, located: Sequence[Verified]) -> list[Verified]:
+        """Find the spans and the repeats of the matches among `located`, given strongest first.
+
+        A match gives one `Verified`, or several if the query repeats the sample. A candidate is dropped if an earlier
+        match covers it.
+        """
+        refined: list[Verified] = []
+        for one in located:
+            if any(_within(one.candidate, known) for known in refined):
                 continue
-            best = self._located(candidate)
-            if best.verify_score >= self.config.min_score:
-                best = self._sharpened(self._with_span(best))
-                verified += self._clipped([best, *self._repeats(best, verified)])
+            if one.is_match:
+                one = self._sharpened(self._with_span(one))
+                refined += self._clipped([one, *self._repeats(one, refined)])
             else:
-                verified += self._clipped([best])
-        return verified
+                refined.append(one)
+        return refined
 
-    def _located(self, candidate: Candidate) -> Verified:
-        """The candidate at its best pitch, tempo and lag, near the place given by the coarse search.
-
-        If the coarse score is high and the audio does not match there, places further away are tried as well.
-        """
-        best = self._near(candidate, self.config.lag_frames)
-        if best.verify_score < self.config.min_score and candidate.coarse_score >= STRONG_COARSE:
-            best = max(best, self._near(candidate, WIDE_LAG_FRAMES), key=lambda one: one.verify_score)
-        return best
-
-    def _near(self, candidate: Candidate, lag_frames: int) -> Verified:
-        """The best match within `lag_frames`. The grid is only searched if `glance` does not reject the candidate."""
-        peak = self.filter.glance(candidate, lag_frames)
-        if peak.score < GLANCE_SCORE:
-            return _verified(candidate, peak)
-        if lag_frames > self.config.lag_frames:
-            candidate = replace(candidate, reference_centre_s=peak.centre_s)
-        pitches = [candidate.pitch_semitones + step for step in self.config.pitch_steps]
-        ratios = [candidate.tempo_ratio * (1 + step) for step in self.config.tempo_steps]
-        frames = self.config.excerpt_frames
-        return _verified(candidate, self.filter.best(candidate, pitches, ratios, frames, self.config.lag_frames))
+    def _glanced(self, candidate: Candidate) -> Verified:
+        """The candidate at its best lag. If the coarse score is high and nothing matches there, also further away."""
+        peak = self.filter.glance(candidate, self.config.lag_frames)
+        if peak.score < self.config.min_score and candidate.coarse_score >= STRONG_COARSE:
+            peak = self.filter.glance(candidate, WIDE_LAG_FRAMES)
+        return _verified(candidate, peak)
 
     def _clipped(self, verified: Sequence[Verified]) -> list[Verified]:
         """The same with spans clipped to both tracks. Spans outside a track are dropped."""

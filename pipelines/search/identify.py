@@ -17,7 +17,7 @@ from asid_core.matching.coarse import Hits
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.other_side import seen_from_reference, without_alternatives
-from asid_core.matching.rerank import reranked
+from asid_core.matching.rerank import verify
 from asid_core.matching.score import Track, scored
 from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
@@ -170,7 +170,7 @@ class Identifier:
         track = query.features
         verifier = Verifier(Recording(track.audio, track.duration_s), self._heard, self._config.verify)
         self.candidates += len(candidates)
-        verified = reranked(verifier.verify(candidates), verifier.filter, self.model.reranker)
+        verified = verify(candidates, verifier, self.model.reranker)
         of_references: dict[int, list[Verified]] = {}
         for one in verified:
             of_references.setdefault(one.candidate.reference, []).append(one)
@@ -185,7 +185,7 @@ class Identifier:
         if sampler is None or sampler >= 0.5 or query.backwards or duration_s > SECOND_LOOK_S:
             some = without_alternatives(places, self._config.search.places_per_track)
             return [self._detection(one, query, sampler) for one in some]
-        heard = [one for one in places if one.verify_score >= self._config.verify.min_score]
+        heard = [one for one in places if one.is_match]
         whole, _ = self._heard.features(reference, 0.0, duration_s)
         track = Recording(query.features.audio, query.features.duration_s)
         seen = seen_from_reference(heard, track, Recording(whole, duration_s), self._config.verify)

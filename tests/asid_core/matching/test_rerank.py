@@ -6,13 +6,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from asid_core.config import VerifyConfig
+from asid_core.matching.align import Candidate
 from asid_core.matching.matched_filter import MatchedFilter, Recording
-from asid_core.matching.rerank import MAX_WINDOWS, reranked
+from asid_core.matching.rerank import MAX_WINDOWS, WORTH_LOCATING, WORTH_REFINING, centres_s, judged, verify
 from asid_core.matching.span import Span
-from asid_core.matching.verify import GLANCE_SCORE, Verified
+from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.aligned_reranker import AlignedReranker, aligned_patches
 from tests.asid_core.matching.test_verify import FRAME_S, REFERENCE_FRAMES, Serving, notes, pointing
 
@@ -29,7 +32,7 @@ class Cosine(AlignedReranker):
         return (queries * references).flatten(1).sum(1)
 
 
-def judged(ratio: float, seconds: float, shift_s: float = 0.0) -> float:
+def score_of(ratio: float, seconds: float, shift_s: float = 0.0) -> float:
     """The rerank score of a candidate at another tempo whose span lasts `seconds` of the query."""
     song = notes(0)
     reference = song.render(REFERENCE_FRAMES)
@@ -39,7 +42,7 @@ def judged(ratio: float, seconds: float, shift_s: float = 0.0) -> float:
     span = Span.around(middle_s, (200 + ratio * 500) * FRAME_S + shift_s, ratio, seconds / 2, seconds / 2)
     at = pointing(middle_s, span.reference_start_s, 2.0, ratio)
     verified = Verified(at, 0.5, 0.1, 2.0, span)
-    (one,) = reranked([verified], heard, Cosine())
+    (one,) = judged([verified], lambda found: centres_s(found.span), heard, Cosine())
     assert replace(one, candidate=replace(one.candidate, rerank_score=None)) == verified
     assert one.candidate.rerank_score is not None
     return one.candidate.rerank_score
@@ -48,29 +51,63 @@ def judged(ratio: float, seconds: float, shift_s: float = 0.0) -> float:
 def test_both_lie_over_each_other_all_along_the_span() -> None:
     for ratio in (0.8, 1.0, 1.3):
         for seconds in (2.0, 5.9, 6.1, 20.0):
-            assert judged(ratio, seconds) > 0.85
-        assert judged(ratio, 10.0, shift_s=1.3) < 0.6
+            assert score_of(ratio, seconds) > 0.85
+        assert score_of(ratio, 10.0, shift_s=1.3) < 0.6
 
 
-def test_a_candidate_that_a_glance_rejected_is_looked_at_once_at_its_strongest_hit() -> None:
-    looked: list[int] = []
+class Constant(Cosine):
+    """Gives every window the same log-odds, and counts windows."""
 
-    class Counting(Cosine):
-        def forward(self, queries: Tensor, references: Tensor) -> Tensor:
-            looked.append(len(queries))
-            return super().forward(queries, references)
+    def __init__(self, log_odds: float) -> None:
+        super().__init__()
+        self.log_odds, self.looked = log_odds, 0
 
+    def forward(self, queries: Tensor, references: Tensor) -> Tensor:
+        self.looked += len(queries)
+        return torch.full((len(queries),), self.log_odds)
+
+
+def verified(log_odds: float, *candidates: Candidate) -> tuple[list[Verified], int]:
+    """What becomes of candidates whose query is the reference, and how many windows the reranker has looked at."""
     song = notes(0).render(REFERENCE_FRAMES)
-    heard = MatchedFilter(Recording(song, REFERENCE_FRAMES * FRAME_S), Serving((song,)), CONFIG)
-    span = Span(4.0, 24.0, 4.0, 1.0)
-    found = Verified(pointing(10.0, 10.0, 0.0, 1.0), 0.5, 0.1, 0.0, span)
-    for score, windows in ((0.5, MAX_WINDOWS), (GLANCE_SCORE - 0.01, 1)):
-        (one,) = reranked([replace(found, verify_score=score)], heard, Counting())
-        assert looked.pop() == windows and one.candidate.rerank_score == pytest.approx(1, abs=1e-4)
+    recording, reranker = Recording(song, REFERENCE_FRAMES * FRAME_S), Constant(log_odds)
+    return verify(candidates, Verifier(recording, Serving((song,)), CONFIG), reranker), reranker.looked
+
+
+def test_the_reranker_decides_which_steps_a_candidate_is_worth() -> None:
+    at = pointing(20.0, 20.0, semitones=0.25)
+    ((hopeless,), once), ((located,), twice), ((refined,), many) = (
+        verified(score, at) for score in (WORTH_LOCATING - 0.1, WORTH_REFINING - 0.1, WORTH_REFINING)
+    )
+    assert (once, twice, many) == (1, 2, 2 + MAX_WINDOWS)
+    assert hopeless.pitch_semitones == 0.25 and abs(located.pitch_semitones) < 0.1
+    assert located.verify_score > 0.95 > hopeless.verify_score
+    assert (
+        located.span.query_end_s - located.span.query_start_s
+        < 6
+        < refined.span.query_end_s - refined.span.query_start_s
+    )
+    assert [one.is_match for one in (hopeless, located, refined)] == [False, False, True]
+    assert refined.candidate.rerank_score == pytest.approx(WORTH_REFINING)
+
+
+@given(st.lists(st.tuples(st.floats(5, 50), st.floats(5, 50)), max_size=4), st.floats(-20, 20))
+@settings(max_examples=20)
+def test_no_candidate_is_lost_unless_a_match_covers_it(places: list[tuple[float, float]], log_odds: float) -> None:
+    found, _ = verified(log_odds, *(pointing(query_s, reference_s) for query_s, reference_s in places))
+    assert all(one.candidate.rerank_score is not None for one in found)
+    for query_s, _ in places:
+        assert any(one.span.query_start_s <= query_s <= one.span.query_end_s for one in found)
+
+
+def test_without_an_aligned_reranker_the_glance_decides() -> None:
+    song, other = notes(0).render(REFERENCE_FRAMES), notes(1).render(REFERENCE_FRAMES)
+    for reference, is_match in ((song, True), (other, False)):
+        verifier = Verifier(Recording(song, REFERENCE_FRAMES * FRAME_S), Serving((reference,)), CONFIG)
+        (one,) = verify([pointing(20.0, 20.0)], verifier, None)
+        assert one.is_match == is_match and one.candidate.rerank_score is None
 
 
 def test_none_is_none() -> None:
-    song = notes(0).render(REFERENCE_FRAMES)
-    heard = MatchedFilter(Recording(song, 60.0), Serving((song,)), CONFIG)
-    assert reranked([], heard, Cosine()) == []
+    assert verified(0.0) == ([], 0)
     assert aligned_patches(torch.zeros(0, 156, 100)).shape[0] == 0
