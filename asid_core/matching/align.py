@@ -16,7 +16,8 @@ MAX_RATIO, RATIO_STEP = 2.0, 0.025
 PROBE_RATIO_ERROR = 0.05  # probes are 8 % apart in tempo, so the error is up to 4 %
 PITCH_ERROR = 1.0  # a sample shifted by 1.5 semitones matches the probes of 1 and of 2
 HITS_PER_SCORE = 3
-# z-score of a window's best hit by chance; fills in for the missing hits of a short sample
+# z-score of a window's best hit by chance. What is above it is evidence; it fills in for the missing hits of a short
+# sample.
 CHANCE_Z_SCORE = 2.5
 NEAR_S = 1.0  # hits that are nearer are at the same place
 ANOTHER_PLACE = 4.0  # minimum coarse score of a further place of a pair; a single hit needs a z-score of 7
@@ -33,6 +34,9 @@ class Candidate:
     reference_centre_s: float
     span: Span  # of the windows on the line; may reach beyond either track
     coarse_score: float  # mean z_score of its HITS_PER_SCORE best hits
+    # sum over these hits of (z_score - CHANCE_Z_SCORE)^2; decides which references go on: a single strong hit says more
+    # than three weak ones
+    evidence: float
     cosine: float  # of the strongest hit
     window_pairs: np.ndarray  # int64 [m, 2]: query window, reference row; strongest first
     rerank_score: float | None = None  # None if no reranker scored it
@@ -91,14 +95,14 @@ def align(
         row=hits.row[order],
     )
     tracks = row_track[points.row]
-    # tracks by their strongest hit; twice as many as are kept, since a line of weaker hits may score higher
+    # tracks by their strongest hit; twice as many as are kept, since a line of weaker hits may hold more evidence
     _, first = np.unique(tracks, return_index=True)
     promising = tracks[np.sort(first)][: 2 * config.verify_tracks]
     probed = len(probes) > 1
     runs = [
         _lines(points.take(tracks == track), int(track), probed, window_s, config, either_way) for track in promising
     ]
-    runs.sort(key=lambda run: -run[0].coarse_score)
+    runs.sort(key=lambda run: -max(line.evidence for line in run))
     return sorted((c for run in runs[: config.verify_tracks] for c in run), key=lambda c: -c.coarse_score)
 
 
@@ -170,6 +174,7 @@ def _candidate(points: _Points, track: int, ratio: float, window_s: float) -> Ca
         reference_centre_s=reference_s,
         span=Span.around(query_s, reference_s, ratio, before_s, after_s),
         coarse_score=float(best.mean()),
+        evidence=float(np.square((best - CHANCE_Z_SCORE).clip(min=0)).sum()),
         cosine=float(points.cosine[0]),
         window_pairs=np.stack([points.window, points.row], 1),
     )

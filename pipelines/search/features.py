@@ -156,7 +156,8 @@ class SpanFeatures:
         keys = [(self._with(front_end), track, index) for index in range(first, last + 1)]
         if not all(key in self._kept for key in keys):
             self._read(keys)
-        found = torch.cat([self._kept[key][front_end] for key in keys], 1)
+        parts = [self._kept[key][front_end] for key in keys]
+        found = parts[0] if len(parts) == 1 else torch.cat(parts, 1)  # mostly one, which need not be copied
         for key in keys:
             self._kept.move_to_end(key)
         while self._bytes > self._max_bytes and len(self._kept) > 1:

@@ -145,6 +145,14 @@ def test_only_the_best_references_are_kept() -> None:
     assert [c.reference for c in aligned(hits, PROBES, SearchConfig(verify_tracks=2))] == [4, 3]
 
 
+def test_one_strong_hit_goes_on_before_three_weak_ones_of_a_higher_score() -> None:
+    strong, weak = line(range(5, 6), 1, 20.0, 1.0, 0, 6.0), line(range(5, 8), 2, 20.0, 1.0, 0, 3.9)
+    both = aligned(strong + weak, [(0.0, 1.0)])
+    assert [one.reference for one in both] == [2, 1]
+    (kept,) = aligned(strong + weak, [(0.0, 1.0)], SearchConfig(verify_tracks=1))
+    assert kept.reference == 1
+
+
 def test_a_second_play_at_another_speed_is_a_place_of_its_own() -> None:
     """Even if two stronger lines cross the first play, with one long query and one reference."""
     slow, fast = (PROBES.index((0.0, ratio)) for ratio in sorted(GRID.tempo_ratios)[:2])

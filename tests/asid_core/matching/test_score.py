@@ -12,7 +12,9 @@ from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified
 
 SPAN = Span(3.0, 7.0, 3.0, 1.0)
-VERIFIED = Verified(Candidate(0, 0.0, 1.0, 5.0, 5.0, SPAN, 5.0, 0.5, np.zeros((1, 2), np.int64)), 0.5, 0.2, 0.0, SPAN)
+VERIFIED = Verified(
+    Candidate(0, 0.0, 1.0, 5.0, 5.0, SPAN, 5.0, 19.0, 0.5, np.zeros((1, 2), np.int64)), 0.5, 0.2, 0.0, SPAN
+)
 
 
 def log_odds(tries: int, config: ScoreConfig) -> float:

@@ -83,7 +83,7 @@ def verifier_of(query: Tensor, *references: Tensor) -> Verifier:
 def pointing(query_s: float, reference_s: float, semitones: float = 0.0, ratio: float = 1.0) -> Candidate:
     """A candidate of the coarse search around two centres."""
     span = Span.around(query_s, reference_s, ratio, 2.0, 2.0)
-    return Candidate(0, semitones, ratio, query_s, reference_s, span, 5.0, 0.6, np.array([[0, 0]]))
+    return Candidate(0, semitones, ratio, query_s, reference_s, span, 5.0, 19.0, 0.6, np.array([[0, 0]]))
 
 
 @dataclass(frozen=True)
