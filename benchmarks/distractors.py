@@ -24,6 +24,7 @@ from benchmarks.lib.growth import Growth, Measured, pairs_of
 from benchmarks.lib.quality_bench import BENCH
 from benchmarks.lib.results import write_section
 from benchmarks.lib.synthetic import DRAWN, TRIED, Query, searched
+from pipelines.evaluate import REFERENCES, tries_of
 from pipelines.runtime import start_ray
 from pipelines.store.catalogue import Catalogue
 
@@ -42,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = configs.load(WEIGHTS)
     truth, sweep = swept(place)
     distractors = [path.stem for path in (place / "references").glob(f"{track_name(DISTRACTORS)}*")]
-    growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(DISTRACTORS)), distractors, config)
     catalogue = Catalogue(str(catalogue_in(place)))
+    tries = tries_of(catalogue, config, WEIGHTS, REFERENCES)
+    growth = Growth(truth, pairs_of(sweep.detections, truth, track_name(DISTRACTORS)), distractors, config, tries)
     queries, tails, tried = searched(catalogue, WEIGHTS, config, truth)
     own = place == beside(BENCH)
     figure = FIGURES / ("distractors.svg" if own else f"distractors-{place.name}.svg")

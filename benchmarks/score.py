@@ -24,6 +24,7 @@ from benchmarks.lib.distractors import Tail, fit_tails, in_tail
 from benchmarks.lib.growth import Growth, Measured, pairs_of
 from benchmarks.lib.results import RESULTS, write_section
 from benchmarks.lib.validation_bench import folder_of
+from pipelines.evaluate import REFERENCES, tries_of
 from pipelines.runtime import start_ray
 
 COMMAND = "make -C benchmarks score"
@@ -38,17 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = configs.load(WEIGHTS)
     truth, sweep = swept(bench)
     names = sorted(path.stem for path in (bench / "references").iterdir())
-    text = report(sweep.detections, truth, names, config)
+    tries = tries_of(sweep.catalogue, config, WEIGHTS, REFERENCES)
+    text = report(sweep.detections, truth, names, config, tries)
     text += calibrated(sweep.detections, truth, bench.name)
     print(text)
     write_section(f"Score and catalogue size, {bench.name}", COMMAND, text)
     return 0
 
 
-def report(detections: pa.Table, truth: Truth, references: Sequence[str], config: Config) -> str:
+def report(detections: pa.Table, truth: Truth, references: Sequence[str], config: Config, tries: int) -> str:
     """The section for RESULTS.md. references: names of all searched tracks, including distractors."""
     distractors = [name for name in references if name.startswith(track_name(DISTRACTORS))]
-    growth = Growth(truth, pairs_of(detections, truth, track_name(DISTRACTORS)), distractors, config)
+    growth = Growth(truth, pairs_of(detections, truth, track_name(DISTRACTORS)), distractors, config, tries)
     tails = tails_of(growth)
     scores, right = calibration.pair_scores(detections, truth)
     bins = calibration.reliability(scores, right)

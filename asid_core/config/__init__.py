@@ -20,6 +20,7 @@ from asid_core.config.model import (
     ResnetIbnConfig,
 )
 from asid_core.config.search import (
+    MANY_TRIES,
     NEAR_TEMPO,
     NO_FIRST_PASS,
     FirstPassConfig,
@@ -46,6 +47,7 @@ __all__ = [
     "LogFrequencyConfig",
     "LogMelConfig",
     "ModelConfig",
+    "MANY_TRIES",
     "NEAR_TEMPO",
     "NO_FIRST_PASS",
     "ProbesConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import field
 from typing import Annotated, Literal
 
@@ -58,6 +59,11 @@ class FirstPassConfig:
     probes: Literal[1, 3, 5, 7, 9] = 3  # compare the middle one of this many probes with neighbouring tempi
 
 
+# Rows x probes of the benchmark to which the default's score is fitted, both ways. Of more tries, each counts half: their
+# best is higher by chance, but the reranker keeps most of it from becoming an alarm (RESULTS.md, "Score and catalogue
+# size").
+MANY_TRIES = 5e7
+
 NO_FIRST_PASS = FirstPassConfig(stride=0, probes=1)
 
 
@@ -108,9 +114,14 @@ class ScoreConfig:
     verify: float = 9.47
     margin: float = 12.97
     rerank: float = 0.0
-    tries: float = 0.0  # subtracted per ln(rows searched x probes), because the best of more tries is higher by chance
+    tries: float = 0.0  # of ln(rows searched x probes), because the best of more tries is higher by chance
     threshold: Share = 0.5  # detections with a lower score are not reported
 
     def of_coarse(self, coarse_score: float) -> float:
         """The contribution of a coarse score to the log-odds."""
         return self.coarse * min(coarse_score, self.coarse_ceiling)
+
+    def of_tries(self, tries: float) -> float:
+        """The log-odds that are lost by being the best of so many tries."""
+        more = max(math.log(max(tries, 1) / MANY_TRIES), 0)
+        return self.tries * (math.log(max(tries, 1)) - more / 2)

@@ -94,8 +94,8 @@ def _fit(
     tries: int,
 ) -> Fit:
     coarse, verify, margin, rerank, intercept = (float(c) for c in coefficients)
-    prior = intercept - lowered + PER_TRY * math.log(tries)
-    score = replace(old, intercept=prior, coarse=coarse, verify=verify, margin=margin, rerank=rerank, tries=PER_TRY)
+    score = replace(old, coarse=coarse, verify=verify, margin=margin, rerank=rerank, tries=PER_TRY)
+    score = replace(score, intercept=intercept - lowered + score.of_tries(tries))
     log_odds = evidence @ coefficients[:-1] + coefficients[-1] - lowered
     loss = float(np.mean(np.logaddexp(0, np.where(right, -1, 1) * log_odds)))
     return Fit(score, len(right), int(right.sum()), loss, lowered)

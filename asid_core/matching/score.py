@@ -57,9 +57,9 @@ def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
     """Probability that a verified candidate is a true match: a logistic model of the evidence of the three stages.
 
     `tries`: rows searched times probes, twice if the query is also searched backwards. The candidate is the best of so
-    many, so its prior log-odds fall with their logarithm.
+    many, so its prior log-odds fall with their logarithm (`ScoreConfig.of_tries`).
     """
-    prior = config.intercept - config.tries * math.log(max(tries, 1))
+    prior = config.intercept - config.of_tries(tries)
     evidence = config.of_coarse(found.candidate.coarse_score) + config.rerank * (found.candidate.rerank_score or 0.0)
     heard = config.verify * found.verify_score + config.margin * found.verify_margin
     return 1 / (1 + math.exp(-(prior + evidence + heard)))

@@ -90,9 +90,11 @@ class Growth:
     pairs: the verified pairs of each query, from a sweep with all real distractors.
     """
 
-    def __init__(self, truth: Truth, pairs: dict[str, list[Pair]], distractors: Sequence[str], config: Config) -> None:
-        """distractors: names of all real distractors, verified or not."""
-        self.truth, self.pairs, self.config = truth, pairs, config
+    def __init__(
+        self, truth: Truth, pairs: dict[str, list[Pair]], distractors: Sequence[str], config: Config, tries: int
+    ) -> None:
+        """distractors: names of all real distractors, verified or not. tries: of the sweep."""
+        self.truth, self.pairs, self.config, self.tries = truth, pairs, config, tries
         self.relevant = truth.relevant()
         self.distractors = sorted(distractors)
         self.order = np.random.default_rng(0).permutation(len(self.distractors))
@@ -109,8 +111,9 @@ class Growth:
 
     def _prior(self, size: int) -> float:
         """The change of every pair's log-odds if there are `size` distractors instead of all real ones."""
-        references = len(self.truth.references)
-        return self.config.score.tries * math.log((references + self.num_distractors) / (references + size))
+        references, score = len(self.truth.references), self.config.score
+        larger = (references + size) / (references + self.num_distractors)
+        return score.of_tries(self.tries) - score.of_tries(self.tries * larger)
 
     def with_real(self, size: int) -> Measured:
         """Figures with `size` real distractors. A larger size includes those of a smaller one."""

@@ -17,7 +17,7 @@ def false_alarms(config: Config) -> list[float]:
     """False alarms per hour at each predicted size."""
     table = detections(6.5, np.random.default_rng(0))
     names = [*truth().references, *(f"distractor_{i}" for i in range(DISTRACTORS))]
-    text = score.report(table, truth(), names, config)
+    text = score.report(table, truth(), names, config, 10**6)
     return [float(row) for row in re.findall(r"^\| predicted \|.*\| ([\d.]+) \|$", text, re.M)]
 
 

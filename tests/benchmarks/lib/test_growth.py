@@ -41,7 +41,7 @@ def detections(true_coarse: float, rng: np.random.Generator) -> pa.Table:
 
 def growth(true_coarse: float) -> Growth:
     pairs = pairs_of(detections(true_coarse, np.random.default_rng(0)), truth(), "distractor_")
-    return Growth(truth(), pairs, [f"distractor_{i}" for i in range(DISTRACTORS)], CONFIG)
+    return Growth(truth(), pairs, [f"distractor_{i}" for i in range(DISTRACTORS)], CONFIG, 10**6)
 
 
 def tails(scale: float = 0.5) -> dict:
