@@ -59,8 +59,8 @@ class FirstPassConfig:
     probes: Literal[1, 3, 5, 7, 9] = 3  # compare the middle one of this many probes with neighbouring tempi
 
 
-# Rows x probes of the benchmark to which the default's score is fitted, both ways. Of more tries, each counts half: their
-# best is higher by chance, but the reranker keeps most of it from becoming an alarm (RESULTS.md, "Score and catalogue
+# Rows x probes of the benchmark to which the default's score is fitted, both ways. Of more tries, each counts half: the
+# best of them is higher by chance, but the reranker keeps most from becoming an alarm (RESULTS.md, "Score and catalogue
 # size").
 MANY_TRIES = 5e7
 

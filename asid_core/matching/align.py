@@ -111,32 +111,29 @@ def _lines(
 ) -> list[Candidate]:
     """The strongest lines through the hits of one pair, and strong lines at other places. Uses each hit once."""
     lines: list[Candidate] = []
-    taken: list[_Points] = []  # the hits of `lines`
+    taken = np.empty((2, 0))  # times in query and reference of the hits of `lines`
     while len(points.query_s) and (len(lines) < config.places_per_track or points.z_score[0] >= ANOTHER_PLACE):
         on_line, ratio = _line_through_first(points, probed)
         hits, points = points.take(on_line), points.take(~on_line)
         line = _candidate(hits, track, ratio, window_s)
         if len(lines) < config.places_per_track or _is_another_place(line, taken, either_way):
             lines.append(line)
-            taken.append(hits)
+            taken = np.concatenate([taken, [hits.query_s, hits.reference_s]], 1)
     return sorted(lines, key=lambda c: -c.coarse_score)
 
 
-def _is_another_place(line: Candidate, taken: Sequence[_Points], either_way: bool) -> bool:
+def _is_another_place(line: Candidate, taken: np.ndarray, either_way: bool) -> bool:
     """Whether a line is strong, and no hit of the stronger lines of its pair is near its strongest one.
 
     Not whether it is outside their spans: a chance hit far away makes a span long. Near: in the query; with
-    `either_way`, in the reference as well.
+    `either_way`, in the reference as well. taken [2, h]: times of these hits in query and reference.
     """
     if line.coarse_score < ANOTHER_PLACE:
         return False
-    for known in taken:
-        near = np.abs(known.query_s - line.query_centre_s) < NEAR_S
-        if either_way:
-            near &= np.abs(known.reference_s - line.reference_centre_s) < NEAR_S
-        if near.any():
-            return False
-    return True
+    near = np.abs(taken[0] - line.query_centre_s) < NEAR_S
+    if either_way:
+        near &= np.abs(taken[1] - line.reference_centre_s) < NEAR_S
+    return not near.any()
 
 
 def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, float]:
@@ -146,16 +143,25 @@ def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, floa
     else:
         steps = int(np.log(MAX_RATIO) / RATIO_STEP)
         slopes = np.exp(np.arange(-steps, steps + 1) * RATIO_STEP)
-    along, across = points.query_s - points.query_s[0], points.reference_s - points.reference_s[0]
+    some = _of_similar_probes(points) if probed else np.arange(len(points.query_s))
+    near = points.take(some)
+    along, across = near.query_s - points.query_s[0], near.reference_s - points.reference_s[0]
     close = np.abs(across[:, None] - along[:, None] * slopes) <= TOLERANCE_S
     if probed:
-        close &= (np.abs(points.pitch - points.pitch[0]) <= PITCH_ERROR)[:, None]
-        close &= np.abs(np.log(points.ratio[:, None] / slopes)) <= 2 * PROBE_RATIO_ERROR
+        close &= np.abs(np.log(near.ratio[:, None] / slopes)) <= 2 * PROBE_RATIO_ERROR
     close[0] = True
     # prefer the slope nearest to 1 in a tie: a single hit fits every slope
-    support = (close * np.maximum(points.z_score, 0)[:, None] ** 2).sum(0) - 1e-6 * np.abs(np.log(slopes))
+    support = (close * np.maximum(near.z_score, 0)[:, None] ** 2).sum(0) - 1e-6 * np.abs(np.log(slopes))
     best = int(support.argmax())
-    return close[:, best], float(slopes[best])
+    on_line = np.zeros(len(points.query_s), bool)
+    on_line[some[close[:, best]]] = True
+    return on_line, float(slopes[best])
+
+
+def _of_similar_probes(points: _Points) -> np.ndarray:
+    """Indices of the hits whose probes may be on one line with the strongest hit's."""
+    ratios = np.abs(np.log(points.ratio / points.ratio[0])) <= 3 * PROBE_RATIO_ERROR + 0.01
+    return np.flatnonzero(ratios & (np.abs(points.pitch - points.pitch[0]) <= PITCH_ERROR))
 
 
 def _candidate(points: _Points, track: int, ratio: float, window_s: float) -> Candidate:
