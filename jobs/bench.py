@@ -101,7 +101,7 @@ def _run(session: Session) -> Outcome:
     from pipelines.store.location import Location
 
     args, config = session.args, session.config
-    with catalogue_of_bench(session, "bench run") as catalogue:
+    with catalogue_of_bench(session, "bench run", Path(args.bench)) as catalogue:
         result = evaluate_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     report = result.reports["all"]
     figures.show(result.reports, "all", "stage", args.format)
@@ -146,7 +146,7 @@ def _fit_to_bench(session: Session) -> Fit:
     from pipelines.evaluate import REFERENCES, sweep_bench, tries_of
 
     args, config = session.args, session.config
-    with catalogue_of_bench(session, "bench fit") as catalogue:
+    with catalogue_of_bench(session, "bench fit", Path(args.bench)) as catalogue:
         truth, swept = sweep_bench(Path(args.bench), catalogue, config, session.weights(), session.progress)
     tries = tries_of(catalogue, config, session.weights(), REFERENCES)
     return fit_score(swept.detections, truth, config.score, tries)
@@ -160,15 +160,14 @@ def _fit_to_verdicts(session: Session) -> Fit:
 
 
 @contextlib.contextmanager
-def catalogue_of_bench(session: Session, verb: str) -> Iterator[Catalogue]:
-    """Starts Ray, and writes to the catalogue in the folder `args.bench`, one for each model name.
+def catalogue_of_bench(session: Session, verb: str, folder: Path) -> Iterator[Catalogue]:
+    """Starts Ray, and writes to the catalogue in the folder of a benchmark, one for each model name.
 
     Raises Failure if the folder is not a benchmark.
     """
     from pipelines.runtime import start_ray
     from pipelines.store.catalogue import Catalogue
 
-    folder = Path(session.args.bench)
     if not (folder / "truth.json").is_file():
         raise Failure(f"{folder} is not a benchmark. Make one with `asid bench make`.")
     uri = str(folder / f"catalogue-{session.config.model.name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import ExitStack
 from pathlib import Path
 
 from asid_core.plain_values import ConfigError
@@ -18,7 +19,10 @@ def options(parser: argparse.ArgumentParser) -> None:
         "--stems", metavar="URI", help="tables written by asid stems; an aligned reranker needs --bench"
     )
     parser.add_argument(
-        "--bench", metavar="DIR", help="for an aligned reranker: a benchmark of music to train on (asid bench make)"
+        "--bench",
+        metavar="DIR",
+        nargs="+",
+        help="for an aligned reranker: benchmarks of music to train on (asid bench make)",
     )
     parser.add_argument(
         "--output", metavar="URI", required=True, help="folder for weights and checkpoints; run again to resume"
@@ -75,10 +79,12 @@ def _on_candidates(session: Session) -> Outcome:
     from jobs.bench import catalogue_of_bench
     from pipelines.mined import train_on_candidates
 
-    args, config = session.args, session.config
+    args, config, folders = session.args, session.config, [Path(folder) for folder in session.args.bench]
     try:
-        with catalogue_of_bench(session, "train reranker") as catalogue:
-            done = train_on_candidates(Path(args.bench), catalogue, args.output, config, args.weights, session.progress)
+        with ExitStack() as stack:
+            opened = [stack.enter_context(catalogue_of_bench(session, "train reranker", folder)) for folder in folders]
+            benches = list(zip(folders, opened, strict=True))
+            done = train_on_candidates(benches, args.output, config, args.weights, session.progress)
     except ValueError as error:
         raise command.Failure(str(error)) from error
     windows = f"{done.right:,} right and {done.wrong:,} wrong windows"

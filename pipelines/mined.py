@@ -52,20 +52,25 @@ class Mined:
 
 
 def train_on_candidates(
-    directory: Path, catalogue: Catalogue, output: str, config: Config, weights: str, progress: ProgressCallback | None
+    benches: Sequence[tuple[Path, Catalogue]],
+    output: str,
+    config: Config,
+    weights: str,
+    progress: ProgressCallback | None,
 ) -> Mined:
-    """Train the aligned reranker of `config` on the candidates that a sweep of a benchmark finds. Needs a running Ray.
+    """Train the aligned reranker of `config` on the candidates that sweeps of benchmarks find. Needs a running Ray.
 
-    The benchmark must be of music for training. Writes the model to `output`/best; its encoder is that of `weights`.
-    Raises what `sweep_bench` raises, and ValueError if too little was found.
+    benches: folders of benchmarks of music for training, with the catalogue of each. Writes the model to `output`/best;
+    its encoder is that of `weights`. Raises what `sweep_bench` raises, and ValueError if too little was found.
     """
-    truth, swept = sweep_bench(directory, catalogue, config, weights, progress)
     torch.manual_seed(config.training.seed)
     model = with_reranker(load_model(weights, config), config)
-    parts = []
-    for part in mined(catalogue, truth, swept.detections, model, config):
-        parts.append(part)
-        _tell(progress, "mine", len(parts), len(truth.queries), "queries")
+    parts: list[Windows] = []
+    for directory, catalogue in benches:
+        truth, swept = sweep_bench(directory, catalogue, config, weights, progress)
+        for done, part in enumerate(mined(catalogue, truth, swept.detections, model, config), start=1):
+            parts.append(part)
+            _tell(progress, "mine", done, len(truth.queries), "queries")
     if len(parts) < 2:  # one to train on and one to validate on
         raise ValueError("the searches found candidates for fewer than two queries; use a larger benchmark")
     held_out = _joined(parts[::HELD_OUT])

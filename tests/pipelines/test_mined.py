@@ -111,4 +111,4 @@ def test_a_benchmark_without_candidates_is_refused_with_what_to_do(
     monkeypatch.setattr("pipelines.mined.load_model", lambda *_: Fingerprinter(LINEAR))
     reranking = replace(LINEAR, model=replace(LINEAR.model, reranker=RerankerConfig(kind="aligned", channels=4)))
     with pytest.raises(ValueError, match="use a larger benchmark"):
-        train_on_candidates(tmp_path, catalogue, str(tmp_path / "out"), reranking, "any", None)
+        train_on_candidates([(tmp_path, catalogue)], str(tmp_path / "out"), reranking, "any", None)
