@@ -87,7 +87,7 @@ class Verifier:
         """Find the spans and the repeats of the matches among `located`, given strongest first.
 
         A match gives one `Verified`, or several if the query repeats the sample. A candidate is dropped if an earlier
-        match covers it.
+        result covers it.
         """
         refined: list[Verified] = []
         for one in located:
