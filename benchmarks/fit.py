@@ -6,7 +6,6 @@ reports such pairs.
 
 from __future__ import annotations
 
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from asid_core import config as configs
-from asid_core.config import Config
+from asid_core.config import Config, ScoreConfig
 from asid_core.evaluation.fitting import EVIDENCE, PER_TRY, alarm_level, below_ceiling, best_rows, hours_of, logistic
 from asid_core.evaluation.metrics import Floats
 from asid_core.evaluation.truth import Truth
@@ -70,10 +69,10 @@ def fitted(bench: Pairs, demo: Pairs) -> Floats:
     result = np.zeros(len(EVIDENCE) + 1)
     result[[*USED, -1]] = logistic(evidence, np.concatenate([bench.right, *[demo.right] * DEMO_COUNTS]))
     result[MARGIN] = BY_HAND
-    fewer = PER_TRY * (math.log(bench.tries) - math.log(demo.tries))
+    lost, lost_there = (ScoreConfig(tries=PER_TRY).of_tries(some.tries) for some in (bench, demo))
     wrong, wrong_there = ((some.evidence @ result[:-1] + result[-1])[~some.right] for some in (bench, demo))
-    result[-1] -= max(0.0, alarm_level(wrong, bench.hours), float(wrong_there.max()) + fewer + SPARE)
-    result[-1] += PER_TRY * math.log(bench.tries)
+    result[-1] -= max(0.0, alarm_level(wrong, bench.hours), float(wrong_there.max()) + lost - lost_there + SPARE)
+    result[-1] += lost
     return result
 
 

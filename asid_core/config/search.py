@@ -59,11 +59,6 @@ class FirstPassConfig:
     probes: Literal[1, 3, 5, 7, 9] = 3  # compare the middle one of this many probes with neighbouring tempi
 
 
-# Rows x probes of the benchmark to which the default's score is fitted, both ways. Of more tries, each counts half: the
-# best of them is higher by chance, but the reranker keeps most from becoming an alarm (RESULTS.md, "Score and catalogue
-# size").
-MANY_TRIES = 5e7
-
 NO_FIRST_PASS = FirstPassConfig(stride=0, probes=1)
 
 
@@ -103,6 +98,12 @@ class VerifyConfig:
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.3
 
 
+# Rows x probes of the benchmark to which the default's score is fitted, both ways. Beyond it, the logarithm of the
+# tries counts half: their best is higher by chance, but the reranker keeps most from becoming an alarm (RESULTS.md,
+# "Score and catalogue size").
+MANY_TRIES = 5e7
+
+
 @dataclass(frozen=True, config=STRICT)
 class ScoreConfig:
     """Coefficients of the logistic model of the final score, fitted by `asid bench fit` on held-out music."""
@@ -114,7 +115,7 @@ class ScoreConfig:
     verify: float = 9.47
     margin: float = 12.97
     rerank: float = 0.0
-    tries: float = 0.0  # of ln(rows searched x probes), because the best of more tries is higher by chance
+    tries: float = 0.0  # subtracted per ln(rows searched x probes), because the best of more tries is higher by chance
     threshold: Share = 0.5  # detections with a lower score are not reported
 
     def of_coarse(self, coarse_score: float) -> float:

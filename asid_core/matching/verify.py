@@ -80,18 +80,18 @@ class Verifier:
         pitches = [candidate.pitch_semitones + step for step in config.pitch_steps]
         ratios = [candidate.tempo_ratio * (1 + step) for step in config.tempo_steps]
         peak = self.filter.best(candidate, pitches, ratios, config.excerpt_frames, config.lag_frames)
-        (found,) = self._clipped([_verified(candidate, peak)]) or [glanced]
-        return replace(found, is_match=peak.score >= config.min_score)
+        located = self._clipped([_verified(candidate, peak)])
+        return replace(located[0], is_match=peak.score >= config.min_score) if located else glanced
 
     def refine(self, located: Sequence[Verified]) -> list[Verified]:
         """Find the spans and the repeats of the matches among `located`, given strongest first.
 
         A match gives one `Verified`, or several if the query repeats the sample. A candidate is dropped if an earlier
-        result covers it.
+        result covers it, but a match only if that is a match.
         """
         refined: list[Verified] = []
         for one in located:
-            if any(_within(one.candidate, known) for known in refined):
+            if any((known.is_match or not one.is_match) and _within(one.candidate, known) for known in refined):
                 continue
             if one.is_match:
                 one = self._sharpened(self._with_span(one))

@@ -1,8 +1,8 @@
 """Recall of the coarse search: how often is the true reference among the first k?
 
 One sweep that verifies many references per query answers this for all smaller numbers too, because later stages treat
-each reference separately: its rows, limited to the first k references by coarse score, are those of a sweep with
-`search.verify_tracks` = k.
+each reference separately: its rows, limited to the first k references by coarse score, are about those of a sweep with
+`search.verify_tracks` = k, which takes the first k by evidence.
 """
 
 from __future__ import annotations

@@ -67,11 +67,11 @@ class Constant(Cosine):
         return torch.full((len(queries),), self.log_odds)
 
 
-def verified(log_odds: float, *candidates: Candidate) -> tuple[list[Verified], int]:
-    """What becomes of candidates whose query is the reference, and how many windows the reranker has looked at."""
-    song = notes(0).render(REFERENCE_FRAMES)
+def verified(log_odds: float, *candidates: Candidate, sampled: int = 0) -> tuple[list[Verified], int]:
+    """What becomes of candidates, and how many windows the reranker has looked at. The query is song 0."""
+    song, reference = (notes(seed).render(REFERENCE_FRAMES) for seed in (0, sampled))
     recording, reranker = Recording(song, REFERENCE_FRAMES * FRAME_S), Constant(log_odds)
-    return verify(candidates, Verifier(recording, Serving((song,)), CONFIG), reranker), reranker.looked
+    return verify(candidates, Verifier(recording, Serving((reference,)), CONFIG), reranker), reranker.looked
 
 
 def test_the_reranker_decides_which_steps_a_candidate_is_worth() -> None:
@@ -89,6 +89,16 @@ def test_the_reranker_decides_which_steps_a_candidate_is_worth() -> None:
     )
     assert [one.is_match for one in (hopeless, located, refined)] == [False, False, True]
     assert refined.candidate.rerank_score == pytest.approx(WORTH_REFINING)
+
+
+def test_what_is_no_match_is_judged_at_its_strongest_hit_alone_because_its_span_is_a_guess() -> None:
+    ((found,), looked) = verified(5.0, pointing(20.0, 20.0), sampled=1)
+    assert not found.is_match and looked == 2 and found.candidate.rerank_score == pytest.approx(5)
+
+
+def test_a_wrong_pitch_at_the_same_place_does_not_hide_a_match() -> None:
+    found, _ = verified(0.0, pointing(20.0, 20.0, semitones=4.0), pointing(20.2, 20.2))
+    assert [one.is_match for one in found] == [False, True]
 
 
 @given(st.lists(st.tuples(st.floats(15, 45), st.floats(15, 45)), max_size=4), st.floats(-20, 20))
