@@ -124,5 +124,5 @@ class ScoreConfig:
 
     def of_tries(self, tries: float) -> float:
         """The log-odds that are lost by being the best of so many tries."""
-        more = max(math.log(max(tries, 1) / MANY_TRIES), 0)
-        return self.tries * (math.log(max(tries, 1)) - more / 2)
+        logarithm = math.log(max(tries, 1))
+        return self.tries * (logarithm - max(logarithm - math.log(MANY_TRIES), 0) / 2)

@@ -159,7 +159,10 @@ def _line_through_first(points: _Points, probed: bool) -> tuple[np.ndarray, floa
 
 
 def _of_similar_probes(points: _Points) -> np.ndarray:
-    """Indices of the hits whose probes may be on one line with the strongest hit's."""
+    """Indices of the hits whose probes may be on one line with the strongest hit's.
+
+    Slopes are within PROBE_RATIO_ERROR of its tempo, and hits within twice that of a slope; 0.01 is for the logarithms.
+    """
     ratios = np.abs(np.log(points.ratio / points.ratio[0])) <= 3 * PROBE_RATIO_ERROR + 0.01
     return np.flatnonzero(ratios & (np.abs(points.pitch - points.pitch[0]) <= PITCH_ERROR))
 

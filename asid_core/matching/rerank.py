@@ -62,20 +62,19 @@ def judged(
 
     looked_at: centres of a candidate's windows, in seconds of the query.
     """
+    times_s = [looked_at(one) for one in found]
     windows = [
-        laid_over(one.span, times_s, one.pitch_semitones, one.candidate.reference, heard)
-        for one in found
-        if (times_s := looked_at(one))
+        laid_over(one.span, times, one.pitch_semitones, one.candidate.reference, heard)
+        for one, times in zip(found, times_s, strict=True)
+        if times
     ]
     if not windows:
         return list(found)
     queries, references = (torch.cat(side) for side in zip(*windows, strict=True))
     log_odds = iter(reranker.judged(queries, references).split([len(query) for query, _ in windows]))
     return [
-        replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(next(log_odds))))
-        if looked_at(one)
-        else one
-        for one in found
+        replace(one, candidate=replace(one.candidate, rerank_score=_mean_of_best(next(log_odds)))) if times else one
+        for one, times in zip(found, times_s, strict=True)
     ]
 
 
