@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from asid_core import config as configs
+from asid_core.matching.inverted_lists import lists_for
 from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
 from benchmarks.lib.kept import WANTED, exponent, foreseen, needed, places
 from benchmarks.lib.results import write_json, write_section
@@ -81,11 +82,6 @@ def measured(wild: WildRows, sizes: Sequence[int]) -> Iterator[Point]:
                 seconds=votes.seconds / len(wild.queries), exact_seconds=exact.seconds / len(wild.queries),
                 hits=votes.hits / len(wild.queries),
             )  # fmt: skip
-
-
-def lists_for(rows: int) -> int:
-    """Number of lists, a power of two near 4 sqrt(rows)."""
-    return int(2 ** round(np.log2(4 * rows**0.5)))
 
 
 def kept_of(wild: WildRows, synthetic: range, exact: Ranking, votes: Ranking) -> dict[str, float]:

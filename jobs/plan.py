@@ -48,6 +48,7 @@ def positive(text: str) -> float:
 
 def work(session: Session) -> Outcome:
     from pipelines.plan import plan, read_rates
+    from pipelines.search.voted import BEST
 
     args, rates = session.args, read_rates()
     sizes = [args.tracks] if args.tracks else SIZES
@@ -64,7 +65,7 @@ def work(session: Session) -> Outcome:
         head, *rows = overview(estimates, args.cores)
         print(tables.aligned([dict(zip(head, row, strict=True)) for row in rows], {n: (n, tables.plain) for n in head}))
     most = exact_tracks(args.mean_minutes, session.config)
-    print(f"up to {most:,} tracks every row is compared; above, the index of LanceDB, which finds less (asid index)")
+    print(f"up to {most:,} tracks a sweep compares every row; above, those of the best {BEST} tracks by votes")
     print(f"rates measured on {rates['machine']}, {rates['date']}; --new-only sweeps cost the share of new tracks")
     return Outcome(summary)
 
@@ -90,8 +91,8 @@ def overview(estimates: Sequence[Plan], cores: int) -> list[tuple[str, ...]]:
 def shape(config: Config) -> Shape:
     """The settings of a configuration that determine table sizes and compute time."""
     from pipelines.plan import Shape
-    from pipelines.search.index import FLAT_BELOW_ROWS
     from pipelines.search.sweep_plan import searched_together_s
+    from pipelines.search.voted import BEST, SHARE, row_bytes
 
     front, search = config.model.front_end, config.search
     hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ
@@ -106,7 +107,9 @@ def shape(config: Config) -> Shape:
         first_pass_stride=max(1, config.first_pass.stride),
         first_pass_probes=config.first_pass.probes,
         exact_below_rows=search.exact_below_rows,
-        flat_below_rows=FLAT_BELOW_ROWS,
+        votes_row_bytes=row_bytes(config),
+        votes_share=SHARE,
+        votes_best=BEST,
         verify_tracks=search.verify_tracks,
         together_s=searched_together_s(config, config.model.encoder.dim, hop_s),
     )
@@ -119,14 +122,14 @@ def lines(estimate: Plan, gpus: int | None, cores: int = 1) -> list[tuple[str, s
         ("tracks table", size(estimate.tracks_bytes)),
         ("segment tables", size(estimate.segments_bytes)),
         (f"fingerprints ({estimate.rows:,} rows)", size(estimate.fingerprints_bytes)),
-        (f"index in memory ({estimate.search})", size(estimate.index_bytes)),
+        ("votes, memory of each node", size(estimate.votes_bytes)),
         ("segment, core hours", hours(estimate.segment_core_h)),
         ("embed, core hours", hours(estimate.embed_core_h)),
         ("embed, GPU hours", hours(estimate.embed_gpu_h)),
         ("full sweep, features, core hours", hours(estimate.sweep_features_core_h)),
         ("full sweep, exact, core hours", hours(estimate.sweep_exact_core_h)),
         ("full sweep, exact, GPU hours", hours(estimate.sweep_exact_gpu_h)),
-        ("full sweep, index, core hours", hours(estimate.sweep_index_core_h)),
+        ("full sweep, votes, core hours", hours(estimate.sweep_votes_core_h)),
         ("full sweep, verify, core hours", hours(estimate.sweep_verify_core_h)),
         ("full sweep, bytes read", size(estimate.sweep_read_bytes)),
         ("full sweep, requests to S3", number(estimate.sweep_requests)),

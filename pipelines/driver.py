@@ -158,15 +158,27 @@ def run_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: flo
     """The result of `function(*arguments)`, run as a Ray task that has all CPUs of the largest node."""
     import ray
 
+    return ray.get(kept_on_node(function, *arguments, memory_bytes=memory_bytes))
+
+
+def kept_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: float) -> Any:
+    """As `run_on_node`, but a reference to the result, which stays in the object store until tasks ask for it."""
+    import ray
+
+    def kept(*some: Any) -> tuple[Any, None]:
+        return function(*some), None  # the second result says that the first is there, without fetching it
+
     nodes = _nodes()
     reserved = {
         "num_cpus": max([1, *(node.get("CPU", 0) for node in nodes)]),
         "memory": memory_share(nodes, memory_bytes),
     }
+    result, done = ray.remote(**reserved, num_returns=2, max_retries=TASK_RETRIES)(kept).remote(*arguments)
     try:
-        return ray.get(ray.remote(**reserved, max_retries=TASK_RETRIES)(function).remote(*arguments))
+        ray.get(done)
     except Exception as error:
         raise worker_error(error) from None
+    return result
 
 
 def _nodes() -> list[Mapping[str, float]]:
@@ -174,6 +186,11 @@ def _nodes() -> list[Mapping[str, float]]:
     import ray
 
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def largest_node_bytes() -> float:
+    """Memory of the largest node, with its object store."""
+    return max(node.get("memory", 0) + node.get("object_store_memory", 0) for node in _nodes())
 
 
 def cpus() -> int:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from asid_core.matching.inverted_lists import lists_for
+
 PCM_BYTES_S = 16_000 * 2
 TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
-FLOAT_BYTES, ROW_ID_BYTES = 4, 8
+FLOAT_BYTES = 4
 TABLE_ROW_BYTES = 71  # of the other columns that a search reads, in memory
-DIMS_PER_CODE = 16  # dimensions that IVF_PQ stores in one byte
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,9 @@ class Shape:
     first_pass_stride: int
     first_pass_probes: int
     exact_below_rows: int
-    flat_below_rows: int
+    votes_row_bytes: float  # memory, of a row of the table that is searched by votes
+    votes_share: float  # of the lists that a query vector is compared with
+    votes_best: int  # tracks that are then searched exactly
     verify_tracks: int
     together_s: float  # duration of the query tracks that are searched together, each time in all references
 
@@ -41,11 +44,11 @@ class Plan:
     tracks: int
     audio_h: float
     rows: int  # of the fingerprint table
-    search: str  # 'exact', 'IVF_FLAT' or 'IVF_PQ', as asid index chooses at this size
+    search: str  # of a sweep: 'exact' or 'votes'
     tracks_bytes: int
     segments_bytes: int
     fingerprints_bytes: int
-    index_bytes: int  # memory of each search worker
+    votes_bytes: int  # memory of each node that searches by votes
     query_vectors: int  # of a full sweep
     segment_core_h: float | None
     embed_core_h: float | None
@@ -53,7 +56,7 @@ class Plan:
     sweep_features_core_h: float | None
     sweep_exact_core_h: float | None
     sweep_exact_gpu_h: float | None
-    sweep_index_core_h: float | None
+    sweep_votes_core_h: float | None
     sweep_verify_core_h: float | None
     sweep_read_bytes: float | None  # of the catalogue, by a full sweep
     sweep_requests: float | None  # if it is on S3
@@ -64,7 +67,7 @@ class Plan:
     @property
     def core_h(self) -> float | None:
         """Core hours of all stages, without a GPU."""
-        sweep = self.sweep_exact_core_h if self.search == "exact" else self.sweep_index_core_h
+        sweep = self.sweep_exact_core_h if self.search == "exact" else self.sweep_votes_core_h
         stages = (self.segment_core_h, self.embed_core_h, self.sweep_features_core_h, sweep, self.sweep_verify_core_h)
         return None if None in stages else sum(hours for hours in stages if hours is not None)
 
@@ -82,19 +85,13 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     segments = max(1, math.ceil(track_s / shape.core_s))
     rows = round(audio_s * shape.windows_per_second)
     vector_bytes = shape.dim * FLOAT_BYTES
-    search = "exact" if rows < shape.exact_below_rows else "IVF_FLAT" if rows < shape.flat_below_rows else "IVF_PQ"
-    index_row = {
-        "exact": 0,
-        "IVF_FLAT": vector_bytes + ROW_ID_BYTES,
-        "IVF_PQ": shape.dim // DIMS_PER_CODE + ROW_ID_BYTES,
-    }
+    search = "exact" if rows < shape.exact_below_rows else "votes"
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
+    first_pass = shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
     compared = query_vectors * rows / 2  # each pair of tracks once
-    multiply_adds = compared * shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
-
-    read_bytes, requests = _reads(tracks, track_s, rows * (vector_bytes + TABLE_ROW_BYTES), shape, rates)
-    if search != "exact":
-        read_bytes = requests = None  # what the index reads was not measured
+    voting, few = _votes(rows, query_vectors / shape.first_pass_probes, shape), min(shape.votes_best, tracks)
+    scans = math.ceil(audio_s / shape.together_s) if search == "exact" else 1
+    read_bytes, requests = _reads(tracks, track_s, scans * rows * (vector_bytes + TABLE_ROW_BYTES), shape, rates)
 
     def hours(work: float, rate: str) -> float | None:
         return None if rates[rate] is None else work / rates[rate] / 3600
@@ -108,15 +105,18 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         # each border between segments adds a margin on both sides
         segments_bytes=round(tracks * (track_s + 2 * shape.margin_s * (segments - 1)) * PCM_BYTES_S),
         fingerprints_bytes=rows * vector_bytes,
-        index_bytes=rows * index_row[search],
+        votes_bytes=0 if search == "exact" else round(rows * shape.votes_row_bytes),
         query_vectors=query_vectors,
         segment_core_h=hours(audio_s, "segment_x_realtime"),
         embed_core_h=hours(audio_s, "embed_x_realtime"),
         embed_gpu_h=hours(audio_s, "embed_x_realtime_gpu"),
         sweep_features_core_h=hours(audio_s, "query_x_realtime"),
-        sweep_exact_core_h=hours(multiply_adds, "exact_multiply_adds_s"),
-        sweep_exact_gpu_h=hours(multiply_adds, "exact_multiply_adds_s_gpu"),
-        sweep_index_core_h=hours(query_vectors, "index_queries_s"),
+        sweep_exact_core_h=hours(compared * first_pass, "exact_multiply_adds_s"),
+        sweep_exact_gpu_h=hours(compared * first_pass, "exact_multiply_adds_s_gpu"),
+        sweep_votes_core_h=_sum(
+            hours(voting, "votes_multiply_adds_s"),
+            hours(query_vectors * few * rows / tracks * first_pass, "exact_multiply_adds_s"),
+        ),
         sweep_verify_core_h=hours(tracks * min(shape.verify_tracks, tracks - 1), "verify_pairs_s"),
         sweep_read_bytes=read_bytes,
         sweep_requests=requests,
@@ -126,22 +126,29 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     )
 
 
+def _votes(rows: int, query_vectors: float, shape: Shape) -> float:
+    """Multiply-adds of sorting all rows into lists, and of comparing the query vectors that vote with some lists."""
+    held, lists = rows / shape.first_pass_stride, lists_for(rows)
+    compared = query_vectors * (lists + shape.votes_share * held / 2)
+    return (held * lists + compared) * shape.first_pass_dims
+
+
 def _reads(
-    tracks: int, track_s: float, scan_bytes: float, shape: Shape, rates: dict[str, Any]
+    tracks: int, track_s: float, scans_bytes: float, shape: Shape, rates: dict[str, Any]
 ) -> tuple[float | None, float | None]:
-    """Bytes and requests of a full exact sweep: every query's audio, a segment of each candidate, and all fingerprints
-    once for each group of queries that are searched together. scan_bytes: of the columns that a search reads.
+    """Bytes and requests of a full sweep: every query's audio, a segment of each candidate, and the fingerprints.
+
+    scans_bytes: of fingerprints, which an exact sweep reads once for each group of queries that are searched together.
     """
     segments = max(1, math.ceil(track_s / shape.core_s))
     candidates = min(shape.verify_tracks, tracks - 1)
     segment_bytes = (min(track_s, shape.core_s) + 2 * shape.margin_s * min(1, segments - 1)) * PCM_BYTES_S
-    scans = math.ceil(tracks * track_s / shape.together_s)
     files, some = tracks * (1 + candidates), tracks * (segments + candidates)
     opening, per_request = rates["s3_requests_per_file"], rates["s3_table_bytes_per_request"]
     requests = None
     if opening is not None and per_request is not None:
-        requests = files * opening + some + scans * scan_bytes / per_request
-    return some * segment_bytes + scans * scan_bytes, requests
+        requests = files * opening + some + scans_bytes / per_request
+    return some * segment_bytes + scans_bytes, requests
 
 
 def _product(some: float | None, other: float | None) -> float | None:

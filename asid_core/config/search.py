@@ -72,7 +72,7 @@ class SearchConfig:
     verify_tracks: Count = 20
     places_per_track: Count = 2
     first_pass: FirstPassConfig = field(default_factory=FirstPassConfig)
-    # about where LanceDB's IVF_PQ becomes faster than the exact search (RESULTS.md, "Search speed")
+    # Larger tables are searched by votes in a sweep, and with LanceDB's index by `asid query`
     exact_below_rows: Rows = 20_000_000
     nprobes: Count = 64  # partitions of the index that a query searches
     refine_factor: Count = 10  # rescore this many times the wanted hits with the full vectors

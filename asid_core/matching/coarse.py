@@ -81,39 +81,48 @@ class ExactSearch:
         self.background = Background(self.windows, self.device)
 
     def add(
-        self, references: Tensor, first_row: int, windows: slice | None = None, searched: int | None = None
+        self,
+        references: Tensor,
+        first_row: int,
+        windows: slice | None = None,
+        searched: int | None = None,
+        background: Tensor | None = None,
     ) -> None:
         """Search a block [m, dim], rows first_row to first_row + m of the reference table, for some query windows.
 
         The rows are unit vectors, in float32 or quantised by `eight_bits.quantised`. searched: number of rows to
-        search, from the first on (default: all). The others only count as background.
+        search, from the first on (default: all). The others only count as background. background: rows that tell what
+        is usual, if the block's do not.
         """
         if len(references) == 0:
             return
-        block = self._block(references.to(self.device), len(references) if searched is None else searched)
+        block = self._block(references.to(self.device), len(references) if searched is None else searched, background)
         first, last, _ = (windows or slice(None)).indices(self.windows)
         probes = self.first_pass_probes
         windows_per_tile = max(1, (_TILE_QUERIES if self.device.type == "cpu" else _GPU_TILE_QUERIES) // probes)
         # reused by all tiles: allocating 32 MB for each would take as long as the product
-        groups = -(-len(references) // GROUP)
+        groups = -(-max(len(references), 0 if background is None else len(background)) // GROUP)
         memory = block.references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
         for start in range(first, last, windows_per_tile):
             part = slice(start, min(start + windows_per_tile, last))
             queries = self._first_pass_queries[part.start * probes : part.stop * probes]
             best = self._best_in_groups(block.chosen, queries, probes, GROUP // self.stride, memory)
             pairs = self._promising(part, best)
-            if self.sees_all:
+            if self.sees_all and background is None:
                 self.background.add(part, best, self._unit)
             queries = self._whole[part.start * self.probes : part.stop * self.probes]
             best = self._best_in_groups(block.background, queries, self.probes, GROUP, memory)
             self.background.add(part, best, self._unit)
             self._refine(part, block, pairs, first_row)
 
-    def _block(self, references: Tensor, searched: int) -> _Block:
+    def _block(self, references: Tensor, searched: int, background: Tensor | None) -> _Block:
         codes = self._numbers(references)
         chosen = codes[: searched : self.stride, : self.first_pass_dims].contiguous()
-        background = codes[searched:] if self.sees_all else spread(codes, GROUP)
-        return _Block(references[:searched], codes[:searched], chosen, background)
+        if background is not None:
+            usual = self._numbers(background.to(self.device))
+        else:
+            usual = codes[searched:] if self.sees_all else spread(codes, GROUP)
+        return _Block(references[:searched], codes[:searched], chosen, usual)
 
     def _share_by_chance(self, queries: Tensor) -> Tensor:
         """The share [n] of a window's chance cosine that the first pass sees in its leading dimensions.

@@ -34,33 +34,34 @@ class Found:
 
 @dataclass(frozen=True)
 class InvertedLists:
-    """Rows sorted by list. List i is codes[edges[i]:edges[i + 1]]."""
+    """Rows of a table, sorted by list and in each list by number. List i is rows[edges[i]:edges[i + 1]]."""
 
+    table: Tensor  # int8 [m, dim]
     centres: Tensor  # int8 [lists, leading], unit vectors
-    codes: Tensor  # int8 [m, dim]
-    rows: Tensor  # int64 [m], the number of each row before sorting
+    rows: Tensor  # int64 [k], numbers of rows of the table
+    leading: Tensor  # int8 [k, leading], their leading dimensions
     edges: np.ndarray  # int64 [lists + 1]
 
     @classmethod
-    def of(cls, codes: Tensor, leading: int, lists: int, seed: int = 0) -> InvertedLists:
-        """Sort rows [m, dim] by their leading dimensions into `lists` lists, of which some may be empty.
+    def of(cls, table: Tensor, leading: int, lists: int, stride: int = 1, seed: int = 0) -> InvertedLists:
+        """Sort every `stride`-th row of codes [m, dim] by its leading dimensions into `lists` lists; some may be empty.
 
         Rows of zeros (silence) are left out.
         """
-        loud = codes.any(1).nonzero()[:, 0]
-        codes = codes[loud]
+        loud = table[::stride].any(1).nonzero()[:, 0] * stride
+        codes = table[loud, :leading]
         generator = torch.Generator().manual_seed(seed)
         some = torch.randperm(len(codes), generator=generator)[: SAMPLE_ROWS * lists]
-        centres = learnt(codes[some, :leading], lists, generator)
-        chosen = nearest(codes[:, :leading], centres, 1)[:, 0]
+        centres = learnt(codes[some], lists, generator)
+        chosen = nearest(codes, centres, 1)[:, 0]
         order = chosen.argsort(stable=True)
         edges = np.searchsorted(chosen[order].numpy(), np.arange(len(centres) + 1))
-        return cls(centres, codes[order], loud[order], edges)
+        return cls(table, centres, loud[order], codes[order], edges)
 
-    def search(self, queries: Tensor, floors: Tensor, probed: int) -> Iterator[Found]:
+    def search(self, queries: Tensor, floors: Tensor, probed: int, before: int | None = None) -> Iterator[Found]:
         """All pairs of a vector and a row, in its `probed` nearest lists, whose leading dimensions exceed its floor.
 
-        queries: codes [n, dim]. floors: int32 [n].
+        queries: codes [n, dim]. floors: int32 [n]. before: number of the first row that is not compared; None: all are.
         """
         wanted = self._wanted(queries, probed)
         flat = wanted.flatten()
@@ -70,21 +71,23 @@ class InvertedLists:
         for which in range(len(self.centres)):
             mine = vectors[edges[which] : edges[which + 1]]
             start, stop = self.edges[which : which + 2].tolist()
+            if before is not None:
+                stop = start + int(torch.searchsorted(self.rows[start:stop], before))
             if stop > start and len(mine):
                 yield from self._above(queries, floors, mine, start, stop)
 
     def _above(self, queries: Tensor, floors: Tensor, vectors: Tensor, start: int, stop: int) -> Iterator[Found]:
-        """The pairs of `vectors` with rows start to stop of the sorted table, in tiles."""
-        rows, leading = self.codes[start:stop], self.centres.shape[1]
+        """The pairs of `vectors` with rows start to stop of the sorted ones, in tiles."""
+        rows, numbers, leading = self.leading[start:stop], self.rows[start:stop], self.centres.shape[1]
         for some in vectors.split(max(1, TILE // min(stop - start, TILE))):
             columns, least = queries[some, :leading].T, floors[some]
             for first in range(0, len(rows), TILE):
-                scores = torch._int_mm(rows[first : first + TILE, :leading].contiguous(), columns)
+                scores = torch._int_mm(rows[first : first + TILE], columns)
                 # much faster than torch if few are true
                 at = torch.from_numpy(np.flatnonzero((scores > least).numpy()))
-                row, vector = at // len(some) + first, some[at % len(some)]
-                score = scores.flatten()[at] + products(rows[row, leading:], queries[vector, leading:])
-                yield Found(vector, self.rows[start + row], score)
+                row, vector = numbers[at // len(some) + first], some[at % len(some)]
+                score = scores.flatten()[at] + products(self.table[row, leading:], queries[vector, leading:])
+                yield Found(vector, row, score)
 
     def work(self, queries: Tensor, probed: int) -> int:
         """Multiply-adds of a search, but for scoring in full: products with the centres and the rows of the lists."""
@@ -94,6 +97,11 @@ class InvertedLists:
     def _wanted(self, queries: Tensor, probed: int) -> Tensor:
         """The lists that each vector is compared with: int64 [n, at most `probed`]."""
         return nearest(queries[:, : self.centres.shape[1]], self.centres, min(probed, len(self.centres)))
+
+
+def lists_for(rows: int) -> int:
+    """Number of lists, a power of two near 4 sqrt(rows)."""
+    return int(2 ** round(np.log2(4 * max(rows, 1) ** 0.5)))
 
 
 def products(some: Tensor, others: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 No single window decides. Every hit that stands out of its window's background counts, and those of one track that agree
 on pitch and offset add up, one for each 2 s of the query, so that a held note does not vote with every window.
 
-`benchmarks/votes.py` measures this beside the exact search. No sweep uses it yet.
+`benchmarks/votes.py` measures this beside the exact search.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class ListSearch:
     lists: InvertedLists
     cohort: Tensor  # int8 [m, dim], GROUP neighbouring rows after one another: what is usual
 
-    def hits(self, queries: Tensor, probed: int) -> Hits:
+    def hits(self, queries: Tensor, probed: int, before: int | None = None) -> Hits:
         """Every hit of a z-score of at least MIN_Z_SCORE in the `probed` lists nearest to each vector.
 
-        queries: vectors [P, n, dim]. A hit's leading dimensions alone must have a z-score of LEADING_Z_SCORE. Sorted by
-        window, probe and row.
+        queries: vectors [P, n, dim]. before: as in `InvertedLists.search`. A hit's leading dimensions alone must have a
+        z-score of LEADING_Z_SCORE. Sorted by window, probe and row.
         """
         probes, windows, dim = queries.shape
         unit, codes = step(dim), quantised(queries.flatten(0, 1), step(dim))  # probes outermost
         leading, whole = self._backgrounds(codes.unflatten(0, (probes, windows)), unit)
         floors = ((leading[0] + LEADING_Z_SCORE * leading[1]) / unit**2).ceil().int() - 1
-        vector, row, score = together(self.lists.search(codes, floors.repeat(probes), probed))
+        vector, row, score = together(self.lists.search(codes, floors.repeat(probes), probed, before))
         window, probe, cosine = vector % windows, vector // windows, score * unit**2
         z_score = (cosine - whole[0][window]) / whole[1][window]
         kept = (z_score >= MIN_Z_SCORE).nonzero()[:, 0]

@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from asid_core.matching.align import align
-from asid_core.matching.background import spread
 from asid_core.matching.coarse import GROUP, ExactSearch, Hits
 from asid_core.matching.inverted_lists import InvertedLists
 from asid_core.matching.votes import ListSearch, best_tracks
@@ -19,9 +17,9 @@ from benchmarks.lib.kept import Ranked
 from benchmarks.lib.synthetic import Query
 from benchmarks.lib.wild_rows import Rows, WildRows
 from pipelines.search.exact import BLOCK_ROWS, divided
+from pipelines.search.voted import cohort
 
 BATCH = 27  # query tracks searched together; their vectors take 250 MB
-COHORT_GROUPS = 64  # of neighbouring rows, which say what is usual
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,7 @@ class ExactRanks:
 def voted(wild: WildRows, rows: Rows, lists: int, probed: Sequence[int]) -> Iterator[Ranking]:
     """Rankings by votes for each number of probed lists. The lists hold what the exact search's first pass compares."""
     first, grid = wild.config.first_pass, wild.config.probes.grid
-    held = rows.every(first.stride)
-    search = ListSearch(InvertedLists.of(held.codes, first.dims, lists), cohort(rows.codes))
+    search = ListSearch(InvertedLists.of(rows.codes, first.dims, lists, first.stride), cohort(rows.codes))
     some = slice(first.probes // 2, None, first.probes)
     for count in probed:
         seconds, work, found, ranked = 0.0, 0.0, 0, []
@@ -91,16 +88,10 @@ def voted(wild: WildRows, rows: Rows, lists: int, probed: Sequence[int]) -> Iter
             started = time.process_time()
             hits = search.hits(vectors, count)
             for part, query in by_query(hits, batch):
-                ranked.append(Ranked(*best_tracks(part, query.centres_s, grid[some], held.track, held.centre_s)))
+                ranked.append(Ranked(*best_tracks(part, query.centres_s, grid[some], rows.track, rows.centre_s)))
             seconds += time.process_time() - started
             found, work = found + len(hits.row), work + search.work(vectors, count)
         yield Ranking(ranked, found, work, seconds)
-
-
-def cohort(codes: Tensor) -> Tensor:
-    """COHORT_GROUPS evenly spaced groups of rows [m, d]."""
-    groups = torch.cat([spread(part, GROUP) for part in codes.split(BLOCK_ROWS)]).unflatten(0, (-1, GROUP))
-    return groups[:: max(1, len(groups) // COHORT_GROUPS)].flatten(0, 1).contiguous()
 
 
 def batches(wild: WildRows) -> Iterator[list[Query]]:

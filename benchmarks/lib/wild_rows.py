@@ -34,9 +34,6 @@ class Rows:
     def first(self, count: int) -> Rows:
         return Rows(self.codes[:count], self.track[:count], self.centre_s[:count])
 
-    def every(self, stride: int) -> Rows:
-        return Rows(self.codes[::stride], self.track[::stride], self.centre_s[::stride])
-
 
 class WildRows:
     """Wild queries that sample one reference, forwards; the rows of all references; synthetic rows after them."""

@@ -50,10 +50,11 @@ class References:
 
 @dataclass(frozen=True)
 class Queries:
-    """Query vectors [P, n, dim]. `own`: index of the reference track that they come from, or None."""
+    """Vectors [P, n, dim] of some windows of a query track."""
 
     vectors: Tensor
-    own: int | None
+    centres_s: np.ndarray  # float64 [n], of the windows
+    own: int | None  # index of the reference track that they come from
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,12 @@ class Blocks:
             return Block(first_row, vectors, tracks, start_s)
         at = np.argsort(places_of(tracks, self._order), kind="stable")
         return Block(first_row, vectors[torch.from_numpy(at)], tracks[at], start_s[at])
+
+
+def is_exact(catalogue: Catalogue, references: References, config: Config) -> bool:
+    """Whether the table is small enough that every row is compared."""
+    rows = Blocks(catalogue, references, config.search.silence_db).num_rows
+    return rows < config.search.exact_below_rows
 
 
 def of_rows(size: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

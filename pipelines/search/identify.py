@@ -23,9 +23,10 @@ from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.windows import query_centres
 from pipelines.search.approximate import IndexedReferences
-from pipelines.search.exact import Blocks, ExactReferences, Queries, References
+from pipelines.search.exact import ExactReferences, Queries, References, is_exact
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
+from pipelines.search.voted import VotedReferences, VoteTable
 from pipelines.store.audio import Segment
 from pipelines.store.catalogue import Catalogue
 
@@ -36,7 +37,7 @@ SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker, some 4.5 h
 FEATURES_BYTES = 336 * 1024**2  # of the tracks searched together
 SECOND_LOOK_S = 2 * 3600.0  # longest track whose samples are looked for from its own side as well; takes 112 MB
 PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
-EXACT_ROW_BYTES, INDEX_ROW_BYTES = 12, 24  # of each row of the table: in exact search, of an IVF_PQ of 256 dimensions
+EXACT_ROW_BYTES = 12  # of each row of the table in exact search; votes are in memory that the workers share
 
 
 @dataclass
@@ -55,16 +56,25 @@ class _Query:
 
 
 def identifier_bytes(references: References, config: Config) -> float:
-    """The memory that a worker with an Identifier needs at most."""
+    """The memory that a worker of a sweep with an Identifier needs at most."""
     rows = references.num_rows
-    of_rows = rows * (EXACT_ROW_BYTES if rows < config.search.exact_below_rows else INDEX_ROW_BYTES)
+    of_rows = rows * EXACT_ROW_BYTES if rows < config.search.exact_below_rows else 0
     return PROGRAM_BYTES + 3 * SEARCH_BYTES + FEATURES_BYTES + SPAN_BYTES + of_rows
 
 
 class Identifier:
     """Identifies tracks with a model, references and settings. A worker keeps it for all its tracks."""
 
-    def __init__(self, catalogue: Catalogue, model: Fingerprinter, config: Config, references: References) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        model: Fingerprinter,
+        config: Config,
+        references: References,
+        votes: VoteTable | None = None,
+    ) -> None:
+        """votes: of the references, if these are too many for exact search."""
+        self._votes = votes
         self.model, self._config, self._references = model.for_inference(), config, references
         self._probes = config.probes.grid
         self.candidates = 0  # that it has looked at so far
@@ -77,11 +87,11 @@ class Identifier:
         self._tries = references.num_rows * len(self._probes) * ways
 
     @functools.cached_property
-    def _searched(self) -> ExactReferences | IndexedReferences:
-        """The references to search. Exact search holds 12 bytes a row, so it is not made if the index is searched."""
-        search = self._config.search
-        rows = Blocks(self._catalogue, self._references, search.silence_db).num_rows
-        kind = ExactReferences if rows < search.exact_below_rows else IndexedReferences
+    def _searched(self) -> ExactReferences | IndexedReferences | VotedReferences:
+        """The references to search. Exact search holds 12 bytes a row, so it is only made if it is used."""
+        if self._votes is not None:
+            return VotedReferences(self._votes, self._references, self._config)
+        kind = ExactReferences if is_exact(self._catalogue, self._references, self._config) else IndexedReferences
         return kind(self._catalogue, self._references, self._config)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
@@ -145,10 +155,22 @@ class Identifier:
     def _look_up(self, together: Sequence[tuple[_Query, int, Tensor]]) -> None:
         if not together:
             return
-        queries = [Queries(vectors, self._own.get(query.features.track_id)) for query, _, vectors in together]
+        queries = [
+            Queries(
+                vectors,
+                self._seconds(query.centres[start : start + vectors.shape[1]]),
+                self._own.get(query.features.track_id),
+            )
+            for query, start, vectors in together
+        ]
         for (query, start, vectors), hits in zip(together, self._searched.search(queries), strict=True):
             query.hits.append(dataclasses.replace(hits, window=hits.window + start))
             query.searched += vectors.shape[1]
+
+    def _seconds(self, centres: Tensor) -> np.ndarray:
+        """Centres in frames as seconds."""
+        seconds: np.ndarray = centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
+        return seconds
 
     def _finished(self, queries: Sequence[_Query]) -> tuple[str, list[Detection]]:
         """The detections of a track, best first."""
@@ -161,7 +183,7 @@ class Identifier:
         hits = Hits(*(np.concatenate([getattr(part, f.name) for part in query.hits]) for f in dataclasses.fields(Hits)))
         numbers, row = np.unique(hits.row, return_inverse=True)
         hits, rows = dataclasses.replace(hits, row=row), self._searched.places(numbers)
-        centres_s = query.centres.numpy() * self.model.hop_samples / SAMPLE_RATE_HZ
+        centres_s = self._seconds(query.centres)
         once = self._references.order is not None
         candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search, once)
         candidates = rerank(

@@ -14,13 +14,15 @@ import pyarrow as pa
 
 from asid_core.config import Config
 from asid_core.plain_values import to_dict
-from pipelines.driver import Stage, drive, run_tasks
+from pipelines.driver import Stage, drive, kept_on_node, largest_node_bytes, run_tasks
 from pipelines.runtime import ProgressCallback
+from pipelines.search.exact import is_exact
 from pipelines.search.identify import identifier_bytes
 from pipelines.search.sweep_plan import Plan, plan_sweep
 from pipelines.search.sweep_task import copy_parts, sweep_shard
+from pipelines.search.voted import table_bytes, vote_table
 from pipelines.store import detections, fingerprints
-from pipelines.store.catalogue import Catalogue, new_run_id
+from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
 from pipelines.store.detections import Counts
 from pipelines.store.files import read_json
 
@@ -174,13 +176,30 @@ class _Shards(Stage[int, tuple[int, Counts]]):
         return ((shards[at], found) for at, found in run_tasks(copy_parts, arguments))
 
     def _searches(self, shards: list[int]) -> Iterator[tuple[int, Counts]]:
-        import ray
-
-        shared = [ray.put((self._plan.model, self._config, self._plan.references))]
+        if not shards:
+            return iter(())
         where = (self._catalogue.location.uri, self._plan.sweep_id)
-        arguments = ((*where, number, self._rows(number), shared) for number in shards)
+        arguments = ((*where, number, self._rows(number), self._shared) for number in shards)
         memory_bytes = identifier_bytes(self._plan.references, self._config)
         return ((shards[at], found) for at, found in run_tasks(sweep_shard, arguments, memory_bytes))
+
+    @functools.cached_property
+    def _shared(self) -> list[Any]:
+        """References to what all tasks need: model, config and references; and their votes, unless search is exact."""
+        import ray
+
+        plan, config = self._plan, self._config
+        shared = [ray.put((plan.model, config, plan.references))]
+        if not is_exact(self._catalogue, plan.references, config):
+            needed_bytes, uri = table_bytes(plan.references, config), self._catalogue.location.uri
+            if needed_bytes > (most_bytes := largest_node_bytes()):
+                raise CatalogueError(
+                    f"the votes of {plan.references.num_rows:,} fingerprints need {needed_bytes / 1e9:,.1f} GB of "
+                    f"memory on one node, and the largest has {most_bytes / 1e9:,.1f} GB. Sweep parts of the "
+                    "references with --references, or use larger nodes."
+                )
+            shared.append(kept_on_node(vote_table, uri, plan.references, config, memory_bytes=needed_bytes))
+        return shared
 
     def _rows(self, shard: int) -> list[dict[str, Any]]:
         """The query tracks of a shard."""

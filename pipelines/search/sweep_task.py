@@ -18,6 +18,7 @@ from pipelines.search import incremental
 from pipelines.search.exact import References
 from pipelines.search.identify import Identifier
 from pipelines.search.incremental import Base
+from pipelines.search.voted import VoteTable
 from pipelines.store import detections
 from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue
@@ -32,27 +33,29 @@ class _Kept:
     model: Fingerprinter
     config: Config
     references: References
+    votes: VoteTable | None
 
     @functools.cached_property
     def identifier(self) -> Identifier:
         torch.set_num_threads(1)  # each task has one core
-        return Identifier(self.catalogue, self.model, self.config, self.references)
+        return Identifier(self.catalogue, self.model, self.config, self.references, self.votes)
 
 
 @functools.lru_cache(maxsize=1)
-def _kept(uri: str, sweep_id: str, shared: Any) -> _Kept:
+def _kept(uri: str, sweep_id: str, shared: Any, votes: Any = None) -> _Kept:
     import ray
 
-    return _Kept(Catalogue(uri), *ray.get(shared))
+    model, config, references = ray.get(shared)
+    return _Kept(Catalogue(uri), model, config, references, None if votes is None else ray.get(votes))
 
 
 def sweep_shard(uri: str, sweep_id: str, shard: int, queries: Sequence[dict[str, Any]], shared: list[Any]) -> Counts:
     """A Ray task: identify some query tracks (rows of Plan.queries) and write their part file. Returns its counts.
 
-    shared: a list with one ObjectRef of (Fingerprinter, Config, References). It is in a list because Ray would
-    otherwise resolve it, and copy 80 MB for every shard.
+    shared: ObjectRefs of (Fingerprinter, Config, References) and, if it exists, of a VoteTable. They are in a list
+    because Ray would otherwise resolve them, and copy 80 MB for every shard.
     """
-    kept = _kept(uri, sweep_id, shared[0])
+    kept = _kept(uri, sweep_id, *shared)
     segments = segments_of_tracks(kept.catalogue, ((row["track_id"], row["segment_files"]) for row in queries))
     before = kept.identifier.candidates
     found = [one for _, some in kept.identifier.identify(segments) for one in some]

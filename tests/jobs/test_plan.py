@@ -21,7 +21,7 @@ RATES = {
     "query_x_realtime": 20.0,
     "exact_multiply_adds_s": 1e10,
     "exact_multiply_adds_s_gpu": 1e13,
-    "index_queries_s": 1000.0,
+    "votes_multiply_adds_s": 1e9,
     "verify_pairs_s": 10.0,
     "s3_requests_per_file": 2.0,
     "s3_table_bytes_per_request": 8e6,
@@ -42,7 +42,8 @@ def test_costs_grow_linearly_except_for_a_full_exact_sweep(tracks: int) -> None:
     one, ten = planned(tracks), planned(10 * tracks)
     for name in ("audio_h", "tracks_bytes", "segments_bytes", "fingerprints_bytes", "segment_core_h", "embed_gpu_h"):
         assert getattr(ten, name) == pytest.approx(10 * getattr(one, name)), name
-    assert ten.sweep_index_core_h == pytest.approx(10 * (one.sweep_index_core_h or 0))
+    # a query is compared with more lists, and with more rows of each
+    assert 25 * (one.sweep_votes_core_h or 0) < (ten.sweep_votes_core_h or 0) < 101 * (one.sweep_votes_core_h or 0)
     assert ten.sweep_exact_core_h == pytest.approx(100 * (one.sweep_exact_core_h or 0))
 
 
@@ -68,15 +69,27 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     assert estimate.driver_bytes == 1e8 + 1e5 and estimate.reindex_h == pytest.approx(1 / 3600)
 
 
-def test_what_the_index_reads_is_not_invented() -> None:
-    assert planned(100_000).sweep_read_bytes is None and planned(100_000).sweep_requests_usd is None
+def test_a_sweep_by_votes_reads_the_fingerprints_once() -> None:
+    estimate = planned(100_000)
+    segments = 100_000 * (8 + SHAPE.verify_tracks)
+    assert estimate.sweep_read_bytes == pytest.approx(segments * (30.72 + 12) * 32_000 + estimate.rows * (256 * 4 + 71))
+
+
+def test_a_sweep_by_votes_compares_vectors_with_all_centres_and_some_lists_and_then_with_the_best_tracks() -> None:
+    estimate = planned(100_000)
+    rows, vectors = 100_000 * 240 * 6.25, 100_000 * 240 * 81
+    lists = 65_536  # a power of two near 4 sqrt(rows)
+    sorting, voting = rows / 2 * lists * 128, vectors / 3 * (lists + rows / 2 / 2 / 32) * 128
+    best = vectors * 200 * 240 * 6.25 * 128 / 2 / 3
+    assert estimate.sweep_votes_core_h == pytest.approx(((sorting + voting) / 1e9 + best / 1e10) / 3600)
+    assert estimate.core_h is not None and estimate.core_h < (estimate.sweep_exact_core_h or 0)
 
 
 def test_without_a_number_every_size_and_its_search_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--cores", "2"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows[1:7]] == [f"{10**power:,}" for power in range(3, 9)]
-    assert [row[3] for row in rows[1:7]] == ["exact", "exact", *["IVF_PQ"] * 4]
+    assert [row[3] for row in rows[1:7]] == ["exact", "exact", *["votes"] * 4]
     assert "up to 13,333 tracks" in " ".join(rows[7])
 
 
@@ -89,17 +102,12 @@ def test_estimates_for_programs(format: str, capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    ("tracks", "search", "index_bytes_per_row"),
-    [(1_000, "exact", 0), (13_000, "exact", 0), (14_000, "IVF_PQ", 24), (10**5, "IVF_PQ", 24), (10**8, "IVF_PQ", 24)],
+    ("tracks", "search", "bytes_per_row"),
+    [(1_000, "exact", 0), (13_000, "exact", 0), (14_000, "votes", 332), (10**5, "votes", 332), (10**8, "votes", 332)],
 )
-def test_the_search_is_the_one_that_index_builds(tracks: int, search: str, index_bytes_per_row: int) -> None:
+def test_large_catalogues_are_searched_by_votes(tracks: int, search: str, bytes_per_row: int) -> None:
     estimate = planned(tracks)
-    assert (estimate.search, estimate.index_bytes) == (search, estimate.rows * index_bytes_per_row)
-
-
-def test_a_lower_limit_for_exact_search_gives_an_index_of_whole_vectors() -> None:
-    estimate = plan(4000, 4.0, dataclasses.replace(SHAPE, exact_below_rows=5_000_000), RATES)
-    assert (estimate.search, estimate.index_bytes) == ("IVF_FLAT", estimate.rows * 1032)
+    assert (estimate.search, estimate.votes_bytes) == (search, estimate.rows * bytes_per_row)
 
 
 def test_missing_rates_are_shown_as_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
@@ -110,5 +118,5 @@ def test_missing_rates_are_shown_as_not_measured(capsys: pytest.CaptureFixture[s
     assert read_rates().keys() >= RATES.keys() | {"machine", "date"}
     assert main(["plan", "--tracks", "1e6", "--gpus", "4"]) == 0
     shown = capsys.readouterr().out
-    assert "IVF_PQ" in shown and read_rates()["machine"] in shown
+    assert "votes" in shown and read_rates()["machine"] in shown
     assert main(["plan", "--tracks", "0"]) == 2

@@ -17,9 +17,11 @@ def codes(count: int, seed: int) -> Tensor:
     return torch.randint(-60, 61, (count, DIM), generator=torch.Generator().manual_seed(seed), dtype=torch.int8)
 
 
-def found(lists: InvertedLists, queries: Tensor, floors: Tensor, probed: int) -> set[tuple[int, int, int]]:
+def found(
+    lists: InvertedLists, queries: Tensor, floors: Tensor, probed: int, before: int | None = None
+) -> set[tuple[int, int, int]]:
     """(vector, row, score) of a search; fails if a pair is found twice."""
-    parts = list(lists.search(queries, floors, probed))
+    parts = list(lists.search(queries, floors, probed, before))
     triples = [t for p in parts for t in zip(p.vector.tolist(), p.row.tolist(), p.score.tolist(), strict=True)]
     assert len(set(triples)) == len(triples)
     return set(triples)
@@ -36,7 +38,7 @@ def brute_force(rows: Tensor, queries: Tensor, floors: Tensor) -> set[tuple[int,
 def test_all_lists_find_what_all_products_find(rows: int, vectors: int, lists: int, seed: int) -> None:
     table, queries = codes(rows, seed), codes(vectors, seed + 1)
     floors = torch.randint(-5000, 9000, (vectors,), generator=torch.Generator().manual_seed(seed), dtype=torch.int32)
-    searched = InvertedLists.of(table, LEADING, lists, seed)
+    searched = InvertedLists.of(table, LEADING, lists, seed=seed)
     assert found(searched, queries, floors, lists) == brute_force(table, queries, floors)
 
 
@@ -44,7 +46,7 @@ def test_all_lists_find_what_all_products_find(rows: int, vectors: int, lists: i
 @given(probed=st.integers(1, 8), seed=SEEDS)
 def test_few_lists_find_what_lies_in_the_nearest(probed: int, seed: int) -> None:
     table, queries = codes(200, seed), codes(20, seed + 1)
-    lists, floors = InvertedLists.of(table, LEADING, 12, seed), torch.full((20,), 1500, dtype=torch.int32)
+    lists, floors = InvertedLists.of(table, LEADING, 12, seed=seed), torch.full((20,), 1500, dtype=torch.int32)
     of_row, near = (
         nearest(table[:, :LEADING], lists.centres, 1)[:, 0],
         nearest(queries[:, :LEADING], lists.centres, probed),
@@ -53,6 +55,17 @@ def test_few_lists_find_what_lies_in_the_nearest(probed: int, seed: int) -> None
     assert found(lists, queries, floors, probed) == wanted
     compared = sum(int((of_row == which).sum()) for row in near.tolist() for which in row)
     assert lists.work(queries, probed) == (compared + 20 * 12) * LEADING
+
+
+@settings(deadline=None, max_examples=20)
+@given(before=st.integers(0, 130), stride=st.integers(1, 4), seed=SEEDS)
+def test_only_every_stride_th_row_before_a_limit_is_compared(before: int, stride: int, seed: int) -> None:
+    table, queries = codes(120, seed), codes(20, seed + 1)
+    lists, floors = InvertedLists.of(table, LEADING, 6, stride), torch.full((20,), 500, dtype=torch.int32)
+    wanted = {t for t in brute_force(table, queries, floors) if t[1] % stride == 0 and t[1] < before}
+    assert found(lists, queries, floors, 6, before) == wanted
+    whole = {t for t in found(lists, queries, floors, 2) if t[1] < before}
+    assert found(lists, queries, floors, 2, before) == whole
 
 
 @settings(deadline=None, max_examples=20)

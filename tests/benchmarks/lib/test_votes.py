@@ -13,8 +13,9 @@ from asid_core.config import FirstPassConfig
 from asid_core.matching.coarse import GROUP
 from asid_core.matching.eight_bits import quantised, step
 from benchmarks.lib.synthetic import Query
-from benchmarks.lib.votes import COHORT_GROUPS, Counted, ExactRanks, cohort, voted
+from benchmarks.lib.votes import Counted, ExactRanks, voted
 from benchmarks.lib.wild_rows import Rows
+from pipelines.search.voted import cohort
 
 DIM, ROWS_PER_TRACK, TRACKS, HOP_S = 256, 160, 12, 0.16
 
@@ -65,11 +66,3 @@ def test_the_exact_search_counts_first_pass_and_groups() -> None:
     search.add(unit(GROUP, DIM, seed=1), 0)
     first, groups = 2 * 1 * (GROUP // 2) * 128, 2 * GROUP * 3 * DIM
     assert search.work in (first, first + groups // 2, first + groups)  # a window without a cosine above 0 has no group
-
-
-def test_the_cohort_is_made_of_whole_groups_of_neighbours() -> None:
-    rows = torch.arange(GROUP * 1000)[:, None].expand(-1, 3) % 120 + 1
-    some = cohort(rows.to(torch.int8))
-    assert len(some) % GROUP == 0 and GROUP <= len(some) <= 2 * COHORT_GROUPS * GROUP
-    first = some[::GROUP, 0].int()
-    assert ((some.unflatten(0, (-1, GROUP))[..., 0].int() - first[:, None]) % 120 == torch.arange(GROUP)).all()

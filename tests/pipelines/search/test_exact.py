@@ -68,7 +68,7 @@ def test_batches_of_any_lengths_become_batches_of_one(lengths: list[int], size: 
 def test_together_as_alone(tracks: list[int], rows_per_block: int, queries: list[tuple[int, int]]) -> None:
     blocks = blocks_of(tracks, rows_per_block)
     asked = [
-        Queries(unit(2, windows, 8, seed=5 + i), own if 0 <= own < len(tracks) else None)
+        Queries(unit(2, windows, 8, seed=5 + i), np.arange(windows) * 0.5, own if 0 <= own < len(tracks) else None)
         for i, (windows, own) in enumerate(queries)
     ]
     search = ExactSearch(torch.cat([query.vectors for query in asked], 1), KEEP)
@@ -96,7 +96,7 @@ def test_each_pair_of_tracks_is_compared_once(
     """By the later one of both. Its background is still the whole catalogue, so that scores are comparable."""
     order = np.random.default_rng(seed).permutation(len(tracks)).astype(np.int32)
     blocks = [sorted_by(order, block) for block in blocks_of(tracks, rows_per_block)]
-    asked = [Queries(unit(3, 4, 8, seed=5 + own), own) for own in range(len(tracks))]
+    asked = [Queries(unit(3, 4, 8, seed=5 + own), np.arange(4) * 0.5, own) for own in range(len(tracks))]
     once = ExactSearch(torch.cat([query.vectors for query in asked], 1), KEEP, first_pass)
     for block in blocks:
         add_block(once, block, asked, order)

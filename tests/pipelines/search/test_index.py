@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import pickle
@@ -22,6 +23,7 @@ from pipelines.search.approximate import IndexedReferences
 from pipelines.search.exact import ExactReferences, Queries, References, runs_without
 from pipelines.search.identify import Identifier
 from pipelines.search.index import LEAST_SAMPLE, ROWS_PER_PARTITION, SAMPLE_BYTES, _sample_rows, index
+from pipelines.search.voted import VotedReferences
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
 from tests.pipelines.ingest.test_segment import snapshot
@@ -29,6 +31,7 @@ from tests.pipelines.ingest.test_segment import snapshot
 pytestmark = pytest.mark.ray
 torch = pytest.importorskip("torch")
 TRACKS, WINDOWS, DIM = 30, 200, 16
+CENTRES_S = np.arange(WINDOWS) * 0.5 + 2.0
 INDEXED = Config(search=SearchConfig(exact_below_rows=1000, hits_per_window=5, nprobes=2))
 
 
@@ -51,9 +54,15 @@ def rows(track: int, seed: int) -> pa.RecordBatch:
 
 @pytest.fixture()
 def catalogue(ray_session: Any, tmp_path: Path) -> Iterator[Catalogue]:
-    """A table of two fragments a track, and one of rows that count for nothing: another audio of a track."""
+    with random_walks(tmp_path / "c") as made:
+        yield made
+
+
+@contextlib.contextmanager
+def random_walks(folder: Path) -> Iterator[Catalogue]:
+    """A catalogue with a table of two fragments a track."""
     name = fingerprints.table_name("m")
-    with Catalogue(str(tmp_path / "c"), create=True).writing("test") as made:
+    with Catalogue(str(folder), create=True).writing("test") as made:
         seen = fingerprints.create(made, name, DIM).version
         for track in range(TRACKS):
             batch = rows(track, 0)
@@ -140,7 +149,7 @@ def test_exact_and_indexed_references_find_the_same(catalogue: Catalogue) -> Non
     chosen = references(catalogue, hashes={5: "changed since"})
     vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(WINDOWS, DIM)[:20:2]
     probed = torch.stack([vectors.roll(1, 1), vectors])
-    queries = [Queries(probed, own=None), Queries(probed, own=7)]
+    queries = [Queries(probed, CENTRES_S[:10], own=None), Queries(probed, CENTRES_S[:10], own=7)]
     config = replace(INDEXED, search=replace(INDEXED.search, nprobes=100))
     exact = ExactReferences(catalogue, chosen, config)
     indexed = IndexedReferences(catalogue, chosen, config)
@@ -168,7 +177,7 @@ def test_rows_are_searched_in_the_order_of_the_tracks(catalogue: Catalogue) -> N
     order = np.roll(np.arange(TRACKS, dtype=np.int32), 3)
     ordered = ExactReferences(catalogue, replace(references(catalogue), order=order), INDEXED)
     vectors = torch.tensor(rows(7, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)[:, :20]
-    (hits,) = ordered.search([Queries(vectors, own=7)])
+    (hits,) = ordered.search([Queries(vectors, CENTRES_S[:20], own=7)])
     found, _ = ordered.places(hits.row)
     assert set(found.tolist()) == {3, 4, 5, 6}
     rows_of_all: Any = catalogue.table(fingerprints.table_name("m"))
@@ -194,21 +203,24 @@ def test_a_worker_keeps_nothing_of_the_hits_of_earlier_queries(catalogue: Catalo
     index(catalogue, INDEXED)
     indexed = IndexedReferences(catalogue, references(catalogue), INDEXED)
     vectors = [torch.tensor(rows(t, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM) for t in range(4)]
-    indexed.search([Queries(vectors[0], own=None)])
+    indexed.search([Queries(vectors[0], CENTRES_S, own=None)])
     before = len(pickle.dumps({k: v for k, v in vars(indexed).items() if k not in ("_blocks", "_table")}))
     for some in vectors[1:]:
-        indexed.search([Queries(some, own=None)])
+        indexed.search([Queries(some, CENTRES_S, own=None)])
     assert len(pickle.dumps({k: v for k, v in vars(indexed).items() if k not in ("_blocks", "_table")})) == before
 
 
-def test_exact_search_is_not_made_where_the_index_is_searched(
+def test_exact_search_is_not_made_where_the_index_or_votes_are_searched(
     catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would hold 12 bytes for each row of the table."""
     index(catalogue, INDEXED)
     made: list[type] = []
-    for kind in (ExactReferences, IndexedReferences):
+    for kind in (ExactReferences, IndexedReferences, VotedReferences):
         monkeypatch.setattr(kind, "__init__", lambda self, *_, **__: made.append(type(self)))
     identifier = Identifier.__new__(Identifier)
-    vars(identifier).update(_catalogue=catalogue, _references=references(catalogue), _config=INDEXED)
+    vars(identifier).update(_catalogue=catalogue, _references=references(catalogue), _config=INDEXED, _votes=None)
     assert isinstance(identifier._searched, IndexedReferences) and made == [IndexedReferences]
+    vars(identifier).update(_votes=object())
+    del vars(identifier)["_searched"]
+    assert isinstance(identifier._searched, VotedReferences) and made == [IndexedReferences, VotedReferences]

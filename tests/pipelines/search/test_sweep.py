@@ -113,6 +113,31 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     assert snapshot(tmp_path / "c") == before
 
 
+def test_a_sweep_by_votes_finds_the_sample_too(catalogue: Catalogue, embedded: tuple[Path, str]) -> None:
+    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
+    exact, voted = (sweep(catalogue, config, embedded[1], min_score=0.0) for config in (PROBED, by_votes))
+    assert voted.sweep_id != exact.sweep_id
+    found = [
+        max((row for row in summary.detections.to_pylist() if row["query_id"] == "user"), key=lambda row: row["score"])
+        for summary in (exact, voted)
+    ]
+    assert [row["reference_id"] for row in found] == ["source"] * 2
+    for name in ("query_start_s", "query_end_s", "reference_start_s", "pitch_semitones", "tempo_ratio"):
+        assert found[0][name] == pytest.approx(found[1][name], abs=0.1)
+    assert sweep(catalogue, by_votes, embedded[1]).shards == 0
+    pairs = {(row["query_id"], row["reference_id"]) for row in voted.detections.to_pylist()}
+    assert not any((reference, query) in pairs for query, reference in pairs)
+
+
+def test_votes_that_no_node_can_hold_are_refused(
+    catalogue: Catalogue, embedded: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.search.sweep.largest_node_bytes", lambda: 1e8)
+    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
+    with pytest.raises(CatalogueError, match=r"need 1\.0 GB .* the largest has 0\.1 GB.*--references"):
+        sweep(catalogue, by_votes, embedded[1])
+
+
 def test_a_release_of_asid_alone_is_no_reason_to_sweep_again(
     catalogue: Catalogue, embedded: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

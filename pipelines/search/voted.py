@@ -1,0 +1,149 @@
+"""Search of a very large catalogue: votes of the hits in inverted lists choose the tracks that are searched exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from asid_core.config import Config
+from asid_core.matching.background import spread
+from asid_core.matching.coarse import GROUP, ExactSearch, Hits
+from asid_core.matching.eight_bits import quantised, step
+from asid_core.matching.inverted_lists import InvertedLists, lists_for
+from asid_core.matching.votes import ListSearch, best_tracks
+from pipelines.search.exact import BLOCK_ROWS, Blocks, Queries, References
+from pipelines.store.catalogue import Catalogue
+
+BEST = 200  # tracks that are searched exactly
+SHARE = 1 / 32  # of the lists, in which hits of a query vector are looked for (RESULTS.md, "Votes")
+COHORT_GROUPS = 64  # of neighbouring rows, which say what is usual
+PROGRAM_BYTES = 10**9
+
+
+@dataclass(frozen=True)
+class VoteTable:
+    """The rows of all references, track after track in the order of the sweep, and the inverted lists over them.
+
+    Plain arrays, which the processes of a node share in Ray's object store.
+    """
+
+    codes: npt.NDArray[np.int8]  # [m, dim]
+    centre_s: npt.NDArray[np.float32]  # [m]
+    place: npt.NDArray[np.int32]  # [m], of the row's track in the order
+    tracks: npt.NDArray[np.int32]  # [t], the reference at each place
+    first_rows: npt.NDArray[np.int64]  # [t + 1], the first row of each
+    centres: npt.NDArray[np.int8]  # [lists, leading]; this and what follows: as in InvertedLists
+    rows: npt.NDArray[np.int64]
+    leading: npt.NDArray[np.int8]
+    edges: npt.NDArray[np.int64]
+
+    def search(self) -> ListSearch:
+        codes = _tensor(self.codes)
+        lists = InvertedLists(codes, _tensor(self.centres), _tensor(self.rows), _tensor(self.leading), self.edges)
+        return ListSearch(lists, cohort(codes))
+
+
+def row_bytes(config: Config) -> float:
+    """Memory of a row of a VoteTable."""
+    dim, stride = config.model.encoder.dim, max(config.first_pass.stride, 1)
+    return dim + 8 + ((config.first_pass.dims or dim) + 8) / stride
+
+
+def table_bytes(references: References, config: Config) -> float:
+    """Memory of the task that makes a VoteTable: what it reads, what it sorts, and what Ray stores."""
+    return PROGRAM_BYTES + 3 * references.num_rows * row_bytes(config)
+
+
+def vote_table(uri: str, references: References, config: Config) -> VoteTable:
+    """Read all rows and sort them into lists. A Ray task."""
+    order = references.order
+    if order is None:
+        order = np.arange(len(references.tracks), dtype=np.int32)
+    codes, track, centre_s = _read(Catalogue(uri), references, config)
+    by_place = np.lexsort((centre_s, order[track]))
+    codes, place = codes[torch.from_numpy(by_place)], order[track][by_place]
+    first_pass = config.first_pass
+    stride, dims = max(first_pass.stride, 1), first_pass.dims or codes.shape[1]
+    lists = InvertedLists.of(codes, dims, lists_for(len(codes)), stride)
+    return VoteTable(
+        codes.numpy(), centre_s[by_place], place, np.argsort(order).astype(np.int32),
+        np.searchsorted(place, np.arange(len(order) + 1)),
+        lists.centres.numpy(), lists.rows.numpy(), lists.leading.numpy(), lists.edges,
+    )  # fmt: skip
+
+
+def cohort(codes: Tensor) -> Tensor:
+    """COHORT_GROUPS evenly spaced groups of neighbouring rows [m, dim]."""
+    rows = torch.cat([spread(part, GROUP) for part in codes.split(BLOCK_ROWS)])
+    groups = rows[: len(rows) // GROUP * GROUP].unflatten(0, (-1, GROUP))
+    return groups[:: max(1, len(groups) // COHORT_GROUPS)].flatten(0, 1).contiguous()
+
+
+def _read(catalogue: Catalogue, references: References, config: Config) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """Codes [m, dim], tracks [m] and centres in seconds [m] of the rows that are searched, as the table has them."""
+    parts: list[tuple[Tensor, np.ndarray, np.ndarray]] = []
+    for block in Blocks(catalogue, replace(references, order=None), config.search.silence_db):
+        some = np.flatnonzero(block.tracks >= 0)
+        vectors = block.vectors[torch.from_numpy(some)]
+        centre_s = (block.start_s[some] + references.window_s / 2).astype(np.float32)
+        parts.append((quantised(vectors, step(vectors.shape[1])), block.tracks[some], centre_s))
+    codes, track, centre_s = zip(*parts, strict=True)
+    return torch.cat(codes), np.concatenate(track), np.concatenate(centre_s)
+
+
+def _tensor(values: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of an array, which Ray has made read-only."""
+    flat: Tensor = torch.from_dlpack(pa.array(values.ravel()))
+    return flat.view(*values.shape)
+
+
+class VotedReferences:
+    """Compares the rows of the BEST tracks by votes alone. z-scores are relative to a cohort of all rows.
+
+    Takes a tenth of the time of the exact search or less, and finds most of what that finds (RESULTS.md, "Votes").
+    """
+
+    def __init__(self, table: VoteTable, references: References, config: Config) -> None:
+        self._table, self._search, self._config = table, table.search(), config
+        self._ordered = references.order is not None
+        self._places = np.argsort(table.tracks)  # of each reference
+        self._probed = max(1, round(SHARE * len(table.centres)))
+
+    def places(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As ExactReferences.places."""
+        return self._table.tracks[self._table.place[rows]], self._table.centre_s[rows].astype(np.float64)
+
+    def search(self, queries: Sequence[Queries]) -> list[Hits]:
+        """As ExactReferences.search."""
+        return [self._of(query) for query in queries]
+
+    def _of(self, query: Queries) -> Hits:
+        rows = self._rows(self._chosen(query))
+        search = ExactSearch(query.vectors, self._config.search.hits_per_window, self._config.first_pass)
+        codes = self._search.lists.table[torch.from_numpy(rows)]
+        search.add(codes, 0, background=self._search.cohort)
+        hits = search.hits()
+        return replace(hits, row=rows[hits.row])
+
+    def _chosen(self, query: Queries) -> np.ndarray:
+        """The places of the tracks to search: int64 [at most BEST], ascending."""
+        own = None if query.own is None else int(self._places[query.own])
+        before = int(self._table.first_rows[own]) if own is not None and self._ordered else None
+        first = self._config.first_pass
+        some = slice(first.probes // 2, None, first.probes)
+        hits = self._search.hits(query.vectors[some], self._probed, before)
+        probes = self._config.probes.grid[some]
+        tracks, _ = best_tracks(hits, query.centres_s, probes, self._table.place, self._table.centre_s)
+        return np.sort(tracks[tracks != own][:BEST] if own is not None else tracks[:BEST])
+
+    def _rows(self, places: np.ndarray) -> np.ndarray:
+        """The numbers of all rows of the tracks at `places`: int64."""
+        starts, stops = self._table.first_rows[places], self._table.first_rows[places + 1]
+        parts = [np.arange(start, stop) for start, stop in zip(starts.tolist(), stops.tolist(), strict=True)]
+        return np.concatenate(parts) if parts else np.zeros(0, np.int64)

@@ -1,0 +1,133 @@
+"""Votes choose the tracks that are searched exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asid_core.config import Config, FirstPassConfig, ProbesConfig, SearchConfig
+from asid_core.matching import votes
+from asid_core.matching.coarse import GROUP, ExactSearch
+from asid_core.matching.eight_bits import quantised, restored, step
+from asid_core.matching.inverted_lists import InvertedLists
+from pipelines.search import voted as module
+from pipelines.search.exact import ExactReferences, Queries, References
+from pipelines.search.voted import COHORT_GROUPS, VotedReferences, VoteTable, cohort, vote_table
+from pipelines.store.catalogue import Catalogue
+from tests.pipelines.search.test_index import CENTRES_S, DIM, TRACKS, WINDOWS, random_walks, references, rows
+
+CONFIG = Config(
+    probes=ProbesConfig((0.0,), (1.0,)),
+    search=SearchConfig(exact_below_rows=1000, hits_per_window=5, first_pass=FirstPassConfig(stride=2)),
+)
+ORDER = np.random.default_rng(0).permutation(TRACKS).astype(np.int32)
+
+
+@pytest.fixture()
+def catalogue(tmp_path: Path) -> Iterator[Catalogue]:
+    with random_walks(tmp_path / "c") as made:
+        yield made
+
+
+def made(catalogue: Catalogue, chosen: References) -> VotedReferences:
+    table = vote_table(catalogue.location.uri, chosen, CONFIG)
+    for values in vars(table).values():
+        values.flags.writeable = False  # as Ray returns them
+    return VotedReferences(table, chosen, CONFIG)
+
+
+def vectors_of(track: int, windows: slice = slice(None)) -> torch.Tensor:
+    stored = torch.tensor(rows(track, 0).column("vector").flatten().to_numpy()).view(1, WINDOWS, DIM)
+    return stored[:, windows]
+
+
+def test_every_row_that_counts_is_in_the_table_track_after_track(catalogue: Catalogue) -> None:
+    chosen = replace(references(catalogue, hashes={5: "changed since"}), order=ORDER)
+    table = vote_table(catalogue.location.uri, chosen, CONFIG)
+    counts = np.diff(table.first_rows)
+    assert counts[ORDER[5]] == 0 and (np.delete(counts, ORDER[5]) == WINDOWS - 1).all()  # without the silent one
+    assert (ORDER[table.tracks] == np.arange(TRACKS)).all()
+    assert (table.place == np.repeat(np.arange(TRACKS), counts)).all()
+    for track in (0, 7):
+        inside = slice(*table.first_rows[ORDER[track] : ORDER[track] + 2])
+        loud = np.delete(np.arange(WINDOWS), 3)
+        assert table.centre_s[inside].tolist() == (loud * 0.5 + 2).tolist()
+        assert torch.equal(torch.from_numpy(table.codes[inside]), quantised(vectors_of(track)[0, loud], step(DIM)))
+    assert sorted(table.rows.tolist()) == list(range(0, len(table.codes), 2))  # of every second row there are lists
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_passage_of_another_track_is_found_as_by_the_exact_search(
+    catalogue: Catalogue, ordered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MIN_Z_SCORE", "LEADING_Z_SCORE"):  # in so few dimensions, nothing has a z-score of 3
+        monkeypatch.setattr(votes, name, 0.5)
+    chosen = replace(references(catalogue), order=ORDER if ordered else None)
+    exact, voted = ExactReferences(catalogue, chosen, CONFIG), made(catalogue, chosen)
+    passage = slice(20, 80)
+    sampled = [(0, 1), (1, 0), (4, None), (5, 5), (8, 20), (20, 8)]  # and the track that samples it
+    queries = [Queries(vectors_of(one, passage), CENTRES_S[passage], own) for one, own in sampled]
+    for (one, own), mine, theirs in zip(sampled, voted.search(queries), exact.search(queries), strict=True):
+        is_searched = own != one and (own is None or not ordered or ORDER[one] < ORDER[own])
+        for hits, where in ((mine, voted), (theirs, exact)):
+            tracks, centres_s = where.places(hits.row)
+            assert own not in tracks.tolist()
+            assert own is None or not ordered or (ORDER[tracks] < ORDER[own]).all()
+            # in eight bits, a neighbour may be as near
+            itself = (tracks == one) & (np.abs(centres_s - CENTRES_S[passage][hits.window]) <= 1)
+            assert set(hits.window[itself].tolist()) == (set(range(60)) if is_searched else set())
+
+
+@settings(deadline=None, max_examples=15)
+@given(tracks=st.lists(st.integers(1, 60), min_size=3, max_size=12), best=st.integers(1, 4), seed=st.integers(0, 999))
+def test_only_the_best_tracks_by_votes_are_compared(tracks: list[int], best: int, seed: int) -> None:
+    """And each row of these, as an exact search of these rows alone does."""
+    table = walk_table(tracks, seed)
+    chosen = References("m", 1, None, 4.0, 0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BEST", best)
+        patch.setattr(module, "SHARE", 1.0)
+        voted = VotedReferences(table, chosen, CONFIG)
+        codes = torch.from_numpy(table.codes)
+        true = seed % len(tracks)
+        mine = slice(*table.first_rows[true : true + 2].tolist())
+        query = Queries(restored(codes[mine])[None], table.centre_s[mine].astype(np.float64), own=None)
+        (hits,) = voted.search([query])
+        inside = np.flatnonzero(np.isin(table.place, voted._chosen(query)))
+    assert set(table.place[hits.row].tolist()) <= set(table.place[inside].tolist())
+    assert len(np.unique(table.place[inside])) <= best
+    alone = ExactSearch(query.vectors, 5, CONFIG.first_pass)
+    alone.add(codes[torch.from_numpy(inside)], 0, background=cohort(codes))
+    for name in ("window", "cosine", "z_score"):
+        assert getattr(hits, name).tolist() == getattr(alone.hits(), name).tolist()
+    assert hits.row.tolist() == inside[alone.hits().row].tolist()
+
+
+def walk_table(tracks: list[int], seed: int) -> VoteTable:
+    """References of so many rows each, in their order."""
+    rng = np.random.default_rng(seed)
+    codes = quantised(
+        torch.nn.functional.normalize(torch.from_numpy(rng.standard_normal((sum(tracks), DIM))), dim=1).float(),
+        step(DIM),
+    )
+    lists = InvertedLists.of(codes, DIM, 4, 2)
+    place = np.repeat(np.arange(len(tracks), dtype=np.int32), tracks)
+    centre_s = (np.arange(len(place)) * 0.5).astype(np.float32)
+    first_rows = np.append(0, np.cumsum(tracks))
+    sorted_rows = lists.centres.numpy(), lists.rows.numpy(), lists.leading.numpy(), lists.edges
+    return VoteTable(codes.numpy(), centre_s, place, np.arange(len(tracks), dtype=np.int32), first_rows, *sorted_rows)
+
+
+def test_the_cohort_is_made_of_whole_groups_of_neighbours() -> None:
+    rows = torch.arange(GROUP * 1000)[:, None].expand(-1, 3) % 120 + 1
+    some = cohort(rows.to(torch.int8))
+    assert len(some) % GROUP == 0 and GROUP <= len(some) <= 2 * COHORT_GROUPS * GROUP
+    first = some[::GROUP, 0].int()
+    assert ((some.unflatten(0, (-1, GROUP))[..., 0].int() - first[:, None]) % 120 == torch.arange(GROUP)).all()
