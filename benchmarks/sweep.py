@@ -1,21 +1,22 @@
-"""Measures the coarse search of a growing catalogue against itself: exact, with and without probes, and by index.
+"""Measures the coarse search of a growing catalogue against itself, exact and by votes, with the default.
 
-Tracks are surrogates of the distractors of `make candidates`. One worker per core, all at once, searches for one shard
-of neighbouring tracks, as in a sweep; the time of a whole sweep is extrapolated. Verification is left out, because its
-cost per query does not grow.
+Tracks are surrogates of the distractors of the wild validation benchmark. One worker per core, all at once, searches
+for some tracks, as in a sweep; the time of a whole sweep is extrapolated. Verification is left out, because its cost
+per query does not grow.
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import pickle
 import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,66 +28,47 @@ from torch import Tensor
 
 from asid_core import config as configs
 from asid_core.config import Config
-from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
 from benchmarks.lib.distractors import Surrogates
 from benchmarks.lib.made import Made
 from benchmarks.lib.meter import memory_gb
-from benchmarks.lib.quality_bench import BENCH
+from benchmarks.lib.quality_bench import is_made
 from benchmarks.lib.results import cores, write_json, write_section
 from benchmarks.lib.synthetic import tracks_like
-from pipelines.search.approximate import IndexedReferences
+from benchmarks.lib.validation_bench import BENCH
+from benchmarks.lib.validation_bench import COMMAND as MAKE_BENCH
 from pipelines.search.exact import ExactReferences, Queries, References
-from pipelines.search.index import index
-from pipelines.search.sweep_plan import SHARDS, find_references
+from pipelines.search.sweep_plan import find_references
+from pipelines.search.voted import VotedReferences, vote_table
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks sweep"
 TRACKS, WINDOWS = (100, 1_000, 10_000), 400
-
-
-@dataclass(frozen=True)
-class Way:
-    """A search method."""
-
-    name: str
-    probes: int
-    step: int  # use every step-th window of the query
-    queries: int  # largest number of query tracks per worker
-    indexed: bool = False
-
-    @property
-    def windows(self) -> int:
-        return -(-WINDOWS // self.step)
-
-
-WINDOWS_PER_SECOND = 6
-WAYS = (
-    Way("exact, no probes", 1, 1, 128),
-    Way("exact, no probes, one window per second", 1, WINDOWS_PER_SECOND, 128),
-    # a real shard has 51 tracks; fewer suffice, because reading the references is a hundredth of the time
-    Way("exact, 81 probes, one window per second", 81, WINDOWS_PER_SECOND, 16),
-    Way("index, no probes, one window per second", 1, WINDOWS_PER_SECOND, 16, indexed=True),
-)
+STEP = 3  # every third window of a track is a query window: one every half second
+# Query tracks of each worker, from the middle of the order: they are searched in half of the tracks, as on average. A
+# real shard has more, but reading the references is a small part of the time.
+QUERIES = 8
 
 
 @dataclass(frozen=True)
 class Swept:
     """The measurement of one method at one size. seconds: of all workers in parallel."""
 
-    way: Way
+    way: str
     tracks: int
     queries: int
     seconds: float
     memory_gb: float
+    lists_s: float = 0.0  # to build the lists, on all cores
 
     @property
     def pairs_per_second(self) -> float:
-        return self.queries * self.tracks / self.seconds
+        return self.queries * self.tracks / 2 / self.seconds
 
     @property
     def whole_h(self) -> float:
-        return self.tracks / self.queries * self.seconds / 3600
+        return (self.tracks / self.queries * self.seconds + self.lists_s) / 3600
 
 
 def surrogates(tracks: Surrogates, start: int, count: int) -> npt.NDArray[np.float32]:
@@ -95,39 +77,32 @@ def surrogates(tracks: Surrogates, start: int, count: int) -> npt.NDArray[np.flo
     return drawn.view(count, WINDOWS, -1).numpy()
 
 
-def searched(uri: str, references: References, config: Config, way: Way, own: Sequence[int]) -> tuple[float, float]:
+def searched(
+    uri: str, references: References, config: Config, votes: Path | None, own: Sequence[int]
+) -> tuple[float, float]:
     """(seconds, memory in GB) of one worker that searches for the tracks with numbers `own`."""
     torch.set_num_threads(1)
     catalogue = Catalogue(uri)
-    kind = IndexedReferences if way.indexed else ExactReferences
-    place = kind(catalogue, references, config)
-    queries = list(queries_of(catalogue, references, way, own))
+    place: ExactReferences | VotedReferences
+    if votes is None:
+        place = ExactReferences(catalogue, references, config)
+    else:
+        place = VotedReferences(pickle.loads(votes.read_bytes()), references, config)
+    queries = list(queries_of(catalogue, references, config, own))
     started = time.perf_counter()
     place.search(queries)
     return time.perf_counter() - started, memory_gb()
 
 
-def queries_of(catalogue: Catalogue, references: References, way: Way, own: Sequence[int]) -> Iterator[Queries]:
-    """Queries made of windows with noise, because the time does not depend on what they find."""
+def queries_of(catalogue: Catalogue, references: References, config: Config, own: Sequence[int]) -> Iterator[Queries]:
+    """Queries made of windows with noise, because the time hardly depends on what they find."""
     table: Any = catalogue.table(fingerprints.table_name(references.model_id))
     for number in own:
         rows = table.to_table(columns=["vector"], offset=number * WINDOWS, limit=WINDOWS)["vector"].combine_chunks()
-        vectors: Tensor = torch.tensor(rows.flatten().to_numpy()).view(WINDOWS, -1)[:: way.step]
-        noise = torch.randn(way.probes, *vectors.shape, generator=torch.Generator().manual_seed(number))
+        vectors: Tensor = torch.tensor(rows.flatten().to_numpy()).view(WINDOWS, -1)[::STEP]
+        noise = torch.randn(len(config.probes.grid), *vectors.shape, generator=torch.Generator().manual_seed(number))
         probed = torch.nn.functional.normalize(vectors + noise / vectors.shape[1] ** 0.5, dim=2)
-        yield Queries(probed, number)
-
-
-def measure(catalogue: Catalogue, way: Way, config: Config) -> Swept:
-    _, references = find_references(catalogue, fingerprints.load_model(WEIGHTS, configs.load(WEIGHTS)))
-    tracks = references.tracks.num_rows
-    workers = cores()
-    queries = min(way.queries, -(-tracks // SHARDS))
-    shards = [range(first, first + queries) for first in (i * tracks // workers for i in range(workers))]
-    work = partial(searched, catalogue.location.uri, references, config, way)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        costs = list(pool.map(work, shards))
-    return Swept(way, tracks, workers * queries, max(s for s, _ in costs), sum(memory for _, memory in costs))
+        yield Queries(probed.half(), np.arange(len(vectors)) * STEP * references.hop_s, number)
 
 
 def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
@@ -135,26 +110,32 @@ def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
     made = Made(folder, tracks, config, WEIGHTS)
     made.write_tracks()
     made.write_fingerprints(partial(surrogates, drawn))
-    for way in WAYS:
-        if way.indexed:
-            index(made.catalogue, configs.load(WEIGHTS, ["search.exact_below_rows=1"]))
-        swept = measure(made.catalogue, way, config)
-        print(swept, flush=True)
-        yield swept
+    _, references = find_references(made.catalogue, made.model)
+    references = replace(references, order=np.arange(tracks, dtype=np.int32))
+    uri, votes = made.catalogue.location.uri, folder / "votes"
+    yield swept("exact", tracks, partial(searched, uri, references, config, None))
+    started = time.perf_counter()
+    votes.write_bytes(pickle.dumps(vote_table(uri, references, config)))
+    lists_s = time.perf_counter() - started
+    yield replace(swept("votes", tracks, partial(searched, uri, references, config, votes)), lists_s=lists_s)
 
 
-def table(sweeps: Sequence[Swept]) -> str:
-    lines = [
-        "| search | tracks | vectors per query track | track pairs/s | whole sweep (h) | memory of the workers (GB) |",
-        "|---|---|---|---|---|---|",
-    ]
+def swept(way: str, tracks: int, work: Any) -> Swept:
+    shards = [range(tracks // 2 + QUERIES * i, tracks // 2 + QUERIES * (i + 1)) for i in range(cores())]
+    with ProcessPoolExecutor(len(shards), multiprocessing.get_context("spawn")) as pool:
+        costs = list(pool.map(work, shards))
+    memory = sum(memory for _, memory in costs)
+    return Swept(way, tracks, len(shards) * QUERIES, max(seconds for seconds, _ in costs), memory)
+
+
+def table(sweeps: Sequence[Swept]) -> Iterator[str]:
+    yield "| search | tracks | track pairs/s | lists built (s) | whole sweep (h) | memory of the workers (GB) |"
+    yield "|---" * 6 + "|"
     for one in sweeps:
-        vectors = one.way.windows * one.way.probes
-        lines.append(
-            f"| {one.way.name} | {one.tracks:,} | {vectors:,} | {one.pairs_per_second:,.0f} | {one.whole_h:,.3f} "
+        yield (
+            f"| {one.way} | {one.tracks:,} | {one.pairs_per_second:,.0f} | {one.lists_s:.0f} | {one.whole_h:,.3f} "
             f"| {one.memory_gb:.1f} |"
         )
-    return "\n".join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -162,18 +143,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     parser.add_argument("--tracks", metavar="N", type=int, nargs="+", default=list(TRACKS))
     args = parser.parse_args(argv)
-    distractors = catalogue_of(args.bench)
-    if distractors is None:
+    if not is_made(args.bench, MAKE_BENCH):
         return 2
-    drawn = tracks_like(distractors, WEIGHTS, WINDOWS)
+    drawn = tracks_like(Catalogue(str(catalogue_in(args.bench))), WEIGHTS, WINDOWS)
     sweeps: list[Swept] = []
     for tracks in args.tracks:
         folder = Path(tempfile.mkdtemp(prefix="asid-sweep-"))
         try:
-            sweeps += measured(tracks, drawn, folder)
+            for one in measured(tracks, drawn, folder):
+                print(one, flush=True)
+                sweeps.append(one)
         finally:
             shutil.rmtree(folder)
-    text = f"Tracks of {WINDOWS} windows (64 s), {cores()} workers at once.\n\n{table(sweeps)}"
+    probes = len(configs.load(WEIGHTS).probes.grid)
+    about = (
+        f"Tracks of {WINDOWS} windows (64 s), a query window every half second, {probes} probes, each pair once; "
+        f"{cores()} workers at once. Coarse search alone."
+    )
+    text = "\n".join([about, "", *table(sweeps)])
     print(text)
     write_json("sweep", {"sweeps": sweeps})
     write_section("Sweep of a growing catalogue", COMMAND, text)
