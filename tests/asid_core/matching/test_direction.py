@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from asid_core.config import VerifyConfig
-from asid_core.matching.direction import probability, skewness
+from asid_core.matching.align import Candidate
+from asid_core.matching.direction import of_pair, probability, skewness
 from asid_core.matching.span import Span
+from asid_core.matching.verify import Verified
 
 CONFIG = VerifyConfig().features
 FRAMES = 300
@@ -56,3 +61,21 @@ def test_skewness_and_loops_speak_for_the_sampler() -> None:
     assert probability([once], [0.3]) > 0.8 > 0.2 > probability([once], [-0.3])
     assert 0.3 < probability([once], [0.0]) < 0.7  # undecided
     assert probability([once, again], [0.1, 0.1]) > probability([once], [0.1])
+
+
+def test_only_matches_tell_the_direction_of_a_pair() -> None:
+    """What is no match has a span that is only a guess."""
+    source, other, first = levels(5), levels(6), Span(0.0, FRAMES * 0.04, 0.0, 1.0)
+    candidate = Candidate(0, 0.0, 1.0, 6.0, 6.0, first, 5.0, 9.0, 0.5, np.zeros((1, 2), np.int64))
+    right, wrong = Verified(candidate, 0.6, 0.1, 0.0, first, True), Verified(candidate, 0.9, 0.1, 0.0, first, False)
+    query = mixed(source, levels(15))
+
+    def heard(start_s: float, end_s: float) -> tuple[Tensor, float]:
+        return source, 0.0
+
+    alone = of_pair(query, heard, [right], VerifyConfig())
+    assert alone is not None and alone > 0.5
+    elsewhere = replace(wrong, span=Span(2.0, 4.0, 7.0, 1.0))
+    assert of_pair(query, heard, [elsewhere, right], VerifyConfig()) == alone
+    assert of_pair(query, heard, [wrong], VerifyConfig()) is None
+    assert of_pair(mixed(source, other), heard, [], VerifyConfig()) is None

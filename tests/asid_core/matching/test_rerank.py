@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from unittest import mock
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from asid_core.matching.align import Candidate
 from asid_core.matching.matched_filter import MatchedFilter, Recording
 from asid_core.matching.rerank import MAX_WINDOWS, WORTH_LOCATING, WORTH_REFINING, centres_s, judged, verify
 from asid_core.matching.span import Span
-from asid_core.matching.verify import Verified, Verifier
+from asid_core.matching.verify import GLANCE_SCORE, Verified, Verifier
 from asid_core.model.aligned_reranker import AlignedReranker, aligned_patches
 from tests.asid_core.matching.test_verify import FRAME_S, REFERENCE_FRAMES, Serving, notes, pointing
 
@@ -113,12 +114,27 @@ def test_no_candidate_is_lost_unless_another_covers_it(places: list[tuple[float,
         assert candidate.cosine in kept or any(covering)
 
 
+def test_every_repeat_is_judged_along_its_own_span() -> None:
+    song, silence = notes(0).render(300), torch.zeros(156, 200)
+    query = torch.cat([song, silence, song, silence, song], 1)
+    seconds = query.shape[1] * FRAME_S
+    reranker = Constant(3.0)
+    verifier = Verifier(Recording(query, seconds), Serving((song,)), CONFIG)
+    found = verify([pointing(6.0, 6.0)], verifier, reranker)
+    assert len(found) == 3 and all(one.is_match for one in found)
+    assert [one.candidate.rerank_score for one in found] == pytest.approx([3.0] * 3)
+    assert reranker.looked == 2 + sum(len(centres_s(one.span)) for one in found)
+
+
 def test_without_an_aligned_reranker_the_glance_decides() -> None:
     song, other = notes(0).render(REFERENCE_FRAMES), notes(1).render(REFERENCE_FRAMES)
     for reference, is_match in ((song, True), (other, False)):
         verifier = Verifier(Recording(song, REFERENCE_FRAMES * FRAME_S), Serving((reference,)), CONFIG)
-        (one,) = verify([pointing(20.0, 20.0)], verifier, None)
+        with mock.patch.object(verifier, "locate", wraps=verifier.locate) as locate:
+            (one,) = verify([pointing(20.0, 20.0)], verifier, None)
         assert one.is_match == is_match and one.candidate.rerank_score is None
+        assert locate.called == is_match
+    assert verifier.glance([pointing(20.0, 20.0)])[0].verify_score < GLANCE_SCORE
 
 
 def test_none_is_none() -> None:
