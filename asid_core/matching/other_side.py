@@ -8,19 +8,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from torch import nn
+
 from asid_core.config import VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.matched_filter import OneTrack, Recording
+from asid_core.matching.rerank import verify
 from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified, Verifier
 
 
 def seen_from_reference(
-    found: Sequence[Verified], query: Recording, reference: Recording, config: VerifyConfig
+    found: Sequence[Verified],
+    query: Recording,
+    reference: Recording,
+    config: VerifyConfig,
+    reranker: nn.Module | None,
 ) -> list[Verified]:
     """The verified places of one pair, verified again with `reference` as the query and `query` as its reference 0."""
     candidates = sorted((_turned(one) for one in found), key=lambda one: -one.coarse_score)
-    return Verifier(reference, OneTrack(query), config).verify(candidates)
+    return verify(candidates, Verifier(reference, OneTrack(query), config), reranker)
 
 
 def without_alternatives(found: Sequence[Verified], most: int) -> list[Verified]:

@@ -23,6 +23,7 @@ EDGE_S = 1.0
 # agrees, to be refined and judged along its span. Chosen on the wild validation benchmark with the weights before those
 # of 2026-11-26: no candidate that was right and ended above -1 had less.
 WORTH_LOCATING, WORTH_REFINING = -7.0, -4.0
+SURE = 0.0  # log-odds at the strongest hit of what is a match although the matched filter hears too little
 
 
 def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Module | None) -> list[Verified]:
@@ -37,7 +38,7 @@ def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Mod
     found = judge(verifier.glance(candidates), _strongest_hit)
     found = [verifier.locate(one) if _has(WORTH_LOCATING, one) else one for one in found]
     found = judge(found, lambda one: _strongest_hit(one) if _has(WORTH_LOCATING, one) else [])
-    found = [replace(one, is_match=one.is_match and _has(WORTH_REFINING, one)) for one in found]
+    found = [replace(one, is_match=_has(WORTH_REFINING if one.is_match else SURE, one)) for one in found]
     # the span of what is no match is still the coarse one, and most of it lies beside the sample
     return judge(verifier.refine(found), lambda one: centres_s(one.span) if one.is_match else [])
 

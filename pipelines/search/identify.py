@@ -210,7 +210,8 @@ class Identifier:
         heard = [one for one in places if one.is_match]
         whole, _ = self._heard.features(reference, 0.0, duration_s)
         track = Recording(query.features.audio, query.features.duration_s)
-        seen = seen_from_reference(heard, track, Recording(whole, duration_s), self._config.verify)
+        other = Recording(whole, duration_s)
+        seen = seen_from_reference(heard, track, other, self._config.verify, self.model.reranker)
         names = Track(self._name(reference), duration_s), Track(query.features.track_id, track.duration_s)
         return [self._scored(one, *names, 1 - sampler) for one in seen]
 
