@@ -16,7 +16,7 @@ from asid_core.config import SAMPLE_RATE_HZ, AugmentationConfig
 from asid_core.learning.pairs import Batch
 from asid_core.learning.spectra import Spectra
 
-LIMIT_BYTES = 4 * 2**30  # per worker; holds 17 h of recordings at 64 log-mel bands and +-4 semitones
+LIMIT_BYTES = 6 * 2**30  # per worker; holds 25 h of recordings at 64 log-mel bands and +-4 semitones
 
 
 @dataclass(frozen=True)

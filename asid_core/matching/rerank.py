@@ -23,7 +23,7 @@ EDGE_S = 1.0
 # agrees, to be refined and judged along its span. Chosen on the wild validation benchmark with the weights before those
 # of 2026-11-26: no candidate that was right and ended above -1 had less.
 WORTH_LOCATING, WORTH_REFINING = -7.0, -4.0
-SURE = 0.0  # log-odds at the strongest hit of what is a match although the matched filter hears too little
+SURE = 0.0  # log-odds with which a candidate is refined although the matched filter does not hear it
 
 
 def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Module | None) -> list[Verified]:
@@ -39,8 +39,17 @@ def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Mod
     found = [verifier.locate(one) if _has(WORTH_LOCATING, one) else one for one in found]
     found = judge(found, lambda one: _strongest_hit(one) if _has(WORTH_LOCATING, one) else [])
     found = [replace(one, is_match=_has(WORTH_REFINING if one.is_match else SURE, one)) for one in found]
+    refined = verifier.refine(found)
     # the span of what is no match is still the coarse one, and most of it lies beside the sample
-    return judge(verifier.refine(found), lambda one: centres_s(one.span) if one.is_match else [])
+    again = judge(refined, lambda one: centres_s(one.span) if one.is_match else [])
+    is_heard = [one.verify_score >= verifier.config.min_score for one in refined]
+    return [new if heard else _surer(old, new) for heard, old, new in zip(is_heard, refined, again, strict=True)]
+
+
+def _surer(one: Verified, other: Verified) -> Verified:
+    """A span that the matched filter does not hear is uncertain, so it does not count against its strongest hit."""
+    scores = [found.candidate.rerank_score for found in (one, other)]
+    return replace(other, candidate=replace(other.candidate, rerank_score=max(s for s in scores if s is not None)))
 
 
 def _has(log_odds: float, found: Verified) -> bool:

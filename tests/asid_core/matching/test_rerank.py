@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from asid_core.config import VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.matched_filter import MatchedFilter, Recording
-from asid_core.matching.rerank import MAX_WINDOWS, WORTH_LOCATING, WORTH_REFINING, centres_s, judged, verify
+from asid_core.matching.rerank import MAX_WINDOWS, SURE, WORTH_LOCATING, WORTH_REFINING, centres_s, judged, verify
 from asid_core.matching.span import Span
 from asid_core.matching.verify import GLANCE_SCORE, Verified, Verifier
 from asid_core.model.aligned_reranker import AlignedReranker, aligned_patches
@@ -93,12 +93,29 @@ def test_the_reranker_decides_which_steps_a_candidate_is_worth() -> None:
 
 
 def test_what_is_no_match_is_judged_at_its_strongest_hit_alone_because_its_span_is_a_guess() -> None:
-    ((found,), looked) = verified(5.0, pointing(20.0, 20.0), sampled=1)
-    assert not found.is_match and looked == 2 and found.candidate.rerank_score == pytest.approx(5)
+    ((found,), looked) = verified(SURE - 0.1, pointing(20.0, 20.0), sampled=1)
+    assert not found.is_match and looked == 2 and found.candidate.rerank_score == pytest.approx(SURE - 0.1)
+
+
+class Falling(Cosine):
+    """Gives the strongest hit log-odds of 3, and windows along a span -5."""
+
+    def forward(self, queries: Tensor, references: Tensor) -> Tensor:
+        return torch.full((len(queries),), 3.0 if len(queries) == 1 else -5.0)
+
+
+@pytest.mark.parametrize(("sampled", "log_odds"), [(0, -5.0), (1, 3.0)])
+def test_a_sure_reranker_makes_a_match_and_an_uncertain_span_does_not_count_against_it(
+    sampled: int, log_odds: float
+) -> None:
+    song, reference = (notes(seed).render(REFERENCE_FRAMES) for seed in (0, sampled))
+    verifier = Verifier(Recording(song, REFERENCE_FRAMES * FRAME_S), Serving((reference,)), CONFIG)
+    (found,) = verify([pointing(20.0, 20.0)], verifier, Falling())
+    assert found.is_match and found.candidate.rerank_score == pytest.approx(log_odds)
 
 
 def test_a_wrong_pitch_at_the_same_place_does_not_hide_a_match() -> None:
-    found, _ = verified(0.0, pointing(20.0, 20.0, semitones=4.0), pointing(20.2, 20.2))
+    found, _ = verified(SURE - 0.1, pointing(20.0, 20.0, semitones=4.0), pointing(20.2, 20.2))
     assert [one.is_match for one in found] == [False, True]
 
 
