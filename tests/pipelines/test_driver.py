@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.driver import run_tasks
+from pipelines.driver import kept_on_node, largest_node_bytes, run_on_node, run_tasks
 from pipelines.runtime import start_ray
 from pipelines.store.errors import StoreFailure
 
@@ -29,6 +29,16 @@ def test_a_task_that_fails_is_told_in_one_line_without_ray_s_traceback(
             found.append(result)
     assert sorted(found) == [0, 2]
     assert [record.getMessage() for record in caplog.records] == ["work 1 failed: s3://bucket/x: too busy"]
+
+
+@pytest.mark.ray
+def test_a_result_may_stay_on_its_node_and_a_failure_is_told_at_once(ray_session: Any) -> None:
+    kept = kept_on_node(work, 2, memory_bytes=10**15)  # more than a node has, so it takes what there is
+    assert ray_session.get(kept) == run_on_node(work, 2, memory_bytes=0) == 2
+    for run in (kept_on_node, run_on_node):
+        with pytest.raises(StoreFailure, match="too busy"):
+            run(work, 1, memory_bytes=0)
+    assert largest_node_bytes() > 200 * 1024**2  # its object store
 
 
 @pytest.mark.ray
