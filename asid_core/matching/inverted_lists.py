@@ -8,7 +8,7 @@ dimensions select pairs; only these are scored in full.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ SAMPLE_ROWS = 64  # rows per list from which the centres are learnt
 ROUNDS = 8  # of k-means
 UNIT = 1 / 127  # quantisation step of centres
 TILE = 2048 * 1024  # scores at once; 8 MB stay in the cache
+WANTED = 1 << 23  # lists of all vectors that are searched together; 64 MB
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,14 @@ class InvertedLists:
 
         queries: codes [n, dim]. floors: int32 [n]. before: number of the first row that is not compared; None: all are.
         """
+        size = max(1, WANTED // max(probed, 1))
+        for start in range(0, len(queries), size):
+            part = slice(start, start + size)
+            for found in self._together(queries[part], floors[part], probed, before):
+                yield replace(found, vector=found.vector + start)
+
+    def _together(self, queries: Tensor, floors: Tensor, probed: int, before: int | None) -> Iterator[Found]:
+        """As `search`, for vectors whose lists fit in memory."""
         wanted = self._wanted(queries, probed)
         flat = wanted.flatten()
         order = flat.argsort(stable=True)
@@ -131,5 +140,8 @@ def nearest(codes: Tensor, centres: Tensor, count: int) -> Tensor:
     size = max(1, TILE // len(centres))
     for some, into in zip(codes.split(size), chosen.split(size), strict=True):
         scores = torch._int_mm(some.contiguous(), centres.T)
-        into[:] = scores.argmax(1, keepdim=True) if count == 1 else scores.topk(count, 1, sorted=False).indices
+        if count == 1:
+            into[:] = scores.argmax(1, keepdim=True)
+        else:  # twice as fast as torch's topk
+            into[:] = torch.from_numpy(np.argpartition(scores.numpy(), -count, axis=1)[:, -count:])
     return chosen
