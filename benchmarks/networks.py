@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         }
     text = table(reports)
     print(text)
-    write_section("Networks alone", f"python -m benchmarks.networks {' '.join(map(_name, args.weights))}", text)
+    write_section("Networks alone", f"python -m benchmarks.networks {' '.join(args.weights)}", text)
     return 0
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import pickle
 import shutil
 import sys
 import tempfile
@@ -39,7 +38,7 @@ from benchmarks.lib.validation_bench import BENCH
 from benchmarks.lib.validation_bench import COMMAND as MAKE_BENCH
 from pipelines.search.exact import ExactReferences, Queries, References
 from pipelines.search.sweep_plan import find_references
-from pipelines.search.voted import VotedReferences, vote_table
+from pipelines.search.voted import VotedReferences, VoteTable, vote_table
 from pipelines.store import fingerprints
 from pipelines.store.catalogue import Catalogue
 
@@ -87,7 +86,8 @@ def searched(
     if votes is None:
         place = ExactReferences(catalogue, references, config)
     else:
-        place = VotedReferences(pickle.loads(votes.read_bytes()), references, config)
+        shared = {path.stem: np.load(path, mmap_mode="r") for path in votes.iterdir()}
+        place = VotedReferences(VoteTable(**shared), references, config)
     queries = list(queries_of(catalogue, references, config, own))
     started = time.perf_counter()
     place.search(queries)
@@ -115,20 +115,25 @@ def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
     uri, votes = made.catalogue.location.uri, folder / "votes"
     yield swept("exact", tracks, partial(searched, uri, references, config, None))
     started = time.perf_counter()
-    votes.write_bytes(pickle.dumps(vote_table(uri, references, config)))
+    table = vote_table(uri, references, config)
     lists_s = time.perf_counter() - started
+    votes.mkdir()
+    for name, values in vars(table).items():  # processes share files in memory, as they share Ray's object store
+        np.save(votes / f"{name}.npy", values)
+    del table
     yield replace(swept("votes", tracks, partial(searched, uri, references, config, votes)), lists_s=lists_s)
 
 
 def swept(way: str, tracks: int, work: Any) -> Swept:
-    shards = [range(tracks // 2 + QUERIES * i, tracks // 2 + QUERIES * (i + 1)) for i in range(cores())]
+    first = tracks // 2 - QUERIES * cores() // 2
+    shards = [range(first + QUERIES * i, first + QUERIES * (i + 1)) for i in range(cores())]
     with ProcessPoolExecutor(len(shards), multiprocessing.get_context("spawn")) as pool:
         costs = list(pool.map(work, shards))
     memory = sum(memory for _, memory in costs)
     return Swept(way, tracks, len(shards) * QUERIES, max(seconds for seconds, _ in costs), memory)
 
 
-def table(sweeps: Sequence[Swept]) -> Iterator[str]:
+def report(sweeps: Sequence[Swept]) -> Iterator[str]:
     yield "| search | tracks | track pairs/s | lists built (s) | whole sweep (h) | memory of the workers (GB) |"
     yield "|---" * 6 + "|"
     for one in sweeps:
@@ -160,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"Tracks of {WINDOWS} windows (64 s), a query window every half second, {probes} probes, each pair once; "
         f"{cores()} workers at once. Coarse search alone."
     )
-    text = "\n".join([about, "", *table(sweeps)])
+    text = "\n".join([about, "", *report(sweeps)])
     print(text)
     write_json("sweep", {"sweeps": sweeps})
     write_section("Sweep of a growing catalogue", COMMAND, text)

@@ -66,7 +66,8 @@ def work(session: Session) -> Outcome:
         print(tables.aligned([dict(zip(head, row, strict=True)) for row in rows], {n: (n, tables.plain) for n in head}))
     most = exact_tracks(args.mean_minutes, session.config)
     print(f"up to {most:,} tracks a sweep compares every row; above, those of the best {BEST} tracks by votes")
-    print(f"rates measured on {rates['machine']}, {rates['date']}; --new-only sweeps cost the share of new tracks")
+    print(f"rates measured on {rates['machine']}, {rates['date']}")
+    print("--new-only sweeps cost the share of new tracks, and by votes the sorting of all rows as well")
     return Outcome(summary)
 
 
@@ -107,7 +108,7 @@ def shape(config: Config) -> Shape:
         first_pass_stride=max(1, config.first_pass.stride),
         first_pass_probes=config.first_pass.probes,
         exact_below_rows=search.exact_below_rows,
-        votes_row_bytes=row_bytes(config),
+        votes_row_bytes=row_bytes(config, config.model.encoder.dim),
         votes_share=SHARE,
         votes_best=BEST,
         verify_tracks=search.verify_tracks,

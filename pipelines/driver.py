@@ -11,6 +11,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
@@ -158,22 +159,29 @@ def run_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: flo
     """The result of `function(*arguments)`, run as a Ray task that has all CPUs of the largest node."""
     import ray
 
-    return ray.get(kept_on_node(function, *arguments, memory_bytes=memory_bytes))
-
-
-def kept_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: float) -> Any:
-    """As `run_on_node`, but a reference to the result, which stays in the object store until tasks ask for it."""
-    import ray
-
-    def kept(*some: Any) -> tuple[Any, None]:
-        return function(*some), None  # the second result says that the first is there, without fetching it
-
     nodes = _nodes()
     reserved = {
         "num_cpus": max([1, *(node.get("CPU", 0) for node in nodes)]),
         "memory": memory_share(nodes, memory_bytes),
     }
-    result, done = ray.remote(**reserved, num_returns=2, max_retries=TASK_RETRIES)(kept).remote(*arguments)
+    try:
+        return ray.get(ray.remote(**reserved, max_retries=TASK_RETRIES)(function).remote(*arguments))
+    except Exception as error:
+        raise worker_error(error) from None
+
+
+def kept_on_node(function: Callable[..., Any], *arguments: Any, memory_bytes: float) -> Any:
+    """A reference to the result of `function(*arguments)`, which stays in the object store until tasks ask for it.
+
+    It runs as a Ray task with one CPU, on a node that has the memory.
+    """
+    import ray
+
+    def kept(*some: Any) -> tuple[Any, None]:
+        return function(*some), None  # the second result says that the first is there, without fetching it
+
+    reserved = {"num_cpus": 1, "memory": int(memory_bytes), "max_retries": TASK_RETRIES, "retry_exceptions": [OSError]}
+    result, done = ray.remote(**reserved, num_returns=2)(kept).remote(*arguments)
     try:
         ray.get(done)
     except Exception as error:
@@ -188,9 +196,21 @@ def _nodes() -> list[Mapping[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def largest_node_bytes() -> float:
-    """Memory of the largest node, with its object store."""
-    return max(node.get("memory", 0) + node.get("object_store_memory", 0) for node in _nodes())
+@dataclass(frozen=True)
+class Room:
+    """Of the nodes with CPUs: the memory of the one that has most, the object store of the one that has least."""
+
+    memory_bytes: float
+    store_bytes: float
+
+
+def room() -> Room | None:
+    """The room for a large object that tasks on all nodes use; None if no node with CPUs is there yet."""
+    nodes = [node for node in _nodes() if node.get("CPU", 0)]
+    if not nodes:
+        return None
+    memory, store = ([node.get(name, 0.0) for node in nodes] for name in ("memory", "object_store_memory"))
+    return Room(max(memory), min(store))
 
 
 def cpus() -> int:

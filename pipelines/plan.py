@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from asid_core.matching.inverted_lists import lists_for
+from asid_core.matching.inverted_lists import ROUNDS, SAMPLE_ROWS, lists_for
 
 PCM_BYTES_S = 16_000 * 2
 TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
@@ -129,8 +129,9 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
 def _votes(rows: int, query_vectors: float, shape: Shape) -> float:
     """Multiply-adds of sorting all rows into lists, and of comparing the query vectors that vote with some lists."""
     held, lists = rows / shape.first_pass_stride, lists_for(rows)
+    sorted_rows = held + ROUNDS * min(SAMPLE_ROWS * lists, held)
     compared = query_vectors * (lists + shape.votes_share * held / 2)
-    return (held * lists + compared) * shape.first_pass_dims
+    return (sorted_rows * lists + compared) * shape.first_pass_dims
 
 
 def _reads(

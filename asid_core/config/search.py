@@ -64,7 +64,7 @@ NO_FIRST_PASS = FirstPassConfig(stride=0, probes=1)
 
 @dataclass(frozen=True, config=STRICT)
 class SearchConfig:
-    """Coarse search: hits per query window, candidates per query track, and when LanceDB's index is used."""
+    """Coarse search: hits per query window, candidates per query track, and where the exact search ends."""
 
     hits_per_window: Annotated[int, Field(ge=1, le=10_000)] = 50
     # References per query track that go on to the later stages, and lines in each, besides strong lines elsewhere in
@@ -94,7 +94,7 @@ class VerifyConfig:
     reach_frames: CountOrZero = 500  # largest growth of a span beyond its excerpt, on either side
     smooth_frames: Frames = 25
     repeat_share: Share = 0.6  # smallest score of a repeat, as a share of the best occurrence's
-    # below this score, spans are not refined and repeats are not searched
+    # below this score, repeats are not searched, and spans only refined if a reranker is sure
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.3
 
 

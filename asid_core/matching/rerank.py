@@ -29,8 +29,9 @@ SURE = 0.0  # log-odds with which a candidate is refined although the matched fi
 def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Module | None) -> list[Verified]:
     """Verify candidates, given strongest first. An aligned reranker decides which are worth each further step.
 
-    `rerank_score`: the mean log-odds of the best windows along the span; if a step has rejected the candidate, the
-    log-odds at its strongest hit; None without a reranker of kind `aligned`.
+    `rerank_score`: the mean log-odds of the best windows along the span; if a step has rejected the candidate, those
+    at its strongest hit; the higher of both for a match that the matched filter does not hear; None without a reranker
+    of kind `aligned`.
     """
     if not isinstance(reranker, AlignedReranker):
         return verifier.verify(candidates)
@@ -39,6 +40,8 @@ def verify(candidates: Sequence[Candidate], verifier: Verifier, reranker: nn.Mod
     found = [verifier.locate(one) if _has(WORTH_LOCATING, one) else one for one in found]
     found = judge(found, lambda one: _strongest_hit(one) if _has(WORTH_LOCATING, one) else [])
     found = [replace(one, is_match=_has(WORTH_REFINING if one.is_match else SURE, one)) for one in found]
+    # what the matched filter does not hear comes last, so that it hides no match that it hears
+    found.sort(key=lambda one: one.is_match and one.verify_score < verifier.config.min_score)
     refined = verifier.refine(found)
     # the span of what is no match is still the coarse one, and most of it lies beside the sample
     again = judge(refined, lambda one: centres_s(one.span) if one.is_match else [])

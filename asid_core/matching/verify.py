@@ -45,7 +45,7 @@ class Verified:
     verify_margin: float  # verify_score minus the best score at another place within a second
     pitch_semitones: float
     span: Span  # inside both tracks
-    is_match: bool = False  # whether the audio matches and no reranker objects; only then its span is refined
+    is_match: bool = False  # whether the matched filter hears it or a reranker is sure; only then its span is refined
 
     @property
     def tempo_ratio(self) -> float:

@@ -45,11 +45,12 @@ class ListSearch:
         unit, codes = step(dim), quantised(queries.flatten(0, 1), step(dim))  # probes outermost
         leading, whole = self._backgrounds(codes.unflatten(0, (probes, windows)), unit)
         floors = ((leading[0] + LEADING_Z_SCORE * leading[1]) / unit**2).ceil().int() - 1
-        vector, row, score = together(self.lists.search(codes, floors.repeat(probes), probed, before))
+        least = (whole[0] + MIN_Z_SCORE * whole[1]) / unit**2
+        found = self.lists.search(codes, floors.repeat(probes), probed, before)
+        vector, row, score = together(_above(part, least) for part in found)
         window, probe, cosine = vector % windows, vector // windows, score * unit**2
         z_score = (cosine - whole[0][window]) / whole[1][window]
-        kept = (z_score >= MIN_Z_SCORE).nonzero()[:, 0]
-        order = kept[torch.from_numpy(np.lexsort((row[kept].numpy(), probe[kept].numpy(), window[kept].numpy())))]
+        order = torch.from_numpy(np.lexsort((row.numpy(), probe.numpy(), window.numpy())))
         columns = (window[order].int(), probe[order].int(), row[order], cosine[order].float(), z_score[order].float())
         return Hits(*(column.numpy() for column in columns))
 
@@ -77,6 +78,12 @@ class ListSearch:
         return [background.statistics() for background in backgrounds]
 
 
+def _above(found: Found, least: Tensor) -> Found:
+    """The pairs whose score is at least `least` [n], by window."""
+    kept = (found.score >= least[found.vector % len(least)]).nonzero()[:, 0]
+    return Found(found.vector[kept], found.row[kept], found.score[kept])
+
+
 def together(found: Iterable[Found]) -> tuple[Tensor, Tensor, Tensor]:
     """The columns (vector, row, score) of all parts."""
     parts = list(found)
@@ -99,14 +106,14 @@ def best_tracks(
     query_centres_s [n]: by query window. probes: (semitones, tempo_ratio) by probe. row_track, row_centre_s: by row.
     """
     pitches, ratios = np.array(probes, dtype=np.float64).T
-    query_s = query_centres_s[hits.window]
+    query_s, reference_s = query_centres_s[hits.window], row_centre_s[hits.row]
     track, pitch = row_track[hits.row], np.unique(pitches, return_inverse=True)[1][hits.probe]
     cell = (query_s / VOTE_S).astype(np.int64)
     strength = hits.z_score.astype(np.float64) ** 2
     keys, sums = [], []
     for middle_s, inside in stretches(query_s):
         # where in the reference the line is in the middle of the stretch, in bins that overlap by half
-        offset = row_centre_s[hits.row] + ratios[hits.probe] * (middle_s - query_s)
+        offset = reference_s + ratios[hits.probe] * (middle_s - query_s)
         for shift in (0.0, 0.5):
             place = np.floor(offset / OFFSET_S + shift).astype(np.int64)
             line, votes = added(np.stack([track, pitch, place], 1)[inside], cell[inside], strength[inside])

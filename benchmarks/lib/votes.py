@@ -17,7 +17,7 @@ from benchmarks.lib.kept import Ranked
 from benchmarks.lib.synthetic import Query
 from benchmarks.lib.wild_rows import Rows, WildRows
 from pipelines.search.exact import BLOCK_ROWS, divided
-from pipelines.search.voted import cohort
+from pipelines.search.voted import VOTE_GROUPS, cohort
 
 BATCH = 27  # query tracks searched together; their vectors take 250 MB
 
@@ -79,7 +79,7 @@ class ExactRanks:
 def voted(wild: WildRows, rows: Rows, lists: int, probed: Sequence[int]) -> Iterator[Ranking]:
     """Rankings by votes for each number of probed lists. The lists hold what the exact search's first pass compares."""
     first, grid = wild.config.first_pass, wild.config.probes.grid
-    search = ListSearch(InvertedLists.of(rows.codes, first.dims, lists, first.stride), cohort(rows.codes))
+    search = ListSearch(InvertedLists.of(rows.codes, first.dims, lists, first.stride), cohort(rows.codes, VOTE_GROUPS))
     some = slice(first.probes // 2, None, first.probes)
     for count in probed:
         seconds, work, found, ranked = 0.0, 0.0, 0, []

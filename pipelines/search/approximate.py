@@ -27,7 +27,7 @@ class IndexedReferences:
 
     The number of a row says where it is, so nothing is kept from one query to the next. Of neighbours (`GROUP` windows
     of a track), only the best is kept, as in ExactSearch. z-scores are relative to a cohort: blocks sampled from the
-    whole table, searched exactly.
+    whole table, searched exactly. `References.order` is ignored: only sweeps have one, and these do not use the index.
     """
 
     def __init__(self, catalogue: Catalogue, references: References, config: Config) -> None:

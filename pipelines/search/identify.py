@@ -203,15 +203,22 @@ class Identifier:
         sampler = self._direction(reference, places, query.features)
         if self._references.order is None:
             return [self._detection(one, query, sampler) for one in places]
+        if turned := self._turned(reference, places, query, sampler):
+            return turned
+        some = without_alternatives(places, self._config.search.places_per_track)
+        return [self._detection(one, query, sampler) for one in some]
+
+    def _turned(self, reference: int, places: list[Verified], query: _Query, sampler: float | None) -> list[Detection]:
+        """The detections of a reference in the query, if it probably samples it and matches from that side as well."""
         duration_s = self._heard.duration_s(reference)
         if sampler is None or sampler >= 0.5 or query.backwards or duration_s > SECOND_LOOK_S:
-            some = without_alternatives(places, self._config.search.places_per_track)
-            return [self._detection(one, query, sampler) for one in some]
+            return []
         heard = [one for one in places if one.is_match]
         whole, _ = self._heard.features(reference, 0.0, duration_s)
-        track = Recording(query.features.audio, query.features.duration_s)
-        other = Recording(whole, duration_s)
+        track, other = Recording(query.features.audio, query.features.duration_s), Recording(whole, duration_s)
         seen = seen_from_reference(heard, track, other, self._config.verify, self.model.reranker)
+        if not any(one.is_match for one in seen):
+            return []
         names = Track(self._name(reference), duration_s), Track(query.features.track_id, track.duration_s)
         return [self._scored(one, *names, 1 - sampler) for one in seen]
 

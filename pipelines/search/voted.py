@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -12,7 +13,6 @@ import torch
 from torch import Tensor
 
 from asid_core.config import Config
-from asid_core.matching.background import spread
 from asid_core.matching.coarse import GROUP, ExactSearch, Hits
 from asid_core.matching.eight_bits import quantised, step
 from asid_core.matching.inverted_lists import InvertedLists, lists_for
@@ -22,8 +22,9 @@ from pipelines.store.catalogue import Catalogue
 
 BEST = 200  # tracks that are searched exactly
 SHARE = 1 / 32  # of the lists, in which hits of a query vector are looked for (RESULTS.md, "Votes")
-COHORT_GROUPS = 64  # of neighbouring rows, which say what is usual
-PROGRAM_BYTES = 10**9
+# groups of neighbouring rows that say what is usual: for votes, and for the z-scores of the hits that are kept
+VOTE_GROUPS, BACKGROUND_GROUPS = 64, 512
+PROGRAM_BYTES = 10**9  # of the task that makes a VoteTable
 
 
 @dataclass(frozen=True)
@@ -42,26 +43,23 @@ class VoteTable:
     rows: npt.NDArray[np.int64]
     leading: npt.NDArray[np.int8]
     edges: npt.NDArray[np.int64]
+    background: npt.NDArray[np.int8]  # [k, dim], a cohort of BACKGROUND_GROUPS
 
     def search(self) -> ListSearch:
-        codes = _tensor(self.codes)
-        lists = InvertedLists(codes, _tensor(self.centres), _tensor(self.rows), _tensor(self.leading), self.edges)
-        return ListSearch(lists, cohort(codes))
+        lists = InvertedLists(
+            _tensor(self.codes), _tensor(self.centres), _tensor(self.rows), _tensor(self.leading), self.edges
+        )
+        return ListSearch(lists, cohort(_tensor(self.background), VOTE_GROUPS))
 
 
-def row_bytes(config: Config) -> float:
+def row_bytes(config: Config, dim: int) -> float:
     """Memory of a row of a VoteTable."""
-    dim, stride = config.model.encoder.dim, max(config.first_pass.stride, 1)
-    return dim + 8 + ((config.first_pass.dims or dim) + 8) / stride
-
-
-def table_bytes(references: References, config: Config) -> float:
-    """Memory of the task that makes a VoteTable: what it reads, what it sorts, and what Ray stores."""
-    return PROGRAM_BYTES + 3 * references.num_rows * row_bytes(config)
+    return dim + 8 + ((config.first_pass.dims or dim) + 8) / max(config.first_pass.stride, 1)
 
 
 def vote_table(uri: str, references: References, config: Config) -> VoteTable:
-    """Read all rows and sort them into lists. A Ray task."""
+    """Read all rows and sort them into lists. A Ray task that is alone on its node."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     order = references.order
     if order is None:
         order = np.arange(len(references.tracks), dtype=np.int32)
@@ -75,14 +73,18 @@ def vote_table(uri: str, references: References, config: Config) -> VoteTable:
         codes.numpy(), centre_s[by_place], place, np.argsort(order).astype(np.int32),
         np.searchsorted(place, np.arange(len(order) + 1)),
         lists.centres.numpy(), lists.rows.numpy(), lists.leading.numpy(), lists.edges,
+        cohort(codes, BACKGROUND_GROUPS).numpy(),
     )  # fmt: skip
 
 
-def cohort(codes: Tensor) -> Tensor:
-    """COHORT_GROUPS evenly spaced groups of neighbouring rows [m, dim]."""
-    rows = torch.cat([spread(part, GROUP) for part in codes.split(BLOCK_ROWS)])
-    groups = rows[: len(rows) // GROUP * GROUP].unflatten(0, (-1, GROUP))
-    return groups[:: max(1, len(groups) // COHORT_GROUPS)].flatten(0, 1).contiguous()
+def cohort(codes: Tensor, groups: int) -> Tensor:
+    """At most `groups` evenly spaced groups of neighbouring rows of codes [m, dim], in zeros if there are too few."""
+    count = len(codes) // GROUP
+    if not count:
+        return torch.nn.functional.pad(codes, (0, 0, 0, GROUP - len(codes)))
+    starts = np.unique(np.linspace(0, count - 1, min(groups, count)).astype(np.int64)) * GROUP
+    rows = (starts[:, None] + np.arange(GROUP)).ravel()
+    return codes[torch.from_numpy(rows)].contiguous()
 
 
 def _read(catalogue: Catalogue, references: References, config: Config) -> tuple[Tensor, np.ndarray, np.ndarray]:
@@ -104,13 +106,15 @@ def _tensor(values: np.ndarray) -> Tensor:
 
 
 class VotedReferences:
-    """Compares the rows of the BEST tracks by votes alone. z-scores are relative to a cohort of all rows.
+    """Compares only the rows of the BEST tracks by votes. z-scores are relative to a cohort of all rows.
 
-    Takes a tenth of the time of the exact search or less, and finds most of what that finds (RESULTS.md, "Votes").
+    RESULTS.md says what this finds of what the exact search finds ("Votes"), and how long it takes ("Sweep of a growing
+    catalogue").
     """
 
     def __init__(self, table: VoteTable, references: References, config: Config) -> None:
         self._table, self._search, self._config = table, table.search(), config
+        self._background = _tensor(table.background)
         self._ordered = references.order is not None
         self._places = np.argsort(table.tracks)  # of each reference
         self._probed = max(1, round(SHARE * len(table.centres)))
@@ -126,8 +130,9 @@ class VotedReferences:
     def _of(self, query: Queries) -> Hits:
         rows = self._rows(self._chosen(query))
         search = ExactSearch(query.vectors, self._config.search.hits_per_window, self._config.first_pass)
-        codes = self._search.lists.table[torch.from_numpy(rows)]
-        search.add(codes, 0, background=self._search.cohort)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            some = torch.from_numpy(rows[start : start + BLOCK_ROWS])
+            search.add(self._search.lists.table[some], start, background=self._background)
         hits = search.hits()
         return replace(hits, row=rows[hits.row])
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from asid_core.config import Config
@@ -62,6 +63,9 @@ def train(
     Raises TrainingError if the output belongs to another training, the loss is not finite, or workers keep failing.
     """
     output, tables = Location(job.output), StemTables(stems_uri)
+    # workers have other working folders
+    start = str(Path(job.start).absolute()) if job.start is not None and Path(job.start).is_dir() else job.start
+    job = replace(job, output=output.uri, start=start)
     before = read_progress(output)
     _check_same(before, job, output)
     if before.get("latest", {}).get("step", 0) >= job.steps and "stopped" not in before:

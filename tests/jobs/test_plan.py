@@ -79,7 +79,7 @@ def test_a_sweep_by_votes_compares_vectors_with_all_centres_and_some_lists_and_t
     estimate = planned(100_000)
     rows, vectors = 100_000 * 240 * 6.25, 100_000 * 240 * 81
     lists = 65_536  # a power of two near 4 sqrt(rows)
-    sorting, voting = rows / 2 * lists * 128, vectors / 3 * (lists + rows / 2 / 2 / 32) * 128
+    sorting, voting = (rows / 2 + 8 * 64 * lists) * lists * 128, vectors / 3 * (lists + rows / 2 / 2 / 32) * 128
     best = vectors * 200 * 240 * 6.25 * 128 / 2 / 3
     assert estimate.sweep_votes_core_h == pytest.approx(((sorting + voting) / 1e9 + best / 1e10) / 3600)
     assert estimate.core_h is not None and estimate.core_h < (estimate.sweep_exact_core_h or 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.driver import kept_on_node, largest_node_bytes, run_on_node, run_tasks
+from pipelines.driver import Room, kept_on_node, room, run_on_node, run_tasks
 from pipelines.runtime import start_ray
 from pipelines.store.errors import StoreFailure
 
@@ -33,12 +33,23 @@ def test_a_task_that_fails_is_told_in_one_line_without_ray_s_traceback(
 
 @pytest.mark.ray
 def test_a_result_may_stay_on_its_node_and_a_failure_is_told_at_once(ray_session: Any) -> None:
-    kept = kept_on_node(work, 2, memory_bytes=10**15)  # more than a node has, so it takes what there is
-    assert ray_session.get(kept) == run_on_node(work, 2, memory_bytes=0) == 2
+    assert ray_session.get(kept_on_node(work, 2, memory_bytes=10**6)) == 2
+    assert run_on_node(work, 2, memory_bytes=10**15) == 2  # more than a node has, so it takes what there is
     for run in (kept_on_node, run_on_node):
         with pytest.raises(StoreFailure, match="too busy"):
             run(work, 1, memory_bytes=0)
-    assert largest_node_bytes() > 200 * 1024**2  # its object store
+
+
+def test_the_room_is_that_of_nodes_with_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [
+        {"memory": 9e9, "object_store_memory": 9e9},  # a head that runs no tasks
+        {"CPU": 64.0, "memory": 1e9, "object_store_memory": 3e9},
+        {"CPU": 16.0, "memory": 5e9, "object_store_memory": 2e9},
+    ]
+    monkeypatch.setattr("pipelines.driver._nodes", lambda: nodes)
+    assert room() == Room(memory_bytes=5e9, store_bytes=2e9)
+    del nodes[1:]
+    assert room() is None
 
 
 @pytest.mark.ray

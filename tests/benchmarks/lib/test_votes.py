@@ -15,7 +15,7 @@ from asid_core.matching.eight_bits import quantised, step
 from benchmarks.lib.synthetic import Query
 from benchmarks.lib.votes import Counted, ExactRanks, voted
 from benchmarks.lib.wild_rows import Rows
-from pipelines.search.voted import cohort
+from pipelines.search.voted import VOTE_GROUPS, cohort
 
 DIM, ROWS_PER_TRACK, TRACKS, HOP_S = 256, 160, 12, 0.16
 
@@ -57,7 +57,7 @@ def test_both_find_the_sampled_tracks_and_a_table_may_grow() -> None:
     every, few = voted(case, rows, 16, (16, 4))
     assert [one.tracks[0] for one in every.ranked] == [one.tracks[0] for one in few.ranked] == [3, 8]
     vectors, held = 2 * 20 * 3, len(rows.codes) // 2
-    assert every.work == vectors * (256 * len(cohort(rows.codes)) + 128 * (16 + held))
+    assert every.work == vectors * (256 * len(cohort(rows.codes, VOTE_GROUPS)) + 128 * (16 + held))
     assert few.work < every.work and few.hits <= every.hits
 
 

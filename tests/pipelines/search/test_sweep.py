@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.windows import level_db, padded_to_window, window_starts
+from pipelines.driver import Room
 from pipelines.fingerprint.embed import embed
 from pipelines.search.features import HeardReferences, SpanFeatures, features_of
 from pipelines.search.identify import Identifier
@@ -129,13 +131,29 @@ def test_a_sweep_by_votes_finds_the_sample_too(catalogue: Catalogue, embedded: t
     assert not any((reference, query) in pairs for query, reference in pairs)
 
 
-def test_votes_that_no_node_can_hold_are_refused(
+@pytest.mark.parametrize(("there", "refused"), [(Room(1e8, 1e9), True), (Room(1e12, 1e3), True), (None, False)])
+def test_votes_that_a_node_cannot_hold_are_refused(
+    catalogue: Catalogue,
+    embedded: tuple[Path, str],
+    there: Room | None,
+    refused: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a node yet, they wait for an autoscaler."""
+    monkeypatch.setattr("pipelines.search.sweep.room", lambda: there)
+    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
+    expected = pytest.raises(CatalogueError, match="1.0 GB of memory .*--references") if refused else nullcontext()
+    with expected:
+        sweep(catalogue, by_votes, embedded[1])
+
+
+def test_a_sweep_by_votes_and_an_exact_one_are_not_mistaken_for_each_other(
     catalogue: Catalogue, embedded: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipelines.search.sweep.largest_node_bytes", lambda: 1e8)
-    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
-    with pytest.raises(CatalogueError, match=r"need 1\.0 GB .* the largest has 0\.1 GB.*--references"):
-        sweep(catalogue, by_votes, embedded[1])
+    """The same settings are exact below a number of rows and by votes above."""
+    exact = sweep(catalogue, PROBED, embedded[1], queries="user")
+    monkeypatch.setattr("pipelines.search.sweep_plan.is_exact", lambda *_: False)
+    assert sweep(catalogue, PROBED, embedded[1], queries="user").sweep_id != exact.sweep_id
 
 
 def test_a_release_of_asid_alone_is_no_reason_to_sweep_again(

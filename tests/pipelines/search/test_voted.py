@@ -19,7 +19,7 @@ from asid_core.matching.eight_bits import quantised, restored, step
 from asid_core.matching.inverted_lists import InvertedLists
 from pipelines.search import voted as module
 from pipelines.search.exact import ExactReferences, Queries, References
-from pipelines.search.voted import COHORT_GROUPS, VotedReferences, VoteTable, cohort, vote_table
+from pipelines.search.voted import BACKGROUND_GROUPS, VotedReferences, VoteTable, cohort, vote_table
 from pipelines.store.catalogue import Catalogue
 from tests.pipelines.search.test_index import CENTRES_S, DIM, TRACKS, WINDOWS, random_walks, references, rows
 
@@ -104,7 +104,7 @@ def test_only_the_best_tracks_by_votes_are_compared(tracks: list[int], best: int
     assert set(table.place[hits.row].tolist()) <= set(table.place[inside].tolist())
     assert len(np.unique(table.place[inside])) <= best
     alone = ExactSearch(query.vectors, 5, CONFIG.first_pass)
-    alone.add(codes[torch.from_numpy(inside)], 0, background=cohort(codes))
+    alone.add(codes[torch.from_numpy(inside)], 0, background=cohort(codes, BACKGROUND_GROUPS))
     for name in ("window", "cosine", "z_score"):
         assert getattr(hits, name).tolist() == getattr(alone.hits(), name).tolist()
     assert hits.row.tolist() == inside[alone.hits().row].tolist()
@@ -122,12 +122,52 @@ def walk_table(tracks: list[int], seed: int) -> VoteTable:
     centre_s = (np.arange(len(place)) * 0.5).astype(np.float32)
     first_rows = np.append(0, np.cumsum(tracks))
     sorted_rows = lists.centres.numpy(), lists.rows.numpy(), lists.leading.numpy(), lists.edges
-    return VoteTable(codes.numpy(), centre_s, place, np.arange(len(tracks), dtype=np.int32), first_rows, *sorted_rows)
+    few = cohort(codes, BACKGROUND_GROUPS).numpy()
+    return VoteTable(
+        codes.numpy(), centre_s, place, np.arange(len(tracks), dtype=np.int32), first_rows, *sorted_rows, few
+    )
 
 
-def test_the_cohort_is_made_of_whole_groups_of_neighbours() -> None:
-    rows = torch.arange(GROUP * 1000)[:, None].expand(-1, 3) % 120 + 1
-    some = cohort(rows.to(torch.int8))
-    assert len(some) % GROUP == 0 and GROUP <= len(some) <= 2 * COHORT_GROUPS * GROUP
-    first = some[::GROUP, 0].int()
-    assert ((some.unflatten(0, (-1, GROUP))[..., 0].int() - first[:, None]) % 120 == torch.arange(GROUP)).all()
+@given(groups=st.integers(0, 300), rest=st.integers(0, GROUP - 1), wanted=st.integers(1, 80))
+def test_the_cohort_is_made_of_whole_groups_of_neighbours(groups: int, rest: int, wanted: int) -> None:
+    number = torch.arange(groups * GROUP + rest)
+    rows = torch.stack([number % 100 + 1, number // 100], 1).to(torch.int8)  # each row once
+    some = cohort(rows, wanted)
+    assert len(some) == max(1, min(wanted, groups)) * GROUP
+    if not groups:
+        assert some[:rest].equal(rows) and not some[rest:].any()
+        return
+    starts = (some[::GROUP, 0].int() - 1) + 100 * some[::GROUP, 1].int()
+    assert (starts % GROUP == 0).all() and (starts.diff() > 0).all() and starts[0] == 0
+    found = (some[:, 0].int() - 1) + 100 * some[:, 1].int()
+    assert (found == (starts[:, None] + torch.arange(GROUP)).flatten()).all()
+
+
+def test_z_scores_are_as_in_the_exact_search(catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MIN_Z_SCORE", "LEADING_Z_SCORE"):
+        monkeypatch.setattr(votes, name, 0.5)
+    chosen = references(catalogue)
+    query = Queries(vectors_of(4, slice(20, 80)), CENTRES_S[20:80], own=None)
+    (exact,), (voted,) = (
+        some.search([query]) for some in (ExactReferences(catalogue, chosen, CONFIG), made(catalogue, chosen))
+    )
+    best = [np.maximum.reduceat(hits.z_score, np.unique(hits.window, return_index=True)[1]) for hits in (exact, voted)]
+    np.testing.assert_allclose(best[1], best[0], rtol=0.15)
+
+
+@pytest.mark.parametrize("probes", [9, 3])
+def test_the_probes_that_vote_are_the_middle_ones_of_their_neighbours(
+    catalogue: Catalogue, probes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(votes, "MIN_Z_SCORE", 0.5)
+    monkeypatch.setattr(votes, "LEADING_Z_SCORE", 0.5)
+    monkeypatch.setattr(module, "BEST", 1)
+    tempi = tuple(1.05 ** (i - probes // 2) for i in range(probes))
+    config = replace(CONFIG, probes=ProbesConfig((0.0,), tempi))
+    table = vote_table(catalogue.location.uri, references(catalogue), config)
+    voted = VotedReferences(table, references(catalogue), config)
+    silence = torch.zeros(probes, 60, DIM)
+    silence[1] = vectors_of(4, slice(20, 80))[0]  # the middle one of the first three
+    silence[0] = vectors_of(9, slice(20, 80))[0]
+    tracks, _ = voted.places(voted.search([Queries(silence, CENTRES_S[20:80], own=None)])[0].row)
+    assert set(tracks.tolist()) == {4}
