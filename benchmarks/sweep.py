@@ -1,6 +1,6 @@
 """Measures the coarse search of a growing catalogue against itself, exact and by votes, with the default.
 
-Tracks are surrogates of the distractors of the wild validation benchmark. One worker per core, all at once, searches
+Tracks are surrogates of the distractors of a wild benchmark. One worker per core, all at once, searches
 for some tracks, as in a sweep; the time of a whole sweep is extrapolated. Verification is left out, because its cost
 per query does not grow.
 """
