@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tests.conftest import FOLDER
@@ -13,7 +14,11 @@ class Nodes:
     """A head and two workers; this process never connects to them. Their workers have this process's environment."""
 
     def __init__(self) -> None:
+        from ray._private.utils import get_ray_address_file
         from ray.cluster_utils import Cluster
+
+        # a cluster writes its address there, also if its own folder is another one, and does not make the folder
+        Path(get_ray_address_file(None)).parent.mkdir(exist_ok=True)
 
         head = {**NODE, "include_dashboard": False, "temp_dir": str(FOLDER.sessions)}
         self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
