@@ -24,7 +24,7 @@ from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.windows import window_starts
-from benchmarks.coarse_ablation import References, as_rows, features, reference_windows
+from benchmarks.lib.coarse_rows import References, as_rows, features, reference_windows
 from benchmarks.lib.quality_bench import is_made
 from benchmarks.lib.results import write_section
 from benchmarks.lib.validation_bench import BENCH
