@@ -132,7 +132,8 @@ class VotedReferences:
         search = ExactSearch(query.vectors, self._config.search.hits_per_window, self._config.first_pass)
         for start in range(0, len(rows), BLOCK_ROWS):
             some = torch.from_numpy(rows[start : start + BLOCK_ROWS])
-            search.add(self._search.lists.table[some], start, background=self._background)
+            usual = self._background[: None if start == 0 else 0]  # once, because it is the same for all blocks
+            search.add(self._search.lists.table[some], start, background=usual)
         hits = search.hits()
         return replace(hits, row=rows[hits.row])
 

@@ -171,3 +171,19 @@ def test_the_probes_that_vote_are_the_middle_ones_of_their_neighbours(
     silence[0] = vectors_of(9, slice(20, 80))[0]
     tracks, _ = voted.places(voted.search([Queries(silence, CENTRES_S[20:80], own=None)])[0].row)
     assert set(tracks.tolist()) == {4}
+
+
+def test_a_background_that_counts_once_gives_the_z_scores_of_one_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARE", 1.0)
+    table = walk_table([60, 40, 50], 3)
+    voted = VotedReferences(table, References("m", 1, None, 4.0, 0.5), CONFIG)
+    query = Queries(
+        restored(torch.from_numpy(table.codes[20:90]))[None], table.centre_s[20:90].astype(np.float64), None
+    )
+    (whole,) = voted.search([query])
+    monkeypatch.setattr(module, "BLOCK_ROWS", 4 * GROUP)
+    (parts,) = voted.search([query])
+    # among rows by chance, which groups are scored depends on the blocks, so only the best hits are compared
+    same = whole.row[::5] == parts.row[::5]
+    assert same.mean() > 0.8
+    np.testing.assert_allclose(parts.z_score[::5][same], whole.z_score[::5][same], atol=1e-5)
