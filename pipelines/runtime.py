@@ -66,8 +66,13 @@ def start_ray(address: str | None = None) -> None:
 
 
 def start_local(**options: Any) -> None:
-    """Start a local Ray with a new token. `options` are passed to `ray.init`."""
+    """Start a local Ray with a new token. `options` are passed to `ray.init`.
+
+    Raises RuntimeError if this process uses a Ray already: its next call, with another token, would end the process.
+    """
     global _folder
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        raise RuntimeError("this process uses a Ray already: stop that one first (pipelines.runtime.stop_ray)")
     remove_abandoned()
     _folder = Folder.make()
     for name, value in _folder.environment.items():  # must be set before Ray is imported
@@ -79,6 +84,13 @@ def start_local(**options: Any) -> None:
     core: Any = ray._raylet  # it reads these variables only when it is imported, which may have been earlier
     core.Config.initialize("")
     core.AuthenticationTokenLoader.instance().reset_cache()
+    _init(_folder, options)
+
+
+def _init(folder: Folder, options: dict[str, Any]) -> None:
+    """`ray.init`, again if the node did not start in time."""
+    import ray
+
     for attempts_left in reversed(range(LOCAL_STARTS)):
         try:
             ray.init(
@@ -86,7 +98,7 @@ def start_local(**options: Any) -> None:
                 include_dashboard=False,
                 logging_level=logging.ERROR,
                 log_to_driver=False,
-                _temp_dir=str(_folder.sessions),
+                _temp_dir=str(folder.sessions),
                 **options,
             )
             return

@@ -69,13 +69,18 @@ def test_a_start_of_ray_that_took_too_long_is_tried_again(
         raise Exception(text)
 
     monkeypatch.setattr(ray, "init", fails)
-    for name in FOLDER.environment:
-        monkeypatch.setenv(name, os.environ[name])  # put back at the end
     with pytest.raises(Exception, match=text):
-        runtime.start_local()
+        runtime._init(FOLDER, {})
     assert len(tried) == starts
-    runtime._folder.remove()  # type: ignore[union-attr]
-    monkeypatch.setattr(runtime, "_folder", None)
+
+
+@pytest.mark.ray
+def test_a_process_that_uses_a_ray_keeps_its_token(ray_session: Any) -> None:
+    """With another one, the next call of any thread would end the process with code 1 and without a message."""
+    environment = dict(os.environ)
+    with pytest.raises(RuntimeError, match="already"):
+        runtime.start_local()
+    assert dict(os.environ) == environment and ray.nodes()
 
 
 @pytest.mark.parametrize(("assigned", "device"), [([], "cpu"), (["0"], "cuda")])
