@@ -58,6 +58,11 @@ class FirstPassConfig:
     dims: Annotated[int, Field(ge=0, le=8192)] = 0  # number of leading dimensions to compare; 0: all
     probes: Literal[1, 3, 5, 7, 9] = 3  # compare the middle one of this many probes with neighbouring tempi
 
+    def compared(self, probes: int) -> slice:
+        """Which of `probes` probes are compared."""
+        apart = min(self.probes, probes)
+        return slice(apart // 2, None, apart)
+
 
 NO_FIRST_PASS = FirstPassConfig(stride=0, probes=1)
 

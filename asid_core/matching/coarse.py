@@ -68,8 +68,7 @@ class ExactSearch:
         self._unit: float = self.step**2 if self.eight_bits else 1.0
         # windows outermost, so that each tile has all probes of its windows
         self._flat = queries.transpose(0, 1).reshape(-1, self.dim)
-        apart = min(first_pass.probes, self.probes)
-        chosen = queries[apart // 2 :: apart, :, : self.first_pass_dims]
+        chosen = queries[first_pass.compared(self.probes), :, : self.first_pass_dims]
         every = chosen.shape == queries.shape
         self.first_pass_probes, self.sees_all = len(chosen), self.stride == 1 and every
         self._whole = self._numbers(self._flat)

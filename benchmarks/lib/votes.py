@@ -80,7 +80,7 @@ def voted(wild: WildRows, rows: Rows, lists: int, probed: Sequence[int]) -> Iter
     """Rankings by votes for each number of probed lists. The lists hold what the exact search's first pass compares."""
     first, grid = wild.config.first_pass, wild.config.probes.grid
     search = ListSearch(InvertedLists.of(rows.codes, first.dims, lists, first.stride), cohort(rows.codes, VOTE_GROUPS))
-    some = slice(first.probes // 2, None, first.probes)
+    some = first.compared(len(grid))
     for count in probed:
         seconds, work, found, ranked = 0.0, 0.0, 0, []
         for batch in batches(wild):

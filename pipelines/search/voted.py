@@ -141,8 +141,7 @@ class VotedReferences:
         """The places of the tracks to search: int64 [at most BEST], ascending."""
         own = None if query.own is None else int(self._places[query.own])
         before = int(self._table.first_rows[own]) if own is not None and self._ordered else None
-        first = self._config.first_pass
-        some = slice(first.probes // 2, None, first.probes)
+        some = self._config.first_pass.compared(len(query.vectors))
         hits = self._search.hits(query.vectors[some], self._probed, before)
         probes = self._config.probes.grid[some]
         tracks, _ = best_tracks(hits, query.centres_s, probes, self._table.place, self._table.centre_s)
