@@ -21,6 +21,7 @@ from jobs.errors import is_expected, is_storage_error, unwrapped
 from jobs.interruption import Stopped, how_to_resume, stoppable
 from jobs.progress import Progress
 from jobs.standard_output import reader_is_gone
+from pipelines.runtime import ray_is_up, stop_ray
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -243,7 +244,7 @@ def main(verb: Verb, argv: Sequence[str] | None = None) -> int:
 
 def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
     progress = logs.JsonProgress() if args.log_format == "json" else Progress(sys.stderr, quiet=args.quiet)
-    ray_was_up = _ray_is_up()
+    ray_was_up = ray_is_up()
     try:
         with _weights_here(args):
             outcome = verb.work(Session(args, resolve_config(verb, args), progress))
@@ -264,9 +265,7 @@ def _guarded(verb: Verb, args: argparse.Namespace, argv: Sequence[str]) -> int:
         hint = RESUME_HINT if hasattr(args, "catalogue") and is_storage_error(cause) else ""
         return _complain(verb, cause, FAILED, hint)
     finally:
-        if not ray_was_up and _ray_is_up():
-            from pipelines.runtime import stop_ray
-
+        if not ray_was_up and ray_is_up():
             stop_ray()
     progress.close()
     if outcome.to_stderr and outcome.summary:
@@ -283,8 +282,3 @@ def _complain(verb: Verb, error: Exception, code: int, hint: str = "") -> int:
     text = shown(" ".join(str(error).split())) or type(error).__name__
     logs.tell(f"asid {verb.name}: {text}{hint}", logging.ERROR)
     return code
-
-
-def _ray_is_up() -> bool:
-    """Checks without importing Ray, so that verbs that do not use it start fast."""
-    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

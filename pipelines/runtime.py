@@ -33,6 +33,11 @@ _folder: Folder | None = None  # of the Ray that this process started
 _environment: dict[str, str | None] = {}  # values to restore when that Ray stops
 
 
+def ray_is_up() -> bool:
+    """Whether this process uses a Ray. Does not import Ray, so that what does not need it starts fast."""
+    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())
+
+
 def start_ray(address: str | None = None) -> None:
     """Connect to the Ray at `address`, or start a local one. Does nothing if Ray is already running.
 
@@ -44,7 +49,7 @@ def start_ray(address: str | None = None) -> None:
     local = address == "local" or (address is None and "RAY_ADDRESS" not in os.environ)
     on_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+    if ray_is_up():
         pass
     elif local:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -71,7 +76,7 @@ def start_local(**options: Any) -> None:
     Raises RuntimeError if this process uses a Ray already: its next call, with another token, would end the process.
     """
     global _folder
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+    if ray_is_up():
         raise RuntimeError("this process uses a Ray already: stop that one first (pipelines.runtime.stop_ray)")
     remove_abandoned()
     _folder = Folder.make()
@@ -190,7 +195,7 @@ def assigned_device() -> str:
 
     Ray leaves all GPUs visible to tasks that requested none, so torch alone cannot tell.
     """
-    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+    if ray_is_up():
         return "cuda" if sys.modules["ray"].get_gpu_ids() else "cpu"
     import torch
 
