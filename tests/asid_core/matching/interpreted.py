@@ -9,7 +9,14 @@ from asid_core.matching import fused
 from asid_core.matching.coarse import ExactSearch
 
 # rows, windows, probes, dimensions, rows in a group
-SHAPES = [(130, 2, 5, 32, 16), (1000, 1, 225, 128, 8), (257, 3, 75, 96, 1), (16, 1, 1, 256, 16), (1, 2, 64, 64, 4)]
+SHAPES = [
+    (130, 2, 5, 32, 16),
+    (1000, 1, 225, 128, 8),
+    (257, 3, 75, 96, 1),
+    (16, 1, 1, 256, 16),
+    (1, 2, 64, 64, 4),
+    (70, 3, 2, 600, 16),
+]
 
 
 def codes(*shape: int) -> Tensor:

@@ -20,13 +20,26 @@ def test_it_equals_the_search_on_the_cpu() -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("capability", [80, 90])
-def test_it_compiles_for_an_a100_and_an_h100(capability: int) -> None:
+@pytest.mark.parametrize(("capability", "product"), [(80, "mma.sync"), (90, "wgmma.mma_async")])
+@pytest.mark.parametrize(("probes", "dims", "group"), [(75, 128, 8), (225, 256, 16)])
+def test_it_compiles_for_an_a100_and_an_h100(capability: int, product: str, probes: int, dims: int, group: int) -> None:
     from asid_core.matching import fused
 
-    sizes = {"PROBES": 225, "DIMS": 128, "GROUP": 8}
-    sizes |= {name: getattr(fused, name) for name in ("TILE_ROWS", "TILE_PROBES", "TILE_DIMS")}
+    tiles = fused.fitting(probes, dims)
+    sizes = fused.constants(probes, dims, group, tiles)
     signature = POINTERS | COUNTS | dict.fromkeys(sizes, "constexpr")
     source = triton.compiler.ASTSource(fn=fused.best_kernel, signature=signature, constexprs=sizes)
-    compiled = triton.compile(source, target=triton.backends.compiler.GPUTarget("cuda", capability, 32))
-    assert "mma" in compiled.asm["ptx"], "it does not use the tensor cores"
+    target = triton.backends.compiler.GPUTarget("cuda", capability, 32)
+    compiled = triton.compile(source, target, {"num_warps": tiles.warps, "num_stages": tiles.stages})
+    assert product in compiled.asm["ptx"], "it does not use the tensor cores as it should"
+    assert compiled.metadata.shared <= fused.SHARED_BYTES
+
+
+def test_tiles_suit_the_vectors() -> None:
+    from asid_core.matching.fused import TILES, fitting
+
+    assert fitting(75, 128) == TILES
+    for probes, dims in [(1, 128), (3, 256), (225, 512), (9, 8192)]:
+        tiles = fitting(probes, dims)
+        assert tiles.windows >= 4 and tiles.probes >= 2 and tiles.rows >= 16, (probes, dims)
+        assert tiles.probes < 2 * max(probes, 2)
