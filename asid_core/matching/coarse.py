@@ -25,6 +25,7 @@ _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
 _GPU_TILE_QUERIES = 1 << 18  # a GPU's kernel keeps no scores, only the best of each group
 # groups scored at once: 4 MB of rows, or 8192 query vectors, which fit in the cache
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
+_GPU_REFINE_QUERIES = 1 << 20  # 1 GB at 256 dimensions: a GPU needs few large products
 _FINALISTS = 4  # rows of a group whose exact cosines are computed
 
 
@@ -62,6 +63,7 @@ class ExactSearch:
         self.device = queries.device
         self.type = first_pass_type(self.device) if first_pass.stride else torch.float32
         self.eight_bits = self.type == torch.int8
+        self._fused = self.eight_bits and self.device.type == "cuda"
         self.step = step(self.dim)
         # type and unit of the first pass's scores, which are integers if the vectors are
         self._score_type = torch.int32 if self.eight_bits else self.type
@@ -98,7 +100,7 @@ class ExactSearch:
         block = self._block(references.to(self.device), len(references) if searched is None else searched, background)
         first, last, _ = (windows or slice(None)).indices(self.windows)
         probes = self.first_pass_probes
-        windows_per_tile = max(1, (_TILE_QUERIES if self.device.type == "cpu" else _GPU_TILE_QUERIES) // probes)
+        windows_per_tile = max(1, (_GPU_TILE_QUERIES if self._fused else _TILE_QUERIES) // probes)
         # reused by all tiles: allocating 32 MB for each would take as long as the product
         groups = -(-max(len(references), 0 if background is None else len(background)) // GROUP)
         memory = block.references.new_empty(groups, min(windows_per_tile, last - first), dtype=self._score_type)
@@ -152,7 +154,7 @@ class ExactSearch:
         best = memory.flatten()[: -(-len(rows) // group) * windows].view(-1, windows)
         if not len(rows):
             return best
-        if self.device.type == "cuda":
+        if self._fused:
             from asid_core.matching.fused import best_in_groups
 
             best_in_groups(rows, queries, probes, group, best)
@@ -181,10 +183,9 @@ class ExactSearch:
         better = best > (floor.int() if self.eight_bits else floor)
         if better.count_nonzero() > self.keep * best.shape[1]:  # in the first blocks, when few hits are kept yet
             better &= best >= best.topk(min(self.keep, len(best)), dim=0).values[-1]
-        if self.device.type == "cpu":
-            flat = torch.from_numpy(np.flatnonzero(better.numpy()))  # much faster than torch if few are true
-        else:
-            flat = better.flatten().nonzero()[:, 0]
+        if self.device.type != "cpu":
+            return better.T.nonzero()
+        flat = torch.from_numpy(np.flatnonzero(better.numpy()))  # much faster than torch if few are true
         group, window = flat // best.shape[1], flat % best.shape[1]
         order = window.argsort(stable=True)
         return torch.stack([window[order], group[order]], 1)
@@ -219,7 +220,8 @@ class ExactSearch:
         if ragged := -rows % GROUP:
             references = torch.nn.functional.pad(references, (0, 0, 0, ragged))
         groups = references.unflatten(0, (-1, GROUP))
-        chunks = pairs.split(min(_REFINE_GROUPS, max(1, _REFINE_QUERIES // self.probes)))
+        most = min(_REFINE_GROUPS, max(1, _REFINE_QUERIES // self.probes))
+        chunks = pairs.split(most if self.device.type == "cpu" else max(1, _GPU_REFINE_QUERIES // self.probes))
         best = [_best_of(queries, groups, chunk, rows) for chunk in chunks]
         cosine, row, probe = (torch.cat(column) for column in zip(*best, strict=True))
         return cosine, row, probe
