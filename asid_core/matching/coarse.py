@@ -25,6 +25,7 @@ _TILE_QUERIES, _TILE_SCORES = 2048, 2048 * 1024
 _GPU_TILE_QUERIES = 1 << 18  # a GPU's kernel keeps no scores, only the best of each group
 # groups scored at once: 4 MB of rows, or 8192 query vectors, which fit in the cache
 _REFINE_GROUPS, _REFINE_QUERIES = 512, 8192
+_GPU_REFINE_DIMS = 512  # of vectors that the kernel of eight bits takes; longer ones are scored in floats
 _GPU_REFINE_QUERIES = 1 << 20  # 1 GB at 256 dimensions: a GPU needs few large products
 _FINALISTS = 4  # rows of a group whose exact cosines are computed
 
@@ -194,7 +195,7 @@ class ExactSearch:
         """Score all rows and probes of the (window, group) `pairs` [p, 2], and merge the best of each into the hits."""
         if not len(pairs):
             return
-        if self.eight_bits and self.device.type == "cpu":  # _int_mm of a GPU refuses most shapes
+        if self.eight_bits and (self.device.type == "cpu" or self.dim <= _GPU_REFINE_DIMS):
             cosine, row, probe = self._best_in_eight_bits(part, block, pairs)
         else:
             cosine, row, probe = self._best_in_floats(part, block.references, pairs)
@@ -227,26 +228,37 @@ class ExactSearch:
         return cosine, row, probe
 
     def _best_in_eight_bits(self, part: slice, block: _Block, pairs: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `_best_in_floats`, but the codes choose the probe of each row, and the _FINALISTS among the rows.
+        """As `_best_in_floats`, but the codes choose the probe of each row, and the _FINALISTS among the rows."""
+        # the last row stands in for those that the last group may lack
+        inside = torch.arange(GROUP, device=self.device)
+        rows = (pairs[:, 1:] * GROUP + inside).clamp(max=len(block.references) - 1)
+        scores, probes = self._best_by_codes(part, block.codes, pairs, rows)
+        places = scores.topk(_FINALISTS, 1).indices
+        rows, probes = rows.gather(1, places), probes.gather(1, places)
+        queries = self._flat[(pairs[:, :1] + part.start) * self.probes + probes]
+        cosine, best = (restored(block.references[rows]) * queries.float()).sum(2).max(1, keepdim=True)
+        return cosine[:, 0], rows.gather(1, best)[:, 0], probes.gather(1, best)[:, 0]
+
+    def _best_by_codes(self, part: slice, codes: Tensor, pairs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(score, probe), each [p, GROUP], of each of the `rows` [p, GROUP] of `pairs`.
 
         All groups of a window are one product, so that its vectors need not be copied for each group.
         """
-        # the last row stands in for those that the last group may lack
-        rows = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=len(block.references) - 1)
+        if self._fused:
+            from asid_core.matching.fused_groups import best_in_candidates
+
+            queries = self._whole[part.start * self.probes : part.stop * self.probes]
+            return best_in_candidates(codes, queries, self.probes, GROUP, pairs)
         windows, counts = pairs[:, 0].unique_consecutive(return_counts=True)
         scores = torch.empty(len(pairs), GROUP, dtype=torch.int32)
         probes = torch.empty(len(pairs), GROUP, dtype=torch.int64)
         stop = 0
         for window, count in zip((windows + part.start).tolist(), counts.tolist(), strict=True):
             start, stop = stop, stop + count
-            some = block.codes.index_select(0, rows[start:stop].flatten())
+            some = codes.index_select(0, rows[start:stop].flatten())
             products = torch._int_mm(some, self._whole[window * self.probes : (window + 1) * self.probes].T)
             torch.max(products, 1, out=(scores[start:stop].view(-1), probes[start:stop].view(-1)))
-        places = scores.topk(_FINALISTS, 1).indices
-        rows, probes = rows.gather(1, places), probes.gather(1, places)
-        queries = self._flat[(pairs[:, :1] + part.start) * self.probes + probes]
-        cosine, best = (restored(block.references[rows]) * queries.float()).sum(2).max(1, keepdim=True)
-        return cosine[:, 0], rows.gather(1, best)[:, 0], probes.gather(1, best)[:, 0]
+        return scores, probes
 
     def hits(self) -> Hits:
         """The hits, best first within a window, without those of a cosine of 0 or less (silence, unused entries)."""

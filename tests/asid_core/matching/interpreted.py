@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asid_core.matching import fused
-from asid_core.matching.coarse import ExactSearch
+from asid_core.matching import fused, fused_groups
+from asid_core.matching.coarse import GROUP, ExactSearch
 
 # rows, windows, probes, dimensions, rows in a group
 SHAPES = [
@@ -31,3 +31,16 @@ for rows, windows, probes, dims, group in SHAPES:
     search.eight_bits = True
     wanted = search._best_in_groups(references, queries, probes, group, torch.empty_like(best))
     assert torch.equal(best, wanted), (rows, windows, probes, dims, group)
+
+
+# candidates: of one window a tile and a half, of one none; the last group lacks rows; long vectors; equal scores
+for rows, probes, dims in [(301, 5, 32), (301, 75, 96), (301, 3, 512)]:
+    references, queries = codes(rows, dims), codes(3 * probes, dims)
+    queries[1] = queries[0]
+    search = ExactSearch(torch.zeros(probes, 3, dims), 1)
+    search._whole = queries
+    pairs = torch.tensor([(0, group) for group in range(12)] + [(2, 3), (2, 18)])
+    of_pairs = (pairs[:, 1:] * GROUP + torch.arange(GROUP)).clamp(max=rows - 1)
+    found = fused_groups.best_in_candidates(references, queries, probes, GROUP, pairs)
+    for one, other in zip(found, search._best_by_codes(slice(0, 3), references, pairs, of_pairs), strict=True):
+        assert torch.equal(one.long(), other.long()), (rows, probes, dims)
