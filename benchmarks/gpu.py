@@ -7,6 +7,7 @@ It needs no Ray and no LanceDB, so that it runs on a bare machine with torch: fi
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -27,16 +28,16 @@ COMMAND = "OUT=out .venv/bin/python -m benchmarks.gpu"
 CATALOGUES = (10_000, 100_000)
 
 
-def extrapolated(search: dict[str, Any], windows: int) -> Said:
+def extrapolated(found: dict[str, Any], windows: int) -> Said:
     """Hours for whole catalogues at the best rate measured. Nothing of this size was searched."""
-    rate = max(m["pairs_per_second"] for m in search["figures"])
+    rate = max(m["pairs_per_second"] for m in found["Search"]["figures"])
     hours = {count: count * (count - 1) / 2 / rate / 3600 for count in CATALOGUES}
     head = "tracks | pairs of tracks | hours on one GPU"
     lines = [[f"{count:,}", f"{count * (count - 1) // 2:,}", f"{time:.2f}"] for count, time in hours.items()]
     text = (
         f"Extrapolated from {rate:,.0f} pairs a second, each pair once, {gpu_search.ROWS_PER_TRACK:,} rows and "
-        f"{windows} query windows a track. Not measured: only the coarse search of every row, with the rows already on the GPU "
-        f"(a sweep of more than 20 million rows counts votes instead).\n\n{table(head, lines)}"
+        f"{windows} query windows a track. Not measured: only the coarse search of every row, with the rows already on "
+        f"the GPU (a sweep of more than 20 million rows counts votes instead).\n\n{table(head, lines)}"
     )
     return Said({str(count): time for count, time in hours.items()}, text)
 
@@ -50,19 +51,23 @@ def measured(device: torch.device, rows: int, windows: int, found: dict[str, Any
         found[name] = attempt(name, seconds, call)
         save(found)
 
-    step("Equality with the CPU", 30, lambda: kernel_speed.equality(device, kernel_rows))
+    table_rows = functools.cache(lambda: gpu_search.tracks(rows, device))
     step("Ceiling", 15, lambda: kernel_speed.ceiling(device, 256 if small else 8192))
+    step("Equality with the CPU", 30, lambda: kernel_speed.equality(device, kernel_rows))
+    step("Agreement of the search with the CPU's", 20, lambda: gpu_search.agreement(device, config))
+    step("Search", 40, lambda: gpu_search.speed(table_rows(), windows, config))
+    for block, part in zip(gpu_search.BLOCKS, (rows // 10, rows), strict=True):
+        profile = functools.partial(gpu_search.profile, windows=windows, block=block, config=config)
+        step(f"Profile, blocks of {block:,}", 20, lambda n=part, p=profile: p(table_rows()[:n]))
+    floats = functools.partial(
+        gpu_search.speed, windows=windows, config=config, kind=gpu_search.InFloats, together=(1,)
+    )
+    step("Search, candidates in floats", 20, lambda: floats(table_rows()))
     most = found["Ceiling"].get("figures", {}).get("int8")
     for probes in (75, 225):
-        name = f"Kernel, {probes} probes"
-        step(name, 40, lambda p=probes: kernel_speed.speed(device, kernel_rows, windows, p, most))
-    step("Agreement of the search with the CPU's", 20, lambda: gpu_search.agreement(device, config))
-    table_rows = gpu_search.tracks(rows, device)
-    step("Search", 60, lambda: gpu_search.speed(table_rows, windows, config))
-    for block, some in zip(gpu_search.BLOCKS, (table_rows[: rows // 10], table_rows), strict=True):
-        call = lambda b=block, r=some: gpu_search.profile(r, windows, b, config)  # noqa: E731
-        step(f"Profile, blocks of {block:,}", 20, call)
-    step("Extrapolation", 5, lambda: extrapolated(found["Search"], windows))
+        speed = functools.partial(kernel_speed.speed, device, kernel_rows, windows, probes, most)
+        step(f"Kernel, {probes} probes", 40, speed)
+    step("Extrapolation", 5, lambda: extrapolated(found, windows))
 
 
 def save(found: dict[str, Any]) -> None:

@@ -15,7 +15,6 @@ from benchmarks.lib.steps import Said, median_s, table, unit, wait
 
 RIGHT_ROWS, RIGHT_WINDOWS = (1, 1000, 4099), (1, 13)
 RIGHT_VECTORS = [(1, 128, 16), (9, 256, 16), (75, 128, 8), (225, 128, 8), (225, 256, 16)]  # probes, dims, group
-# rows, windows, probes, runs, warps, stages
 TRIED = [
     TILES,
     Tiles(stages=2),
@@ -84,7 +83,7 @@ def speed(device: torch.device, rows: int, windows: int, probes: int, most: floa
     measured.append(_timed("first pass, block of 65,536", block, queries, probes, 8, TILES, most))
     whole, some = codes(windows * probes, 256, device), codes(min(rows, 2048), 256, device)
     measured.append(_timed("background", some, whole, probes, 16, fitting(probes, 256), most))
-    head = "work | rows | windows x probes at once | runs | warps | stages | ms | TOP/s | share of the ceiling"
+    head = "work | rows at once | windows x probes at once | runs | warps | stages | ms | TOP/s | share of the ceiling"
     return Said(measured, table(head, [_line(figures) for figures in measured]))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from asid_core.matching import fused, fused_groups
+from asid_core.config import FirstPassConfig
+from asid_core.matching import coarse, fused, fused_groups
 from asid_core.matching.coarse import GROUP, ExactSearch
 
 # rows, windows, probes, dimensions, rows in a group
@@ -44,3 +45,18 @@ for rows, probes, dims in [(301, 5, 32), (301, 75, 96), (301, 3, 512)]:
     found = fused_groups.best_in_candidates(references, queries, probes, GROUP, pairs)
     for one, other in zip(found, search._best_by_codes(slice(0, 3), references, pairs, of_pairs), strict=True):
         assert torch.equal(one.long(), other.long()), (rows, probes, dims)
+
+# the whole search, as on a GPU
+coarse.first_pass_type = lambda _: torch.int8  # type: ignore[assignment]
+table, noise = torch.randn(700, 64), torch.randn(9, 3, 64)
+queries = torch.nn.functional.normalize(table[100:600:200] + noise, dim=2)
+searches = []
+for with_kernels in (False, True):
+    search = ExactSearch(queries, 10, FirstPassConfig(stride=2, dims=32, probes=3))
+    search._fused = with_kernels
+    for start in (0, 350):
+        search.add(torch.nn.functional.normalize(table[start : start + 350], dim=1), start)
+    searches.append(search.hits())
+for column in ("window", "probe", "row"):
+    assert (getattr(searches[0], column) == getattr(searches[1], column)).all(), column
+assert abs(searches[0].cosine - searches[1].cosine).max() < 1e-6 and len(searches[0].row) == 30
