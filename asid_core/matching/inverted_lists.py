@@ -8,7 +8,7 @@ dimensions select pairs; only these are scored in full.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ SAMPLE_ROWS = 64  # rows per list from which the centres are learnt
 ROUNDS = 8  # of k-means
 UNIT = 1 / 127  # quantisation step of centres
 TILE = 2048 * 1024  # scores at once; 8 MB stay in the cache
-WANTED = 1 << 23  # lists of all vectors that are searched together; 64 MB
+WANTED = 1 << 24  # lists of all vectors that are searched together; 128 MB
 
 
 @dataclass(frozen=True)
@@ -59,44 +59,65 @@ class InvertedLists:
         edges = np.searchsorted(chosen[order].numpy(), np.arange(len(centres) + 1))
         return cls(table, centres, loud[order], codes[order], edges)
 
-    def search(self, queries: Tensor, floors: Tensor, probed: int, before: int | None = None) -> Iterator[Found]:
+    def search(self, queries: Tensor, floors: Tensor, probed: int, before: Tensor | None = None) -> Iterator[Found]:
         """All pairs of a vector and a row, in its `probed` nearest lists, whose leading dimensions exceed its floor.
 
-        queries: codes [n, dim]. floors: int32 [n]. before: number of the first row that is not compared; None: all are.
+        queries: codes [n, dim]. floors: int32 [n]. before: int64 [n], the first row that each vector is not compared
+        with; None: all rows are compared.
         """
         size = max(1, WANTED // max(probed, 1))
         for start in range(0, len(queries), size):
             part = slice(start, start + size)
-            for found in self._together(queries[part], floors[part], probed, before):
-                yield replace(found, vector=found.vector + start)
+            vector, place, score = self._together(
+                queries[part], floors[part], probed, None if before is None else int(before[part].max())
+            )
+            vector, row = vector + start, self.rows[place]
+            if before is not None:
+                kept = (row < before[vector]).nonzero()[:, 0]
+                vector, row, score = vector[kept], row[kept], score[kept]
+            # whole rows, because index_select copies them much faster than indexing
+            sides = (self.table.index_select(0, row), queries.index_select(0, vector))
+            rest = products(*(side[:, self.centres.shape[1] :] for side in sides))
+            yield Found(vector, row, score + rest)
 
-    def _together(self, queries: Tensor, floors: Tensor, probed: int, before: int | None) -> Iterator[Found]:
-        """As `search`, for vectors whose lists fit in memory."""
-        wanted = self._wanted(queries, probed)
-        flat = wanted.flatten()
-        order = flat.argsort(stable=True)
-        edges = np.searchsorted(flat[order].numpy(), np.arange(len(self.centres) + 1))
-        vectors = order // wanted.shape[1]
+    def _together(
+        self, queries: Tensor, floors: Tensor, probed: int, before: int | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(vector, place in `rows`, product of the leading dimensions) of all pairs above the floor, by list."""
+        vectors, edges = self._by_list(queries, probed)
+        columns = queries[:, : self.centres.shape[1]].contiguous()
+        none = torch.zeros(0, dtype=torch.int64)
+        parts = [(none, none, none.int())]
         for which in range(len(self.centres)):
             mine = vectors[edges[which] : edges[which + 1]]
             start, stop = self.edges[which : which + 2].tolist()
             if before is not None:
                 stop = start + int(torch.searchsorted(self.rows[start:stop], before))
             if stop > start and len(mine):
-                yield from self._above(queries, floors, mine, start, stop)
+                parts += self._above(columns, floors, mine, start, stop)
+        vector, place, score = (torch.cat(column) for column in zip(*parts, strict=True))
+        return vector, place, score
 
-    def _above(self, queries: Tensor, floors: Tensor, vectors: Tensor, start: int, stop: int) -> Iterator[Found]:
-        """The pairs of `vectors` with rows start to stop of the sorted ones, in tiles."""
-        rows, numbers, leading = self.leading[start:stop], self.rows[start:stop], self.centres.shape[1]
-        for some in vectors.split(max(1, TILE // min(stop - start, TILE))):
-            columns, least = queries[some, :leading].T, floors[some]
-            for first in range(0, len(rows), TILE):
-                scores = torch._int_mm(rows[first : first + TILE], columns)
+    def _by_list(self, queries: Tensor, probed: int) -> tuple[Tensor, list[int]]:
+        """The vectors that each list is compared with: of list i, those from edges[i] to edges[i + 1]."""
+        wanted = self._wanted(queries, probed)
+        flat = wanted.flatten().numpy()
+        counts = np.bincount(flat, minlength=len(self.centres))
+        narrow = flat.astype(np.min_scalar_type(len(self.centres)))  # 16 bits are sorted several times as fast
+        return torch.from_numpy(narrow.argsort(kind="stable") // wanted.shape[1]), [0, *counts.cumsum().tolist()]
+
+    def _above(
+        self, columns: Tensor, floors: Tensor, vectors: Tensor, start: int, stop: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """As `_together`, of `vectors` and the places start to stop, in tiles. columns: leading dimensions [n, d]."""
+        size = max(1, TILE // (stop - start))
+        for some in vectors.split(size):
+            mine, least = columns.index_select(0, some).T, floors[some]
+            for first in range(start, stop, TILE):
+                scores = torch._int_mm(self.leading[first : min(first + TILE, stop)], mine)
                 # much faster than torch if few are true
                 at = torch.from_numpy(np.flatnonzero((scores > least).numpy()))
-                row, vector = numbers[at // len(some) + first], some[at % len(some)]
-                score = scores.flatten()[at] + products(self.table[row, leading:], queries[vector, leading:])
-                yield Found(vector, row, score)
+                yield some[at % len(some)], at // len(some) + first, scores.flatten()[at]
 
     def work(self, queries: Tensor, probed: int) -> int:
         """Multiply-adds of a search, but for scoring in full: products with the centres and the rows of the lists."""

@@ -35,18 +35,20 @@ class ListSearch:
     lists: InvertedLists
     cohort: Tensor  # int8 [m, dim], GROUP neighbouring rows after one another: what is usual
 
-    def hits(self, queries: Tensor, probed: int, before: int | None = None) -> Hits:
+    def hits(self, queries: Tensor, probed: int, before: Tensor | None = None) -> Hits:
         """Every hit of a z-score of at least MIN_Z_SCORE in the `probed` lists nearest to each vector.
 
-        queries: vectors [P, n, dim]. before: as in `InvertedLists.search`. A hit's leading dimensions alone must have a
-        z-score of LEADING_Z_SCORE. Sorted by window, probe and row.
+        queries: vectors [P, n, dim]. before: int64 [n], the first row that each window is not compared with. A hit's
+        leading dimensions alone must have a z-score of LEADING_Z_SCORE. Sorted by window, probe and row.
         """
         probes, windows, dim = queries.shape
         unit, codes = step(dim), quantised(queries.flatten(0, 1), step(dim))  # probes outermost
         leading, whole = self._backgrounds(codes.unflatten(0, (probes, windows)), unit)
         floors = ((leading[0] + LEADING_Z_SCORE * leading[1]) / unit**2).ceil().int() - 1
         least = (whole[0] + MIN_Z_SCORE * whole[1]) / unit**2
-        found = self.lists.search(codes, floors.repeat(probes), probed, before)
+        found = self.lists.search(
+            codes, floors.repeat(probes), probed, None if before is None else before.repeat(probes)
+        )
         vector, row, score = together(_above(part, least) for part in found)
         window, probe, cosine = vector % windows, vector // windows, score * unit**2
         z_score = (cosine - whole[0][window]) / whole[1][window]
@@ -110,16 +112,16 @@ def best_tracks(
     track, pitch = row_track[hits.row], np.unique(pitches, return_inverse=True)[1][hits.probe]
     cell = (query_s / VOTE_S).astype(np.int64)
     strength = hits.z_score.astype(np.float64) ** 2
-    keys, sums = [], []
+    parts = []
     for middle_s, inside in stretches(query_s):
         # where in the reference the line is in the middle of the stretch, in bins that overlap by half
         offset = reference_s + ratios[hits.probe] * (middle_s - query_s)
         for shift in (0.0, 0.5):
             place = np.floor(offset / OFFSET_S + shift).astype(np.int64)
-            line, votes = added(np.stack([track, pitch, place], 1)[inside], cell[inside], strength[inside])
-            keys.append(line[:, 0])
-            sums.append(votes)
-    return _best_of(np.concatenate(keys), np.concatenate(sums)) if keys else (np.zeros(0, np.int64), np.zeros(0))
+            parts.append(added(np.stack([track, pitch, place], 1)[inside], cell[inside], strength[inside]))
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0)
+    return _best_of(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
 def stretches(query_s: np.ndarray) -> list[tuple[float, np.ndarray]]:
@@ -133,12 +135,27 @@ def stretches(query_s: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def added(lines: np.ndarray, cell: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct lines [l, 3] of hits [h, 3], and the sum [l] over cells of the best `strength` [h] in each."""
-    order = np.lexsort((-strength, cell, *lines.T[::-1]))
-    lines, cell, strength = lines[order], cell[order], strength[order]
-    new_line = np.append(True, (lines[1:] != lines[:-1]).any(1))
-    first = new_line | np.append(True, cell[1:] != cell[:-1])
-    return lines[new_line], np.add.reduceat(np.where(first, strength, 0.0), np.flatnonzero(new_line))
+    """The track of each distinct line (track, pitch, place), and the sum over cells of the best strength in each.
+
+    lines: int64 [h, 3], of at least one hit. cell: int64 [h]. strength: float64 [h].
+    """
+    columns = np.column_stack([lines, cell])
+    lowest = columns.min(0)
+    sizes = columns.max(0) - lowest + 1
+    # one number is sorted several times as fast as four columns
+    keys = np.ravel_multi_index(tuple((columns - lowest).T), tuple(sizes))
+    order = keys.argsort()
+    keys, strength = keys[order], strength[order]
+    cells = _changes(keys)
+    line = keys[cells] // sizes[3]
+    starts = _changes(line)
+    best = np.maximum.reduceat(strength, cells)
+    return line[starts] // (sizes[1] * sizes[2]) + lowest[0], np.add.reduceat(best, starts)
+
+
+def _changes(values: np.ndarray) -> np.ndarray:
+    """Where values [n] differ from the one before, and 0."""
+    return np.flatnonzero(np.append(True, values[1:] != values[:-1]))
 
 
 def _best_of(tracks: np.ndarray, votes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,7 @@ from asid_core.matching.coarse import GROUP, ExactSearch, Hits
 from asid_core.matching.eight_bits import quantised, step
 from asid_core.matching.inverted_lists import InvertedLists, lists_for
 from asid_core.matching.votes import ListSearch, best_tracks
-from pipelines.search.exact import BLOCK_ROWS, Blocks, Queries, References
+from pipelines.search.exact import BLOCK_ROWS, Blocks, Queries, References, divided
 from pipelines.store.catalogue import Catalogue
 
 BEST = 200  # tracks that are searched exactly
@@ -124,11 +124,12 @@ class VotedReferences:
         return self._table.tracks[self._table.place[rows]], self._table.centre_s[rows].astype(np.float64)
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
-        """As ExactReferences.search."""
-        return [self._of(query) for query in queries]
+        """As ExactReferences.search. The lists are read once for all queries."""
+        return [self._among(query, places) for query, places in zip(queries, self._chosen(queries), strict=True)]
 
-    def _of(self, query: Queries) -> Hits:
-        rows = self._rows(self._chosen(query))
+    def _among(self, query: Queries, places: np.ndarray) -> Hits:
+        """The hits of a query in the tracks at `places`."""
+        rows = self._rows(places)
         search = ExactSearch(query.vectors, self._config.search.hits_per_window, self._config.first_pass)
         for start in range(0, len(rows), BLOCK_ROWS):
             some = torch.from_numpy(rows[start : start + BLOCK_ROWS])
@@ -137,15 +138,19 @@ class VotedReferences:
         hits = search.hits()
         return replace(hits, row=rows[hits.row])
 
-    def _chosen(self, query: Queries) -> np.ndarray:
-        """The places of the tracks to search: int64 [at most BEST], ascending."""
-        own = None if query.own is None else int(self._places[query.own])
-        before = int(self._table.first_rows[own]) if own is not None and self._ordered else None
-        some = self._config.first_pass.compared(len(query.vectors))
-        hits = self._search.hits(query.vectors[some], self._probed, before)
+    def _chosen(self, queries: Sequence[Queries]) -> Iterator[np.ndarray]:
+        """The places of the tracks in which each query is searched: int64 [at most BEST], ascending."""
+        some, table = self._config.first_pass.compared(len(queries[0].vectors)), self._table
+        own = [None if query.own is None else int(self._places[query.own]) for query in queries]
+        ends = [int(table.first_rows[-1 if place is None or not self._ordered else place]) for place in own]
+        counts = [query.vectors.shape[1] for query in queries]
+        before = torch.tensor(ends).repeat_interleave(torch.tensor(counts))
+        together = torch.cat([query.vectors[some] for query in queries], 1)
         probes = self._config.probes.grid[some]
-        tracks, _ = best_tracks(hits, query.centres_s, probes, self._table.place, self._table.centre_s)
-        return np.sort(tracks[tracks != own][:BEST] if own is not None else tracks[:BEST])
+        hits = divided(self._search.hits(together, self._probed, before), counts)
+        for query, mine, place in zip(queries, hits, own, strict=True):
+            tracks, _ = best_tracks(mine, query.centres_s, probes, table.place, table.centre_s)
+            yield np.sort(tracks[tracks != place][:BEST] if place is not None else tracks[:BEST])
 
     def _rows(self, places: np.ndarray) -> np.ndarray:
         """The numbers of all rows of the tracks at `places`: int64."""

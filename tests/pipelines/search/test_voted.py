@@ -100,7 +100,7 @@ def test_only_the_best_tracks_by_votes_are_compared(tracks: list[int], best: int
         mine = slice(*table.first_rows[true : true + 2].tolist())
         query = Queries(restored(codes[mine])[None], table.centre_s[mine].astype(np.float64), own=None)
         (hits,) = voted.search([query])
-        inside = np.flatnonzero(np.isin(table.place, voted._chosen(query)))
+        inside = np.flatnonzero(np.isin(table.place, next(voted._chosen([query]))))
     assert set(table.place[hits.row].tolist()) <= set(table.place[inside].tolist())
     assert len(np.unique(table.place[inside])) <= best
     alone = ExactSearch(query.vectors, 5, CONFIG.first_pass)
@@ -108,6 +108,26 @@ def test_only_the_best_tracks_by_votes_are_compared(tracks: list[int], best: int
     for name in ("window", "cosine", "z_score"):
         assert getattr(hits, name).tolist() == getattr(alone.hits(), name).tolist()
     assert hits.row.tolist() == inside[alone.hits().row].tolist()
+
+
+@settings(deadline=None, max_examples=15)
+@given(tracks=st.lists(st.integers(1, 40), min_size=4, max_size=10), ordered=st.booleans(), seed=st.integers(0, 999))
+def test_queries_may_be_searched_together_or_apart(tracks: list[int], ordered: bool, seed: int) -> None:
+    table = walk_table(tracks, seed)
+    order = np.arange(len(tracks), dtype=np.int32) if ordered else None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BEST", 2)
+        patch.setattr(module, "SHARE", 1.0)
+        voted = VotedReferences(table, References("m", 1, order, 4.0, 0.5), CONFIG)
+        queries = []
+        for own in (0, 3, 1, None):
+            mine = slice(*table.first_rows[(own or 2) : (own or 2) + 2].tolist())
+            vectors = restored(torch.from_numpy(table.codes[mine]))[None]
+            queries.append(Queries(vectors, table.centre_s[mine].astype(np.float64), own))
+        together, apart = voted.search(queries), [voted.search([query])[0] for query in queries]
+    for one, other in zip(together, apart, strict=True):
+        for name in ("window", "probe", "row", "cosine", "z_score"):
+            assert getattr(one, name).tolist() == pytest.approx(getattr(other, name).tolist(), abs=1e-6)
 
 
 def walk_table(tracks: list[int], seed: int) -> VoteTable:
