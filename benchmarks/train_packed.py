@@ -1,0 +1,118 @@
+"""Trains an encoder, and then its reranker, on one GPU without Ray, on spans that `pack_spans` has packed.
+
+The same loop, losses and augmentation as `asid train`, for a machine that is lent for minutes and has nothing but PyTorch.
+Writes weights, the config and a log to the output after every validation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from asid_core import config as configs
+from asid_core.config import Config
+from asid_core.learning.baseline import encoder_task
+from asid_core.learning.growth import from_discriminant
+from asid_core.learning.loop import Loop, Measured, validation_pairs
+from asid_core.learning.pairs import Batch, Pairs
+from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
+from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.model.reranker import Reranker
+from benchmarks.lib.packed_spans import Pcm, unpack
+from benchmarks.lib.spans_on_device import SpansOnDevice
+
+VALIDATION_BATCHES, VALIDATION_ROWS = 16, 128
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("config", metavar="CONFIG", help="a shipped config or a file")
+    parser.add_argument("--spans", metavar="DIR", type=Path, required=True, help="made by pack_spans")
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True)
+    parser.add_argument("--weights", metavar="W", help="of a discriminant encoder, for encoder.head: gains")
+    parser.add_argument("--set", metavar="K=V", dest="assignments", action="append", default=[])
+    args = parser.parse_args(argv)
+    config = configs.load(args.config, args.assignments)
+    torch.backends.cuda.matmul.allow_tf32 = True
+    torch.manual_seed(config.training.seed)  # for the first weights
+    model = fresh(config, args.weights).to("cuda" if torch.cuda.is_available() else "cpu")
+    spans = unpack(args.spans)
+    training = config.training
+    run(encoder_task(model, training), training.steps, training.learning_rate, spans, args.output)
+    if isinstance(model.reranker, Reranker):
+        attend_to_likeness(model.reranker)
+        task = RerankerTask(model, training)
+        run(task, training.reranker_steps, training.reranker_learning_rate, spans, args.output)
+    return 0
+
+
+def fresh(config: Config, weights: str | None) -> Fingerprinter:
+    """A model with new weights, or with the projection of the given ones."""
+    return from_discriminant(config, Fingerprinter.from_pretrained(weights)) if weights else Fingerprinter(config)
+
+
+def run(task: Task, steps: int, learning_rate: float, spans: tuple[Pcm, list[str]], output: Path) -> None:
+    """Train `task`, with a validation every training.check_every steps. The last weights stay."""
+    training = task.model.config.training
+    loop = Loop(task, training, steps, learning_rate)
+    train, held_out = divided(spans, loop)
+    torch.manual_seed(1000 * training.seed + 1)
+    batches = endless(train, training.batch_pairs)
+    started, measured = time.perf_counter(), None
+    check(loop, held_out, measured, started, output)
+    while loop.step < steps:
+        until = min(steps, (loop.step // training.check_every + 1) * training.check_every)
+        for measured in loop.run(batches, until):
+            pass
+        check(loop, held_out, measured, started, output)
+
+
+def divided(spans: tuple[Pcm, list[str]], loop: Loop) -> tuple[SpansOnDevice, Pairs]:
+    """The spans to train on, and pairs of those of training.held_out. Raises ValueError if either is empty."""
+    pcm, track_ids = spans
+    training = loop.training
+    held = [track_id.startswith(tuple(training.held_out)) for track_id in track_ids]
+    if all(held) or not any(held):
+        raise ValueError("training.held_out must hold out some of the tracks")
+    kept, left_out = (
+        SpansOnDevice(
+            pcm[[h is out for h in held]],
+            [track_id for track_id, h in zip(track_ids, held, strict=True) if h is out],
+            loop.spectra,
+            training.augmentation,
+        )
+        for out in (False, True)
+    )
+    torch.manual_seed(0)
+    return kept, validation_pairs([left_out.draw(VALIDATION_ROWS) for _ in range(VALIDATION_BATCHES)], loop)
+
+
+def endless(spans: SpansOnDevice, rows: int) -> Iterator[Batch]:
+    while True:
+        yield spans.draw(rows)
+
+
+def check(loop: Loop, held_out: Pairs, measured: Measured | None, started: float, output: Path) -> None:
+    """Validate, print and log the figures, and save the model."""
+    state = torch.random.get_rng_state()
+    figures: dict[str, Any] = loop.task.validate(held_out)
+    torch.random.set_rng_state(state)
+    output.mkdir(parents=True, exist_ok=True)
+    values = {"task": loop.task.name, "step": loop.step, "seconds": round(time.perf_counter() - started, 1), **figures}
+    if measured:
+        values |= {"loss": measured.loss} | dict(measured.values)
+    with (output / "log.jsonl").open("a") as log:
+        log.write(json.dumps(values) + "\n")
+    print(output.name, values, flush=True)
+    loop.task.model.save(output)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
