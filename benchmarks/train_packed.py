@@ -1,6 +1,6 @@
 """Trains an encoder, and then its reranker, on one GPU without Ray, on spans that `pack_spans` has packed.
 
-The same loop, losses and augmentation as `asid train`, for a machine that is lent for minutes and has nothing but PyTorch.
+The same loop, losses and augmentation as `asid train`, for a machine that is lent for minutes and has only PyTorch.
 Writes weights, the config and a log to the output after every validation.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from asid_core import config as configs
@@ -22,7 +23,7 @@ from asid_core.learning.baseline import encoder_task
 from asid_core.learning.growth import from_discriminant
 from asid_core.learning.loop import Loop, Measured, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
-from asid_core.learning.tasks import RerankerTask, Task, attend_to_likeness
+from asid_core.learning.tasks import RerankerTask, attend_to_likeness
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 from benchmarks.lib.packed_spans import Pcm, unpack
@@ -43,13 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     torch.backends.cuda.matmul.allow_tf32 = True
     torch.manual_seed(config.training.seed)  # for the first weights
     model = fresh(config, args.weights).to("cuda" if torch.cuda.is_available() else "cpu")
-    spans = unpack(args.spans)
     training = config.training
-    run(encoder_task(model, training), training.steps, training.learning_rate, spans, args.output)
+    loop = Loop(encoder_task(model, training), training, training.steps, training.learning_rate)
+    spans, held_out = divided(*unpack(args.spans), loop)
+    run(loop, spans, held_out, args.output)
     if isinstance(model.reranker, Reranker):
         attend_to_likeness(model.reranker)
         task = RerankerTask(model, training)
-        run(task, training.reranker_steps, training.reranker_learning_rate, spans, args.output)
+        loop = Loop(task, training, training.reranker_steps, training.reranker_learning_rate)
+        run(loop, spans, held_out, args.output)
     return 0
 
 
@@ -58,56 +61,47 @@ def fresh(config: Config, weights: str | None) -> Fingerprinter:
     return from_discriminant(config, Fingerprinter.from_pretrained(weights)) if weights else Fingerprinter(config)
 
 
-def run(task: Task, steps: int, learning_rate: float, spans: tuple[Pcm, list[str]], output: Path) -> None:
-    """Train `task`, with a validation every training.check_every steps. The last weights stay."""
-    training = task.model.config.training
-    loop = Loop(task, training, steps, learning_rate)
-    train, held_out = divided(spans, loop)
+def divided(pcm: Pcm, track_ids: Sequence[str], loop: Loop) -> tuple[SpansOnDevice, Pairs]:
+    """The spans to train on, and pairs of those of training.held_out. Raises ValueError if either is empty."""
+    training = loop.training
+    held = np.array([track_id.startswith(training.held_out) for track_id in track_ids])
+    if held.all() or not held.any():
+        raise ValueError("training.held_out must hold out some of the tracks")
+    kept, left_out = (
+        SpansOnDevice(pcm[some], np.array(track_ids)[some].tolist(), loop.spectra, training.augmentation)
+        for some in (~held, held)
+    )
+    torch.manual_seed(0)
+    batches = [left_out.draw(VALIDATION_ROWS) for _ in range(VALIDATION_BATCHES)]
+    return kept, validation_pairs(batches, loop)
+
+
+def run(loop: Loop, spans: SpansOnDevice, held_out: Pairs, output: Path) -> None:
+    """Train to the last step, with a validation every training.check_every steps."""
+    training = loop.training
     torch.manual_seed(1000 * training.seed + 1)
-    batches = endless(train, training.batch_pairs)
-    started, measured = time.perf_counter(), None
-    check(loop, held_out, measured, started, output)
-    while loop.step < steps:
-        until = min(steps, (loop.step // training.check_every + 1) * training.check_every)
-        for measured in loop.run(batches, until):
-            pass
+    batches = endless(spans, training.batch_pairs)
+    started = time.perf_counter()
+    check(loop, held_out, None, started, output)
+    while loop.step < loop.steps:
+        until = min(loop.steps, (loop.step // training.check_every + 1) * training.check_every)
+        *_, measured = loop.run(batches, until)
         check(loop, held_out, measured, started, output)
 
 
-def divided(spans: tuple[Pcm, list[str]], loop: Loop) -> tuple[SpansOnDevice, Pairs]:
-    """The spans to train on, and pairs of those of training.held_out. Raises ValueError if either is empty."""
-    pcm, track_ids = spans
-    training = loop.training
-    held = [track_id.startswith(tuple(training.held_out)) for track_id in track_ids]
-    if all(held) or not any(held):
-        raise ValueError("training.held_out must hold out some of the tracks")
-    kept, left_out = (
-        SpansOnDevice(
-            pcm[[h is out for h in held]],
-            [track_id for track_id, h in zip(track_ids, held, strict=True) if h is out],
-            loop.spectra,
-            training.augmentation,
-        )
-        for out in (False, True)
-    )
-    torch.manual_seed(0)
-    return kept, validation_pairs([left_out.draw(VALIDATION_ROWS) for _ in range(VALIDATION_BATCHES)], loop)
-
-
 def endless(spans: SpansOnDevice, rows: int) -> Iterator[Batch]:
+    """Batches without end."""
     while True:
         yield spans.draw(rows)
 
 
 def check(loop: Loop, held_out: Pairs, measured: Measured | None, started: float, output: Path) -> None:
     """Validate, print and log the figures, and save the model."""
-    state = torch.random.get_rng_state()
-    figures: dict[str, Any] = loop.task.validate(held_out)
-    torch.random.set_rng_state(state)
-    output.mkdir(parents=True, exist_ok=True)
-    values = {"task": loop.task.name, "step": loop.step, "seconds": round(time.perf_counter() - started, 1), **figures}
+    values: dict[str, Any] = {"task": loop.task.name, "step": loop.step, "seconds": time.perf_counter() - started}
+    values |= loop.task.validate(held_out)
     if measured:
         values |= {"loss": measured.loss} | dict(measured.values)
+    output.mkdir(parents=True, exist_ok=True)
     with (output / "log.jsonl").open("a") as log:
         log.write(json.dumps(values) + "\n")
     print(output.name, values, flush=True)

@@ -1,4 +1,4 @@
-"""Spans of stem tables as a few Opus files, a tenth of the size, for a training machine that has no access to the tables.
+"""Spans of stem tables as a few Opus files, a tenth of the size, for a training machine without access to the tables.
 
 Opus at 18 kbit/s loses nothing that matters after the augmentation of training, which removes more.
 """
