@@ -20,7 +20,7 @@ import torch
 from asid_core import config as configs
 from asid_core.config import Config
 from asid_core.learning.baseline import encoder_task
-from asid_core.learning.growth import from_discriminant
+from asid_core.learning.growth import from_discriminant, open_blocks, with_graph_blocks
 from asid_core.learning.loop import Loop, Measured, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.tasks import RerankerTask, attend_to_likeness
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("config", metavar="CONFIG", help="a shipped config or a file")
     parser.add_argument("--spans", metavar="DIR", type=Path, required=True, help="made by pack_spans")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True)
-    parser.add_argument("--weights", metavar="W", help="of a discriminant encoder, for encoder.head: gains")
+    parser.add_argument("--weights", metavar="W", help="to start from: a projection, or a network")
     parser.add_argument("--set", metavar="K=V", dest="assignments", action="append", default=[])
     args = parser.parse_args(argv)
     config = configs.load(args.config, args.assignments)
@@ -47,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     training = config.training
     loop = Loop(encoder_task(model, training), training, training.steps, training.learning_rate)
     spans, held_out = divided(*unpack(args.spans), loop)
+    if config.model.encoder.has_graph_blocks and not model.config.model.encoder.has_graph_blocks:
+        model = open_blocks(model.eval(), held_out.references)
+        loop = Loop(encoder_task(model, training), training, training.steps, training.learning_rate)
     run(loop, spans, held_out, args.output)
     if isinstance(model.reranker, Reranker):
         attend_to_likeness(model.reranker)
@@ -57,8 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def fresh(config: Config, weights: str | None) -> Fingerprinter:
-    """A model with new weights, or with the projection of the given ones."""
-    return from_discriminant(config, Fingerprinter.from_pretrained(weights)) if weights else Fingerprinter(config)
+    """A model with new weights, with the given projection, or with the encoder of the given network."""
+    if weights is None:
+        return Fingerprinter(config)
+    start = Fingerprinter.from_pretrained(weights)
+    if start.config.model.encoder.is_fitted:
+        return from_discriminant(config, start)
+    model = Fingerprinter(with_graph_blocks(config, start.config.model.encoder.has_graph_blocks))
+    model.encoder.load_state_dict(start.encoder.state_dict())
+    return model
 
 
 def divided(pcm: Pcm, track_ids: Sequence[str], loop: Loop) -> tuple[SpansOnDevice, Pairs]:

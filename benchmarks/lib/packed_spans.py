@@ -32,7 +32,10 @@ def pack(file: Path, track_ids: Sequence[str], spans: Iterator[Pcm]) -> None:
 
 
 def unpack(folder: Path) -> tuple[Pcm, list[str]]:
-    """All spans [n, samples] of the files in a folder, and their track ids. Raises ValueError if there are none."""
+    """All spans [n, samples] of the files in a folder, and their track ids. Raises ValueError if there are none.
+
+    Keeps the decoded samples beside the files, for the next training on the same machine.
+    """
     files = sorted(folder.glob("*.ogg"))
     if not files:
         raise ValueError(f"{folder} holds no .ogg files of spans")
@@ -43,7 +46,12 @@ def unpack(folder: Path) -> tuple[Pcm, list[str]]:
 
 def _unpacked(file: Path) -> tuple[Pcm, list[str]]:
     track_ids: list[str] = json.loads(file.with_suffix(".json").read_text())
+    kept = file.with_suffix(".npy")
+    if kept.exists():
+        return np.load(kept, mmap_mode="r"), track_ids
     decoded, rate = soundfile.read(file, dtype="int16")
     if rate != SAMPLE_RATE_HZ or len(decoded) % len(track_ids):
         raise ValueError(f"{file}: {len(decoded)} samples at {rate} Hz are not {len(track_ids)} spans at 16 kHz")
-    return decoded.reshape(len(track_ids), -1), track_ids
+    spans = decoded.reshape(len(track_ids), -1)
+    np.save(kept, spans)
+    return spans, track_ids

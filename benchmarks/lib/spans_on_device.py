@@ -13,7 +13,7 @@ from asid_core.config import SAMPLE_RATE_HZ, AugmentationConfig
 from asid_core.learning.pairs import Batch
 from asid_core.learning.spans import track_number
 from asid_core.learning.spectra import Spectra
-from asid_core.signal.pcm import from_pcm
+from asid_core.signal.pcm import SCALE
 
 PREPARED_AT_ONCE = 32
 
@@ -28,7 +28,7 @@ class SpansOnDevice:
         self.frames = math.ceil(spectra.frames * max(1.0, *ranges.tempo_ratios) + 2 * ranges.offset_s / frame_s) + 2
         self.tracks = torch.tensor([track_number(track_id) for track_id in track_ids], device=self.device)
         parts = [
-            spectra.prepared(torch.from_numpy(from_pcm(pcm[at : at + PREPARED_AT_ONCE])).to(self.device))
+            spectra.prepared(torch.from_numpy(pcm[at : at + PREPARED_AT_ONCE]).to(self.device) / SCALE)
             for at in range(0, len(pcm), PREPARED_AT_ONCE)
         ]
         self.spans = torch.cat(parts)  # [n, steps, bands, T]
