@@ -17,7 +17,7 @@ from asid_core.signal.probing import normalised, pooled_bins
 
 def pitched_filters(filters: Tensor, semitones: Tensor) -> Tensor:
     """Filters [bands, bins], moved so that their output is that of sounds `semitones` [n] higher: [n, bands, bins]."""
-    at = torch.arange(filters.shape[1]) * 2 ** (semitones[:, None] / 12)
+    at = torch.arange(filters.shape[1], device=filters.device) * 2 ** (semitones[:, None] / 12)
     below = at.floor().clamp(max=filters.shape[1]).long()  # sound shifted beyond the last bin is lost
     padded = F.pad(filters, (0, 2))
     near, far = padded[:, below], padded[:, below + 1]
@@ -38,16 +38,18 @@ class FilterbankSpectra(Spectra):
     window: Tensor
     steps_per_semitone: int
 
-    def __init__(self, config: LogMelConfig | LogFrequencyConfig, filters: Tensor, scale: float, semitones: float):
+    def __init__(
+        self, config: LogMelConfig | LogFrequencyConfig, filters: Tensor, scale: float | Tensor, semitones: float
+    ):
         """filters: [bands, fft bins], multiplied by `scale`. semitones: the largest pitch shift, up or down."""
         super().__init__()
         self.config = config
         self.steps = round(semitones * self.steps_per_semitone)
-        shifts = torch.arange(-self.steps, self.steps + 1) / self.steps_per_semitone
+        shifts = torch.arange(-self.steps, self.steps + 1, device=filters.device) / self.steps_per_semitone
         self.register_buffer("filters", filters.contiguous() * scale)
         self.register_buffer("pitched", pitched_filters(self.filters, shifts))
         self.register_buffer("window", torch.hann_window(config.n_fft))
-        hz = torch.arange(filters.shape[1]) * SAMPLE_RATE_HZ / config.n_fft
+        hz = torch.arange(filters.shape[1], device=filters.device) * SAMPLE_RATE_HZ / config.n_fft
         self.register_buffer("band_hz", (filters @ hz) / filters.sum(1).clamp(min=1e-9))
 
     @abstractmethod
@@ -124,7 +126,7 @@ class LogFrequencySpectra(FilterbankSpectra):
     def __init__(self, front_end: LogFrequencyFrontEnd, semitones: float) -> None:
         """semitones: the largest pitch shift, up or down."""
         config = front_end.config
-        super().__init__(config, front_end.filters, 2 / float(front_end.window.sum()), semitones)
+        super().__init__(config, front_end.filters, 2 / front_end.window.sum(), semitones)
         self.context_frames = config.mean_frames // 2
         self.register_buffer("mean_over_bins", averaging(len(self.filters), config.mean_bins))
         self.register_buffer("mean_over_frames", averaging(self.frames, config.mean_frames).T.contiguous())

@@ -17,7 +17,6 @@ from asid_core.model.reranker import Reranker
 
 NEGATIVES = 3  # per pair, as in the paper
 QUEUE_WINDOWS = 2048  # earlier references that are also searched for negatives; 32 MB of log-mel windows
-VALIDATION_BATCH = 64
 
 
 class Task(Protocol):
@@ -71,7 +70,7 @@ class EncoderTask:
         """HR@1 and MRR of each query's own reference among all; repetitions within a track are left out."""
         self.model.eval()
         references, queries = (
-            torch.cat([self.model.encoder(some)[0] for some in side.split(VALIDATION_BATCH)])
+            torch.cat([self.model.encoder(some)[0] for some in side.split(self.model.windows_per_batch)])
             for side in (pairs.references, pairs.queries)
         )
         figures = {key: float(value) for key, value in retrieval(queries, references, pairs.ambiguous).items()}
@@ -154,7 +153,8 @@ class RerankerTask:
 
     def _encoded(self, patches: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors [n, dim] and nodes [n, C, N] of patches [n, F, W], from the frozen encoder."""
-        vectors, nodes = zip(*(self.model.encoder(some) for some in patches.split(VALIDATION_BATCH)), strict=True)
+        parts = patches.split(self.model.windows_per_batch)
+        vectors, nodes = zip(*(self.model.encoder(some) for some in parts), strict=True)
         return torch.cat(vectors), torch.cat(nodes)
 
 

@@ -89,6 +89,26 @@ class NeighbourMinimum(torch.autograd.Function):
         return total, None
 
 
+class NeighbourMinimumOnGpu(torch.autograd.Function):
+    """As `NeighbourMinimum`, but keeps which neighbour is lowest, so that the backward pass is one scattered addition.
+
+    Of equal minima, any one gets the whole gradient.
+    """
+
+    @staticmethod
+    def forward(context: Any, nodes: Tensor, neighbours: Tensor) -> Tensor:
+        """Nodes [M, C] and indices of neighbours int64 [M, k] -> minima [M, C]."""
+        gathered = nodes.index_select(0, neighbours.flatten())
+        lowest, which = gathered.view(*neighbours.shape, -1).min(1)
+        context.save_for_backward(neighbours.gather(1, which))
+        return lowest
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (rows,), (gradient,) = context.saved_tensors, gradients
+        return torch.zeros_like(gradient).scatter_add_(0, rows, gradient), None
+
+
 class MaxRelativeConvolution(MessagePassing):
     """ReLU(W [x_i ; max_j (x_i - x_j)]) over the neighbours j of each node, C -> 2C channels.
 
@@ -110,5 +130,6 @@ class MaxRelativeConvolution(MessagePassing):
         """Minimum of `x` [B * N, C] over the neighbours `edge_index` [B, N, k]: message and aggregation in one step."""
         batch, num_nodes, k = edge_index.shape
         first = torch.arange(batch, device=edge_index.device).view(-1, 1, 1) * num_nodes
-        lowest: Tensor = NeighbourMinimum.apply(inputs["x"], (edge_index + first).view(-1, k))
+        minimum = NeighbourMinimum if edge_index.device.type == "cpu" else NeighbourMinimumOnGpu
+        lowest: Tensor = minimum.apply(inputs["x"], (edge_index + first).view(-1, k))
         return lowest

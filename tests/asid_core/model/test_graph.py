@@ -8,6 +8,7 @@ from torch_geometric.nn import MessagePassing
 from asid_core.model.graph import (
     MaxRelativeConvolution,
     NeighbourMinimum,
+    NeighbourMinimumOnGpu,
     dilated_neighbours,
     drop_edges,
     edge_index,
@@ -46,6 +47,16 @@ def test_minimum_of_neighbours_equals_maximum_over_edges_with_gradients(
     assert torch.allclose(mine, other, atol=1e-5)
 
 
+def test_minimum_is_the_same_on_a_gpu() -> None:
+    torch.manual_seed(0)
+    nodes = torch.randn(40, 6, requires_grad=True)
+    neighbours, weights = torch.randint(40, (40, 5)), torch.randn(40, 6)
+    outputs = [minimum.apply(nodes, neighbours) for minimum in (NeighbourMinimum, NeighbourMinimumOnGpu)]
+    assert torch.equal(outputs[0], outputs[1])
+    gradients = [torch.autograd.grad((output * weights).sum(), nodes)[0] for output in outputs]
+    assert torch.allclose(gradients[0], gradients[1], atol=1e-5)
+
+
 @pytest.mark.parametrize("ties_as_published", [True, False])
 @pytest.mark.parametrize("dilation", [1, 2, 3])
 def test_neighbours_are_every_dilation_th_nearest_and_begin_with_the_node(
@@ -78,9 +89,10 @@ def test_dropped_edges_lead_to_the_node_itself() -> None:
     assert abs(changed.float().mean().item() - 0.2 * 4 / 5) < 0.02
 
 
-def test_of_equal_minima_one_has_the_gradient() -> None:
+@pytest.mark.parametrize("minimum", [NeighbourMinimum, NeighbourMinimumOnGpu])
+def test_of_equal_minima_one_has_the_gradient(minimum: type[torch.autograd.Function]) -> None:
     nodes = torch.tensor([[1.0], [1.0], [2.0]], requires_grad=True)
-    lowest = NeighbourMinimum.apply(nodes, torch.tensor([[0, 0, 1], [2, 1, 0], [2, 2, 2]]))
+    lowest = minimum.apply(nodes, torch.tensor([[0, 0, 1], [2, 1, 0], [2, 2, 2]]))
     assert lowest.tolist() == [[1.0], [1.0], [2.0]]
     (gradient,) = torch.autograd.grad(lowest.sum(), nodes)
     assert gradient.tolist() == [[1.0], [1.0], [1.0]]
