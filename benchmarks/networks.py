@@ -23,6 +23,7 @@ from asid_core.evaluation.truth import Truth, read_truth
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.precision import bfloat16_pays
 from asid_core.signal.windows import window_starts
 from benchmarks.lib.coarse_rows import References, as_rows, features, reference_windows
 from benchmarks.lib.quality_bench import is_made
@@ -41,9 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not is_made(args.bench, MAKE_BENCH):
         return 2
     truth = forwards(read_truth(args.bench / "truth.json"))
+    dtype = torch.bfloat16 if bfloat16_pays(torch.device("cpu")) else torch.float32  # as fingerprints are made
     with torch.no_grad():
         reports = {
-            _name(weights): measure(Fingerprinter.from_pretrained(weights), args.bench, truth)
+            _name(weights): measure(Fingerprinter.from_pretrained(weights).for_inference(dtype), args.bench, truth)
             for weights in args.weights
         }
     text = table(reports)

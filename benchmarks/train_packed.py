@@ -115,7 +115,7 @@ def check(loop: Loop, held_out: Pairs, measured: Measured | None, started: float
     with (output / "log.jsonl").open("a") as log:
         log.write(json.dumps(values) + "\n")
     print(output.name, values, flush=True)
-    loop.task.model.save(output)
+    loop.task.finished(held_out).save(output)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
+
+from pipelines.runtime import ray_is_up
 
 GAUGES = {
     "asid_tracks": "Tracks that a stage has done, including earlier runs",
@@ -38,7 +39,7 @@ def report_lease(renewed: float) -> None:
 
 def count_candidates(number: int) -> None:
     """Add to the candidates of a sweep. For workers."""
-    if number and _ray_is_up():  # Ray refuses to add 0
+    if number and ray_is_up():  # Ray refuses to add 0
         from ray.util.metrics import Counter
 
         Counter("asid_candidates", COUNTERS["asid_candidates"]).inc(number)
@@ -46,11 +47,7 @@ def count_candidates(number: int) -> None:
 
 def _set(name: str, value: float, **tags: str) -> None:
     """Does nothing without Ray: a verb that needs no Ray has nobody to tell."""
-    if _ray_is_up():
+    if ray_is_up():
         from ray.util.metrics import Gauge
 
         Gauge(name, GAUGES[name], tuple(tags)).set(value, tags)
-
-
-def _ray_is_up() -> bool:
-    return "ray" in sys.modules and bool(sys.modules["ray"].is_initialized())

@@ -15,16 +15,16 @@ WINGS = {"signal": 0, "model": 1, "learning": 2, "matching": 2, "evaluation": 3,
 # a package of pipelines may import those of lower rank and itself; a file beside them may import all of them
 ROOMS = {
     "json_log": 0,
-    "metrics": 0,
     "local_ray": 0,
     "runtime": 1,
-    "driver": 2,
-    "store": 2,
-    "ingest": 3,
-    "fingerprint": 4,
-    "train": 4,
-    "search": 5,
-    "report": 6,
+    "metrics": 2,
+    "driver": 3,
+    "store": 3,
+    "ingest": 4,
+    "fingerprint": 5,
+    "train": 5,
+    "search": 6,
+    "report": 7,
 }
 CLUSTER_LIBRARIES = {"ray", "lance", "lancedb", "lance_ray", "s3fs", "boto3", "botocore"}
 

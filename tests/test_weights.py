@@ -17,7 +17,7 @@ from asid_core.plain_values import to_dict
 # users' fingerprint tables are named after these ids
 SHIPPED = {
     "discriminant": "170fac7360f0",
-    "gnn": "c2b0cb5ba3aa",
+    "gnn": "b501962a1b31",
     "gnn-paper": "7d4a20340955",
     "linear": "e3d687e1663f",
     "resnet-ibn": "99663bd4ce01",

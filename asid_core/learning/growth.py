@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import cast
 
@@ -24,20 +25,40 @@ def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
 
 @torch.no_grad()
 def from_discriminant(config: Config, start: Fingerprinter) -> Fingerprinter:
-    """A new model of `config` (head `gains`) with the vectors of `start`, or their first dimensions.
+    """A new model of `config` (head `gains`) with the vectors of `start`, or their first dimensions, and its reranker.
 
     Raises ValueError if their encoders, windows or dimensions do not fit.
     """
     given = start.config.model
     if not config.model.encoder.starts_from_projection or given.encoder.trained_by != "discriminant":
         raise ValueError("only encoder.head: gains starts from a projection, which must be of a discriminant encoder")
-    model = Fingerprinter(config)
+    model = Fingerprinter(replace(config, model=replace(config.model, reranker=given.reranker)))
+    if model.reranker is not None and start.reranker is not None:
+        model.reranker.load_state_dict(start.reranker.state_dict())
     target, source = model.encoder.projection(), start.encoder.projection()
     if config.model.front_end != given.front_end or len(source) < len(target):
         raise ValueError(f"the given projection is for other windows, or has fewer than {len(target)} dimensions")
     # scale to an RMS of 0.1, at which Adam's steps are small; the vectors are normalised anyway
     target.copy_(source[: len(target)] * (0.1 / source.square().mean().sqrt()))
     return model
+
+
+@torch.no_grad()
+def with_leading_first(model: Fingerprinter, references: Tensor, queries: Tensor) -> Fingerprinter:
+    """A copy whose vectors are rotated so that the leading dimensions agree most within pairs; cosines stay.
+
+    A first pass looks at these alone. Training forgets their order. references, queries: patches [n, F, W] of pairs.
+    """
+    copy = deepcopy(model).eval()
+    mine, others = (
+        torch.cat([copy.encoder(some)[0] for some in side.split(copy.windows_per_batch)]).double()
+        for side in (references, queries)
+    )
+    together = mine.T @ others
+    rotation = torch.linalg.eigh(together + together.T).eigenvectors.flip(1).T
+    projection = copy.encoder.projection()
+    projection.copy_(rotation.to(projection) @ projection)
+    return copy
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from asid_core.config import TrainingConfig
 from asid_core.learning import losses
+from asid_core.learning.growth import with_leading_first
 from asid_core.learning.negative_queue import NegativeQueue
 from asid_core.learning.pairs import Pairs, second_references
 from asid_core.model.fingerprinter import Fingerprinter
@@ -37,6 +38,9 @@ class Task(Protocol):
 
     def train(self) -> None:
         """Set only the trained parts to training mode."""
+
+    def finished(self, pairs: Pairs) -> Fingerprinter:
+        """The model to save. pairs: as for `validate`."""
 
 
 class EncoderTask:
@@ -79,6 +83,11 @@ class EncoderTask:
     def train(self) -> None:
         self.module.train()
 
+    def finished(self, pairs: Pairs) -> Fingerprinter:
+        if not self.model.config.model.encoder.starts_from_projection:
+            return self.model
+        return with_leading_first(self.model, pairs.references, pairs.queries)
+
 
 class RerankerTask:
     """Training of the reranker on the nodes of a frozen encoder (arXiv:2506.14684, section 3.4)."""
@@ -116,6 +125,9 @@ class RerankerTask:
     def train(self) -> None:
         self.model.eval()
         self.module.train()
+
+    def finished(self, pairs: Pairs) -> Fingerprinter:
+        return self.model
 
     def _judged(self, module: nn.Module, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """(logits, labels), [B * 4] each: the pairs, then each query with its hardest negatives.

@@ -66,17 +66,17 @@ class Record:
             write_progress(self.output, read_progress(self.output) | {"now": {"step": measured.step, "steps_s": rate}})
             log.info("step %d: loss %.3f, %s, %.2f steps/s", measured.step, measured.loss, measured.values, rate)
 
-    def check(self, loop: Loop, figures: dict[str, float]) -> None:
-        """Save the weights as `latest`, and as `best` if the score improved; then update progress.json."""
+    def check(self, loop: Loop, figures: dict[str, float], model: Fingerprinter) -> None:
+        """Save `model` as `latest`, and as `best` if the score improved; then update progress.json."""
         for name, value in figures.items():
             self._board.add_scalar(f"validation/{name}", value, loop.step)
         log.info("step %d of %d: validation %s", loop.step, loop.steps, figures)
-        save_weights(loop.task.model, self.output.join("latest"))
+        save_weights(model, self.output.join("latest"))
         progress = read_progress(self.output) | {"latest": {"step": loop.step, **figures}, "steps": loop.steps}
         progress["what"] = self.what
         if figures["score"] > self.best:
             self.best = figures["score"]
-            save_weights(loop.task.model, self.output.join("best"))
+            save_weights(model, self.output.join("best"))
             progress["best"] = progress["latest"]
         write_progress(self.output, progress)
         self._publish()

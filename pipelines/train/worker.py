@@ -214,7 +214,7 @@ def _check(loop: Loop, held_out: Pairs, record: Record) -> None:
         ray.train.report({"step": loop.step})
         return
     figures = loop.task.validate(held_out)
-    record.check(loop, figures)
+    record.check(loop, figures, loop.task.finished(held_out))
     with tempfile.TemporaryDirectory(prefix="asid-") as directory:
         state = loop.state() | {"graph_blocks": loop.task.model.config.model.encoder.has_graph_blocks}
         torch.save(state, Path(directory) / "state.pt")

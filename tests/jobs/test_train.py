@@ -57,7 +57,6 @@ def test_workers_on_other_nodes_load_weights_from_s3_themselves(
 @pytest.mark.parametrize(
     ("start", "config", "problem"),
     [
-        ("discriminant", "gnn", "other windows, or has fewer than 128 dimensions"),
         ("linear", "gnn", "only encoder.head: gains starts from a projection"),
         ("discriminant", "gnn-paper", "only encoder.head: gains starts from a projection"),
         ("gnn-paper", "resnet-ibn", "a model gnn-paper, and the config is for resnet-ibn"),
