@@ -16,7 +16,10 @@ def test_linear_is_first_and_runs_with_and_without_probes(tmp_path: Path) -> Non
     assert shipped()[0] == "linear" and "gnn-paper" in shipped()
     names = [system.name for system in systems_of("linear", tmp_path)]
     assert names == ["linear", "linear, no probes"]
-    assert [system.name for system in systems_of("gnn-paper", tmp_path)] == ["gnn-paper"]
+    assert [system.name for system in systems_of("gnn-paper", tmp_path)] == [
+        "gnn-paper",
+        "gnn-paper, graph blocks off",
+    ]
 
 
 def test_graph_blocks_can_be_left_out_of_any_weights(tmp_path: Path) -> None:
