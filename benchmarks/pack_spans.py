@@ -28,20 +28,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.output.mkdir(parents=True, exist_ok=True)
     spans = {name: int(about["spans"]) for name, about in StemTables(args.stems).tracks.items() if about["spans"]}
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        for packed in pool.map(partial(_packed, args.stems, args.output), range(FILES), divided(spans)):
+        groups = divided(spans)
+        for packed in pool.map(partial(_packed, args.stems, args.output), range(len(groups)), groups):
             print(packed, flush=True)
     return 0
 
 
 def divided(spans: dict[str, int]) -> list[list[str]]:
-    """The tracks of each of FILES files, which get about as many spans each. spans: number by track."""
+    """The tracks of each of FILES files, fewer if there are fewer tracks. Each gets about as many spans.
+
+    spans: number by track.
+    """
     files: list[list[str]] = [[] for _ in range(FILES)]
     held = [0] * FILES
     for name in sorted(spans, key=lambda name: (-spans[name], track_number(name))):
         least = held.index(min(held))
         files[least].append(name)
         held[least] += spans[name]
-    return files
+    return [names for names in files if names]
 
 
 def _packed(stems: str, output: Path, number: int, names: list[str]) -> Path:

@@ -45,6 +45,7 @@ def test_whole_tracks_are_divided_evenly() -> None:
     assert sorted(name for some in files for name in some) == sorted(spans)
     sizes = [sum(spans[name] for name in some) for some in files]
     assert max(sizes) - min(sizes) <= 7
+    assert divided({"a": 3, "b": 5}) == [["b"], ["a"]]
 
 
 def test_a_batch_holds_excerpts_of_different_spans() -> None:
