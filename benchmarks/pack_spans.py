@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("output", metavar="OUTPUT", type=Path)
     args = parser.parse_args(argv)
     args.output.mkdir(parents=True, exist_ok=True)
+    if any(args.output.iterdir()):
+        parser.error(f"{args.output} is not empty; training would read the files that are there, too")
     spans = {name: int(about["spans"]) for name, about in StemTables(args.stems).tracks.items() if about["spans"]}
     with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         groups = divided(spans)

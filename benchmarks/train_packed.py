@@ -24,6 +24,7 @@ from asid_core.learning.growth import from_discriminant, open_blocks, with_graph
 from asid_core.learning.loop import Loop, Measured, validation_pairs
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.tasks import RerankerTask, attend_to_likeness
+from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 from benchmarks.lib.packed_spans import Pcm, unpack
@@ -62,12 +63,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def fresh(config: Config, weights: str | None) -> Fingerprinter:
     """A model with new weights, with the given projection, or with the encoder of the given network."""
     if weights is None:
+        if config.model.encoder.starts_from_projection:
+            raise ValueError("encoder.head: gains starts from a projection; pass --weights discriminant")
         return Fingerprinter(config)
     start = Fingerprinter.from_pretrained(weights)
     if start.config.model.encoder.is_fitted:
         return from_discriminant(config, start)
     model = Fingerprinter(with_graph_blocks(config, start.config.model.encoder.has_graph_blocks))
     model.encoder.load_state_dict(start.encoder.state_dict())
+    if isinstance(model.reranker, AlignedReranker) and isinstance(start.reranker, AlignedReranker):
+        model.reranker.load_state_dict(start.reranker.state_dict())
     return model
 
 

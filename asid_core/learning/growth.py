@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from asid_core.config import Config
+from asid_core.config import Config, RerankerConfig, ScoreConfig
 from asid_core.model.encoder import Downsample, GnnEncoder, GraphBlock
 from asid_core.model.fingerprinter import Fingerprinter
 
@@ -25,15 +25,19 @@ def with_graph_blocks(config: Config, graph_blocks: bool) -> Config:
 
 @torch.no_grad()
 def from_discriminant(config: Config, start: Fingerprinter) -> Fingerprinter:
-    """A new model of `config` (head `gains`) with the vectors of `start`, or their first dimensions, and its reranker.
+    """A new model of `config` (head `gains`) with the vectors of `start`, or their first dimensions.
 
-    Raises ValueError if their encoders, windows or dimensions do not fit.
+    If both have the same kind of reranker, it goes on. If only `config` has an aligned one, which is trained later, the
+    model has none, and the default score, because the config's counts on it. Raises ValueError if their encoders,
+    windows or dimensions do not fit.
     """
     given = start.config.model
     if not config.model.encoder.starts_from_projection or given.encoder.trained_by != "discriminant":
         raise ValueError("only encoder.head: gains starts from a projection, which must be of a discriminant encoder")
-    model = Fingerprinter(replace(config, model=replace(config.model, reranker=given.reranker)))
-    if model.reranker is not None and start.reranker is not None:
+    if config.model.reranker.kind == "aligned" and start.reranker is None:
+        config = replace(config, model=replace(config.model, reranker=RerankerConfig(heads=0)), score=ScoreConfig())
+    model = Fingerprinter(config)
+    if model.reranker is not None and given.reranker == config.model.reranker and start.reranker is not None:
         model.reranker.load_state_dict(start.reranker.state_dict())
     target, source = model.encoder.projection(), start.encoder.projection()
     if config.model.front_end != given.front_end or len(source) < len(target):

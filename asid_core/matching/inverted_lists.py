@@ -21,6 +21,7 @@ SAMPLE_ROWS = 64  # rows per list from which the centres are learnt
 ROUNDS = 8  # of k-means
 UNIT = 1 / 127  # quantisation step of centres
 TILE = 2048 * 1024  # scores at once; 8 MB stay in the cache
+PAIRS = 1 << 16  # scored in full at once; 32 MB of rows at 256 dimensions
 WANTED = 1 << 24  # lists of all vectors that are searched together; 128 MB
 
 
@@ -75,10 +76,15 @@ class InvertedLists:
             if before is not None:
                 kept = (row < before[vector]).nonzero()[:, 0]
                 vector, row, score = vector[kept], row[kept], score[kept]
-            # whole rows, because index_select copies them much faster than indexing
-            sides = (self.table.index_select(0, row), queries.index_select(0, vector))
-            rest = products(*(side[:, self.centres.shape[1] :] for side in sides))
-            yield Found(vector, row, score + rest)
+            for some in zip(*(column.split(PAIRS) for column in (vector, row, score)), strict=True):
+                yield self._scored(queries, *some)
+
+    def _scored(self, queries: Tensor, vector: Tensor, row: Tensor, score: Tensor) -> Found:
+        """The pairs, scored in full. score: of the leading dimensions."""
+        # whole rows, because index_select copies them much faster than indexing
+        sides = (self.table.index_select(0, row), queries.index_select(0, vector))
+        rest = products(*(side[:, self.centres.shape[1] :] for side in sides))
+        return Found(vector, row, score + rest)
 
     def _together(
         self, queries: Tensor, floors: Tensor, probed: int, before: int | None

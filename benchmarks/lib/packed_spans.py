@@ -29,6 +29,7 @@ def pack(file: Path, track_ids: Sequence[str], spans: Iterator[Pcm]) -> None:
         for span in spans:
             opus.write(span)
     file.with_suffix(".json").write_text(json.dumps(list(track_ids)))
+    file.with_suffix(".npy").unlink(missing_ok=True)  # of what was there before
 
 
 def unpack(folder: Path) -> tuple[Pcm, list[str]]:

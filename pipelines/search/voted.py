@@ -125,6 +125,8 @@ class VotedReferences:
 
     def search(self, queries: Sequence[Queries]) -> list[Hits]:
         """As ExactReferences.search. The lists are read once for all queries."""
+        if not queries:
+            return []
         return [self._among(query, places) for query, places in zip(queries, self._chosen(queries), strict=True)]
 
     def _among(self, query: Queries, places: np.ndarray) -> Hits:

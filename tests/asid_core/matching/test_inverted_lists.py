@@ -96,6 +96,8 @@ def test_tiles_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> N
     whole = found(lists, queries, floors, 2)
     monkeypatch.setattr(inverted_lists, "TILE", 20)
     assert found(lists, queries, floors, 2) == whole
+    monkeypatch.setattr(inverted_lists, "PAIRS", 3)
+    assert found(lists, queries, floors, 2) == whole
     monkeypatch.setattr(inverted_lists, "WANTED", 14)  # seven vectors at once
     assert found(lists, queries, floors, 2) == whole
 

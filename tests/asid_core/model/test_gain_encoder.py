@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from asid_core.config import Config, load
+from asid_core.config import Config, ScoreConfig, load
 from asid_core.learning.growth import from_discriminant, with_leading_first
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.linear import centred_roots
@@ -79,6 +79,14 @@ def test_the_reranker_of_the_start_goes_on() -> None:
     assert start.reranker is not None and model.reranker is not None
     for name, value in start.reranker.state_dict().items():
         assert torch.equal(model.reranker.state_dict()[name], value)
+
+
+def test_without_a_reranker_the_score_does_not_count_on_one() -> None:
+    config, _ = small()
+    bare = ["model.encoder.dim=32", "model.reranker.kind=attention", "model.reranker.heads=0"]
+    model = from_discriminant(config, Fingerprinter(load("discriminant", bare)))
+    assert config.model.reranker.kind == "aligned" and model.reranker is None
+    assert config.score != ScoreConfig() == model.config.score
 
 
 def test_leading_dimensions_agree_most_and_cosines_stay() -> None:

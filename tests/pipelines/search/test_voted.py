@@ -118,13 +118,14 @@ def test_queries_may_be_searched_together_or_apart(tracks: list[int], ordered: b
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BEST", 2)
         patch.setattr(module, "SHARE", 1.0)
-        voted = VotedReferences(table, References("m", 1, order, 4.0, 0.5), CONFIG)
+        voted = VotedReferences(table, References("m", 1, None, 4.0, 0.5, order), CONFIG)
         queries = []
         for own in (0, 3, 1, None):
             mine = slice(*table.first_rows[(own or 2) : (own or 2) + 2].tolist())
             vectors = restored(torch.from_numpy(table.codes[mine]))[None]
             queries.append(Queries(vectors, table.centre_s[mine].astype(np.float64), own))
         together, apart = voted.search(queries), [voted.search([query])[0] for query in queries]
+    assert voted.search([]) == []
     for one, other in zip(together, apart, strict=True):
         for name in ("window", "probe", "row", "cosine", "z_score"):
             assert getattr(one, name).tolist() == pytest.approx(getattr(other, name).tolist(), abs=1e-6)
