@@ -30,13 +30,18 @@ class _Span:
         return sum(part.numel() * part.element_size() for part in (self.source, self.rest) if part is not None)
 
 
+def excerpt_frames(spectra: Spectra, ranges: AugmentationConfig) -> int:
+    """Frames of an excerpt: a window with its context, at any tempo and offset that may be drawn."""
+    frame_s = spectra.config.hop_samples / SAMPLE_RATE_HZ
+    return math.ceil(spectra.frames * max(1.0, *ranges.tempo_ratios) + 2 * ranges.offset_s / frame_s) + 2
+
+
 class SpanCache:
     """The spans of one worker. Above LIMIT_BYTES, new spans replace the oldest."""
 
     def __init__(self, spectra: Spectra, ranges: AugmentationConfig) -> None:
         self.spectra = spectra
-        frame_s = spectra.config.hop_samples / SAMPLE_RATE_HZ
-        self.frames = math.ceil(spectra.frames * max(1.0, *ranges.tempo_ratios) + 2 * ranges.offset_s / frame_s) + 2
+        self.frames = excerpt_frames(spectra, ranges)
         self.spans: list[_Span] = []
         self.full = False
         self._bytes = self._oldest = 0

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from asid_core.config import SAMPLE_RATE_HZ, AugmentationConfig
+from asid_core.config import AugmentationConfig
 from asid_core.learning.pairs import Batch
+from asid_core.learning.span_cache import excerpt_frames
 from asid_core.learning.spans import track_number
 from asid_core.learning.spectra import Spectra
 from asid_core.signal.pcm import SCALE
@@ -24,8 +24,7 @@ class SpansOnDevice:
     def __init__(self, pcm: np.ndarray, track_ids: Sequence[str], spectra: Spectra, ranges: AugmentationConfig) -> None:
         """pcm: int16 [n, samples] at 16 kHz. spectra: on the device that is to hold the spans."""
         self.device = spectra.filters.device
-        frame_s = spectra.config.hop_samples / SAMPLE_RATE_HZ
-        self.frames = math.ceil(spectra.frames * max(1.0, *ranges.tempo_ratios) + 2 * ranges.offset_s / frame_s) + 2
+        self.frames = excerpt_frames(spectra, ranges)
         self.tracks = torch.tensor([track_number(track_id) for track_id in track_ids], device=self.device)
         parts = [
             spectra.prepared(torch.from_numpy(pcm[at : at + PREPARED_AT_ONCE]).to(self.device) / SCALE)

@@ -57,6 +57,11 @@ def test_workers_on_other_nodes_load_weights_from_s3_themselves(
 @pytest.mark.parametrize(
     ("start", "config", "problem"),
     [
+        (
+            "discriminant",
+            "gnn --set model.front_end.window_frames=104",
+            "other windows, or has fewer than 256 dimensions",
+        ),
         ("linear", "gnn", "only encoder.head: gains starts from a projection"),
         ("discriminant", "gnn-paper", "only encoder.head: gains starts from a projection"),
         ("gnn-paper", "resnet-ibn", "a model gnn-paper, and the config is for resnet-ibn"),
@@ -67,7 +72,7 @@ def test_weights_that_do_not_fit_are_told_before_any_worker_starts(
     start: str, config: str, problem: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("pipelines.runtime.start_ray", lambda address: None)
-    argv = ["train", "encoder", "--stems", "s", "--output", "o", "--config", config, "--weights", start, "-q"]
+    argv = ["train", "encoder", "--stems", "s", "--output", "o", "--config", *config.split(), "--weights", start, "-q"]
     assert cli.main(argv) == 1
     said = capsys.readouterr().err
     assert problem in said and "Traceback" not in said and len(said.splitlines()) == 1
