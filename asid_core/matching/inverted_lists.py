@@ -22,7 +22,7 @@ ROUNDS = 8  # of k-means
 UNIT = 1 / 127  # quantisation step of centres
 TILE = 2048 * 1024  # scores at once; 8 MB stay in the cache
 PAIRS = 1 << 16  # scored in full at once; 32 MB of rows at 256 dimensions
-WANTED = 1 << 24  # lists of all vectors that are searched together; 128 MB
+WANTED = 1 << 25  # lists of all vectors that are searched together; 134 MB
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,14 @@ class InvertedLists:
         columns = queries[:, : self.centres.shape[1]].contiguous()
         none = torch.zeros(0, dtype=torch.int64)
         parts = [(none, none, none.int())]
+        memory = torch.empty(TILE, dtype=torch.int32)
         for which in range(len(self.centres)):
             mine = vectors[edges[which] : edges[which + 1]]
             start, stop = self.edges[which : which + 2].tolist()
             if before is not None:
                 stop = start + int(torch.searchsorted(self.rows[start:stop], before))
             if stop > start and len(mine):
-                parts += self._above(columns, floors, mine, start, stop)
+                parts += self._above(columns, floors, mine, start, stop, memory)
         vector, place, score = (torch.cat(column) for column in zip(*parts, strict=True))
         return vector, place, score
 
@@ -113,16 +114,21 @@ class InvertedLists:
         return torch.from_numpy(narrow.argsort(kind="stable") // wanted.shape[1]), [0, *counts.cumsum().tolist()]
 
     def _above(
-        self, columns: Tensor, floors: Tensor, vectors: Tensor, start: int, stop: int
+        self, columns: Tensor, floors: Tensor, vectors: Tensor, start: int, stop: int, memory: Tensor
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """As `_together`, of `vectors` and the places start to stop, in tiles. columns: leading dimensions [n, d]."""
+        """As `_together`, of `vectors` and the places start to stop, in tiles. columns: leading dimensions [n, d].
+
+        memory: int32 [TILE]. Fresh memory for each tile would take as long as the product.
+        """
         size = max(1, TILE // (stop - start))
         for some in vectors.split(size):
-            mine, least = columns.index_select(0, some).T, floors[some]
+            mine, least = columns.index_select(0, some).T, floors[some].numpy()
             for first in range(start, stop, TILE):
-                scores = torch._int_mm(self.leading[first : min(first + TILE, stop)], mine)
-                # much faster than torch if few are true
-                at = torch.from_numpy(np.flatnonzero((scores > least).numpy()))
+                rows = self.leading[first : min(first + TILE, stop)]
+                into = memory[: len(rows) * len(some)].view(len(rows), len(some))
+                scores = torch._int_mm(rows, mine, out=into)
+                # both steps are several times as fast in NumPy
+                at = torch.from_numpy(np.flatnonzero(scores.numpy() > least))
                 yield some[at % len(some)], at // len(some) + first, scores.flatten()[at]
 
     def work(self, queries: Tensor, probed: int) -> int:
@@ -160,13 +166,14 @@ def learnt(codes: Tensor, lists: int, generator: torch.Generator) -> Tensor:
 
 
 def nearest(codes: Tensor, centres: Tensor, count: int) -> Tensor:
-    """The `count` centres, all unit vectors, nearest in direction to each row, in any order: int64 [n, count]."""
-    chosen = torch.empty(len(codes), count, dtype=torch.int64)
+    """The `count` centres, all unit vectors, nearest in direction to each row, in any order: int32 [n, count]."""
+    chosen = torch.empty(len(codes), count, dtype=torch.int32)
     if not chosen.numel():
         return chosen
     size = max(1, TILE // len(centres))
+    memory = torch.empty(min(size, len(codes)), len(centres), dtype=torch.int32)
     for some, into in zip(codes.split(size), chosen.split(size), strict=True):
-        scores = torch._int_mm(some.contiguous(), centres.T)
+        scores = torch._int_mm(some.contiguous(), centres.T, out=memory[: len(some)])
         if count == 1:
             into[:] = scores.argmax(1, keepdim=True)
         else:  # twice as fast as torch's topk

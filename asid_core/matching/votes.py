@@ -135,7 +135,7 @@ def stretches(query_s: np.ndarray) -> list[tuple[float, np.ndarray]]:
 
 
 def added(lines: np.ndarray, cell: np.ndarray, strength: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The track of each distinct line (track, pitch, place), and the sum over cells of the best strength in each.
+    """Each track, ascending, and the votes of its best line (track, pitch, place): the sum of the best in each cell.
 
     lines: int64 [h, 3], of at least one hit. cell: int64 [h]. strength: float64 [h].
     """
@@ -149,8 +149,10 @@ def added(lines: np.ndarray, cell: np.ndarray, strength: np.ndarray) -> tuple[np
     cells = _changes(keys)
     line = keys[cells] // sizes[3]
     starts = _changes(line)
-    best = np.maximum.reduceat(strength, cells)
-    return line[starts] // (sizes[1] * sizes[2]) + lowest[0], np.add.reduceat(best, starts)
+    votes = np.add.reduceat(np.maximum.reduceat(strength, cells), starts)
+    track = line[starts] // (sizes[1] * sizes[2])
+    first = _changes(track)
+    return track[first] + lowest[0], np.maximum.reduceat(votes, first)
 
 
 def _changes(values: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from pipelines.store.catalogue import Catalogue
 BEST = 200  # tracks that are searched exactly
 SHARE = 1 / 32  # of the lists, in which hits of a query vector are looked for (RESULTS.md, "Votes")
 # groups of neighbouring rows that say what is usual: for votes, and for the z-scores of the hits that are kept
-VOTE_GROUPS, BACKGROUND_GROUPS = 64, 512
+VOTE_GROUPS, BACKGROUND_GROUPS = 64, 256
 PROGRAM_BYTES = 10**9  # of the task that makes a VoteTable
 
 
