@@ -20,6 +20,8 @@ from asid_core.config.model import (
     ResnetIbnConfig,
 )
 from asid_core.config.search import (
+    COHERENT,
+    INCOHERENT,
     MANY_TRIES,
     NEAR_TEMPO,
     NO_FIRST_PASS,
@@ -36,6 +38,7 @@ from asid_core.config.whole import Config, ReportConfig, SegmentConfig
 __all__ = [
     "ALIGNED_PATCH",
     "AugmentationConfig",
+    "COHERENT",
     "Config",
     "CqtConfig",
     "DiscriminantConfig",
@@ -43,6 +46,7 @@ __all__ = [
     "FirstPassConfig",
     "FrontEndConfig",
     "GnnConfig",
+    "INCOHERENT",
     "LinearConfig",
     "LogFrequencyConfig",
     "LogMelConfig",

@@ -103,6 +103,10 @@ class VerifyConfig:
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.3
 
 
+# Phase correlation of two seconds: of the same waveform it is higher, even 6 dB below other music; of two recordings of
+# the same notes, lower. Chosen on MIDI files in the sound fonts of training (docs/how-well.md).
+COHERENT, INCOHERENT = 0.15, 0.1
+
 # Rows x probes of the benchmark to which the default's score is fitted, both ways. Beyond it, the logarithm of the
 # tries counts half: their best is higher by chance, but the reranker keeps most from becoming an alarm (RESULTS.md,
 # "Score and catalogue size").
@@ -121,11 +125,18 @@ class ScoreConfig:
     margin: float = 12.97
     rerank: float = 0.0
     tries: float = 0.0  # subtracted per ln(rows searched x probes), because the best of more tries is higher by chance
+    incoherent: float = 3.0  # subtracted if pitch and tempo are unchanged but the waveforms have nothing in common
     threshold: Share = 0.5  # detections with a lower score are not reported
 
     def of_coarse(self, coarse_score: float) -> float:
         """The contribution of a coarse score to the log-odds."""
         return self.coarse * min(coarse_score, self.coarse_ceiling)
+
+    def of_coherence(self, coherence: float | None) -> float:
+        """The log-odds that are lost by waveforms of this coherence; none without one, as for a changed pitch."""
+        if coherence is None:
+            return 0.0
+        return self.incoherent * min(max((COHERENT - coherence) / (COHERENT - INCOHERENT), 0.0), 1.0)
 
     def of_tries(self, tries: float) -> float:
         """The log-odds that are lost by being the best of so many tries."""

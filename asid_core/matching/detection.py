@@ -29,6 +29,7 @@ class Detection:
     model_id: str
     direction: float | None = None
     reversed: bool = False
+    coherence: float | None = None
     rank: int = 0
     sweep_id: str = ""
 

@@ -50,19 +50,21 @@ def scored(
         kind=kind(found, query.duration_s, reference.duration_s),
         model_id=model_id,
         direction=direction,
+        coherence=found.coherence,
     )
 
 
 def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
     """Probability that a verified candidate is a true match: a logistic model of the evidence of the three stages.
 
+    Less if the waveforms of an unchanged place have nothing in common (`ScoreConfig.of_coherence`).
     `tries`: rows searched times probes, twice if the query is also searched backwards. The candidate is the best of so
     many, so its prior log-odds fall with their logarithm (`ScoreConfig.of_tries`).
     """
     prior = config.intercept - config.of_tries(tries)
     evidence = config.of_coarse(found.candidate.coarse_score) + config.rerank * (found.candidate.rerank_score or 0.0)
     heard = config.verify * found.verify_score + config.margin * found.verify_margin
-    return 1 / (1 + math.exp(-(prior + evidence + heard)))
+    return 1 / (1 + math.exp(-(prior + evidence + heard - config.of_coherence(found.coherence))))
 
 
 def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:

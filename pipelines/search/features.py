@@ -20,6 +20,7 @@ from asid_core.signal.framing import core_frames, core_span, on_grid
 from asid_core.signal.front_end import FrontEnd
 from asid_core.signal.log_frequency import LevelFrontEnd, LogFrequencyFrontEnd
 from asid_core.signal.windows import padded_to_window
+from pipelines.search.waveforms import core_waveform
 from pipelines.store.audio import Segment, segments_of_tracks
 from pipelines.store.catalogue import Catalogue
 
@@ -34,13 +35,16 @@ class TrackFeatures:
     level: Tensor  # float16 [bins, T], the same frames before whitening
     duration_s: float  # without padding
     power: Tensor  # float64 [T + 1], running sum of each model frame's mean square
+    waveform: Tensor  # int16, at matching.coherence.RATE_HZ; an hour takes 58 MB
 
     def played_backwards(self) -> TrackFeatures:
         """The reversed track. Its time t corresponds to `frames_s - t` in this one."""
         model = self.model.flip(1)
         audio = model if self.audio is self.model else self.audio.flip(1)
         power = self.power[-1] - self.power.flip(0)
-        return replace(self, model=model, audio=audio, level=self.level.flip(1), power=power)
+        return replace(
+            self, model=model, audio=audio, level=self.level.flip(1), power=power, waveform=self.waveform.flip(0)
+        )
 
     def frames_s(self, hop_samples: int) -> float:
         """Duration of all frames in seconds, which is up to one frame longer than the audio."""
@@ -77,10 +81,11 @@ def features_of(
     front_end = level_front_end(config)
     own = audio_front_end(model, config) is model.front_end
     for track_id, some in itertools.groupby(segments, key=lambda segment: segment.track_id):
-        frames, audio, levels, powers = [], [], [], []
+        frames, audio, levels, powers, waveforms = [], [], [], [], []
         duration_s = 0.0
         for segment in some:
             duration_s += segment.core_samples / SAMPLE_RATE_HZ
+            waveforms.append(core_waveform(segment))
             segment = at_least_a_window(segment, model)
             whitened, level = heard(segment, front_end)
             frames.append(whitened if own else frames_of(segment, model.front_end))
@@ -90,7 +95,7 @@ def features_of(
         joined = torch.cat(frames, 1)
         whole = joined if own else torch.cat(audio, 1)
         power = F.pad(torch.cat(powers).cumsum(0), (1, 0))
-        yield TrackFeatures(track_id, joined, whole, torch.cat(levels, 1), duration_s, power)
+        yield TrackFeatures(track_id, joined, whole, torch.cat(levels, 1), duration_s, power, torch.cat(waveforms))
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.matching import direction
 from asid_core.matching.align import align
 from asid_core.matching.coarse import Hits
+from asid_core.matching.coherence import Waveform, part, with_coherence
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import Recording
 from asid_core.matching.other_side import seen_from_reference, without_alternatives
@@ -27,14 +28,15 @@ from pipelines.search.exact import ExactReferences, Queries, References, is_exac
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
 from pipelines.search.voted import VotedReferences, VoteTable
+from pipelines.search.waveforms import ReferenceWaveforms
 from pipelines.store.audio import Segment
 from pipelines.store.catalogue import Catalogue
 
 SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; the search holds three copies
-TOGETHER_S = 6 * 3600.0  # duration of tracks searched together; their features take 336 MB
+TOGETHER_S = 3 * 3600.0  # duration of tracks searched together; their features and waveforms take 340 MB
 PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
 SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker, some 4.5 hours
-FEATURES_BYTES = 336 * 1024**2  # of the tracks searched together
+FEATURES_BYTES = 340 * 1024**2  # of the tracks searched together
 SECOND_LOOK_S = 2 * 3600.0  # longest track whose samples are looked for from its own side as well; takes 112 MB
 PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
 EXACT_ROW_BYTES = 12  # of each row of the table in exact search; votes are in memory that the workers share
@@ -81,6 +83,7 @@ class Identifier:
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, config.verify.features, SPAN_BYTES)
         self._heard = HeardReferences(self._spans, references.tracks)
+        self._waveforms = ReferenceWaveforms(catalogue, references.tracks)
         self._catalogue = catalogue
         # count the whole catalogue even if only new tracks are searched, so that scores are comparable
         ways = 2 if config.probes.reversed else 1
@@ -201,6 +204,7 @@ class Identifier:
     def _of_pair(self, reference: int, places: list[Verified], query: _Query) -> list[Detection]:
         """The detections of a query in one reference, or of the reference in the query if it probably samples it."""
         sampler = self._direction(reference, places, query.features)
+        places = with_coherence(places, *self._waveforms_of(reference, query))
         if self._references.order is None:
             return [self._detection(one, query, sampler) for one in places]
         if turned := self._turned(reference, places, query, sampler):
@@ -219,8 +223,16 @@ class Identifier:
         seen = seen_from_reference(heard, track, other, self._config.verify, self.model.reranker)
         if not any(one.is_match for one in seen):
             return []
+        seen = with_coherence(seen, *self._waveforms_of(reference, query)[::-1])
         names = Track(self._name(reference), duration_s), Track(query.features.track_id, track.duration_s)
         return [self._scored(one, *names, 1 - sampler) for one in seen]
+
+    def _waveforms_of(self, reference: int, query: _Query) -> tuple[Waveform, Waveform]:
+        """What gives the waveforms of a query and of a reference."""
+        return (
+            functools.partial(part, query.features.waveform),
+            functools.partial(self._waveforms.span, reference),
+        )
 
     def _direction(self, reference: int, places: Sequence[Verified], query: TrackFeatures) -> float | None:
         """Probability that the query samples a reference; None if there is too little evidence."""

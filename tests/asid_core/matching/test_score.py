@@ -1,11 +1,12 @@
 """The score as a function of the evidence and of the number of comparisons."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from asid_core.config import MANY_TRIES, ScoreConfig
+from asid_core.config import COHERENT, INCOHERENT, MANY_TRIES, ScoreConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.score import probability
 from asid_core.matching.span import Span
@@ -37,6 +38,18 @@ def test_of_very_many_tries_each_counts_half_without_a_step() -> None:
 
 def test_tries_do_not_matter_where_the_model_gives_them_no_coefficient() -> None:
     assert log_odds(10, ScoreConfig(tries=0.0)) == log_odds(10**9, ScoreConfig(tries=0.0))
+
+
+def test_only_what_is_unchanged_and_incoherent_loses_log_odds() -> None:
+    config = ScoreConfig(incoherent=3.0)
+
+    def lost(coherence: float | None) -> float:
+        score = probability(replace(VERIFIED, coherence=coherence), 1, config)
+        return log_odds(1, config) - math.log(score / (1 - score))
+
+    assert [lost(c) for c in (None, COHERENT, 1.0)] == [0.0, 0.0, 0.0]
+    assert [lost(c) for c in (INCOHERENT, 0.0)] == pytest.approx([3.0, 3.0])
+    assert lost((COHERENT + INCOHERENT) / 2) == pytest.approx(1.5)
 
 
 def test_a_coarse_score_above_the_ceiling_counts_no_more() -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from asid_core.config import SAMPLE_RATE_HZ, Config, ProbesConfig, ScoreConfig, SearchConfig
+from asid_core.config import COHERENT, SAMPLE_RATE_HZ, Config, ProbesConfig, ScoreConfig, SearchConfig
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.pcm import from_pcm, to_pcm
@@ -95,6 +95,7 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
     assert (best["reference_id"], best["rank"]) == ("source", 1)
     assert (best["pitch_semitones"], best["tempo_ratio"]) == (pytest.approx(0, abs=0.3), pytest.approx(1, abs=0.03))
     assert 0.5 <= best["direction"] <= 1
+    assert best["coherence"] > COHERENT  # the very waveform, with other music below it
     pairs = {(row["query_id"], row["reference_id"]) for row in detected}
     assert not any((reference, query) in pairs for query, reference in pairs)  # compared once
     both = {(row["query_id"], row["reference_id"]) for row in summary.of_all_queries.to_pylist()}

@@ -1,0 +1,96 @@
+"""Coherence of waveforms: is it the same recording, or another one of the same notes?
+
+Two renderings of one MIDI file have the same notes at the same times, and spectra that may be close, but their
+waveforms have nothing in common. What was sampled without a change of pitch and tempo has the same waveform, whatever
+else plays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from asid_core.config import COHERENT
+from asid_core.matching.verify import Verified
+
+RATE_HZ = 8000  # of the waveforms that are compared
+PASSAGE_S, LAG_S = 2.0, 0.25  # length of a passage of the query, and how far from its place it is looked for
+BAND_HZ = (150.0, 3600.0)
+# Turntables and tape run a little fast or slow, and a tempo is measured to half a percent. A step of 0.02 % moves the
+# ends of a passage by 0.1 ms at most.
+RATES = torch.arange(-30, 31) * 2e-4
+UNCHANGED_SEMITONES, UNCHANGED_TEMPO = 0.15, 0.006  # a place with less counts as unchanged
+PASSAGES = 3  # of a place, spread over it
+MOST_PLACES = 4  # of a pair, strongest first
+
+# Gives the waveform [n] at RATE_HZ from start_s to end_s, zero outside the recording
+Waveform = Callable[[float, float], Tensor]
+
+
+def is_unchanged(found: Verified) -> bool:
+    """Whether a place has the pitch and the tempo of the reference."""
+    return abs(found.pitch_semitones) <= UNCHANGED_SEMITONES and abs(found.tempo_ratio - 1) <= UNCHANGED_TEMPO
+
+
+def with_coherence(places: Sequence[Verified], query: Waveform, reference: Waveform) -> list[Verified]:
+    """The places of one pair, given strongest first. Those that are unchanged get the best `coherence` of these."""
+    heard = [one for one in places if one.is_match and is_unchanged(one)][:MOST_PLACES]
+    best = None
+    for one in heard:
+        best = max(best or 0.0, of_place(one, query, reference))
+        if best >= COHERENT:
+            break
+    return [replace(one, coherence=best) if is_unchanged(one) else one for one in places]
+
+
+def of_place(found: Verified, query: Waveform, reference: Waveform) -> float:
+    """The best coherence, 0..1, of passages along a place; of one around its middle if it is shorter than a passage."""
+    span, best = found.span, 0.0
+    room_s = span.query_end_s - span.query_start_s - PASSAGE_S
+    count = PASSAGES if room_s > 0 else 1
+    for start_s in (span.query_start_s + room_s * (torch.arange(count) + 0.5) / count).tolist():
+        there_s = span.reference_at(start_s)
+        passage = query(start_s, start_s + PASSAGE_S)
+        best = max(best, coherence(passage, reference(there_s - LAG_S, there_s + PASSAGE_S + LAG_S)))
+    return best
+
+
+def coherence(passage: Tensor, around: Tensor) -> float:
+    """The greatest phase correlation of a passage [n] with any place of a longer waveform [m], at any of RATES.
+
+    1 for the same waveform, about 0.03 for unrelated ones. Each frequency of BAND_HZ counts the same, so filters
+    do not matter (generalised cross-correlation with phase transform: Knapp and Carter 1976).
+    """
+    lags, length = len(around) - len(passage) + 1, len(around) + len(passage)
+    spectra = torch.fft.rfft(_at_rates(passage) * torch.hann_window(len(passage)), length)
+    cross = torch.fft.rfft(around.float(), length) * spectra.conj()
+    frequency = torch.fft.rfftfreq(length, 1 / RATE_HZ)
+    band = (frequency > BAND_HZ[0]) & (frequency < BAND_HZ[1])
+    size = cross.abs()
+    floor = 1e-3 * size[:, band].mean(1, keepdim=True)
+    phases = torch.where(band, cross / torch.maximum(size, floor).clamp(min=1e-12), 0)
+    along = torch.fft.irfft(phases, length)[:, :lags] * (length / (2 * int(band.sum())))
+    return float(along.abs().max())
+
+
+def part(waveform: Tensor, start_s: float, end_s: float) -> Tensor:
+    """A waveform [n] at RATE_HZ from start_s to end_s, zero where it has nothing: float32."""
+    start, stop = round(start_s * RATE_HZ), round(end_s * RATE_HZ)
+    inside = waveform[max(start, 0) : max(stop, 0)].float()
+    left = max(-start, 0)
+    return F.pad(inside, (left, max(stop - start - left - len(inside), 0)))[: stop - start]
+
+
+def _at_rates(passage: Tensor) -> Tensor:
+    """The passage [n] played at each of RATES, about its middle: [rates, n], linearly interpolated."""
+    last = len(passage) - 1
+    at = (torch.arange(len(passage)) - last / 2) * (1 + RATES[:, None]) + last / 2
+    at = at.clamp(0, last)
+    left = at.long().clamp(max=last - 1)
+    share = at - left
+    wave = passage.float()
+    return wave[left] * (1 - share) + wave[left + 1] * share
