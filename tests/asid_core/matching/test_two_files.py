@@ -12,6 +12,7 @@ import soundfile
 
 import asid_core
 from asid_core import identify
+from asid_core.config import COHERENT
 from asid_core.signal.decode import DecodeError
 from jobs import cli
 from tests.conftest import write_audio
@@ -34,6 +35,7 @@ def test_a_sample_is_found_where_it_is(music: Path) -> None:
     best = found.places[0]
     assert best.query_start_s == pytest.approx(2.0, abs=0.5) and best.reference_start_s == pytest.approx(4.0, abs=0.5)
     assert best.tempo_ratio == pytest.approx(1.0, abs=0.02) and found.query_s == pytest.approx(8.0, abs=1.0)
+    assert best.coherence and best.coherence > COHERENT
 
 
 def test_two_that_share_nothing(music: Path) -> None:
