@@ -94,7 +94,8 @@ DETECTIONS = pa.schema(
         pa.field("direction", pa.float32()),  # probability that the query samples the reference; null: unknown
         # the query plays the reference backwards: its start matches the reference's end; null in older sweeps
         pa.field("reversed", pa.bool_()),
-        # phase correlation of the waveforms, 0..1; null: pitch or tempo are changed, or an older sweep
+        # phase correlation of the waveforms, 0..1, at the best of the pair's places that match at unchanged pitch and
+        # tempo; null: pitch or tempo of this place are changed, no such place matches, or an older sweep
         pa.field("coherence", pa.float32()),
         # of the reference among those of the query, from 1; in a part file, among those of the file
         pa.field("rank", pa.int32(), nullable=False),

@@ -103,8 +103,8 @@ class VerifyConfig:
     min_score: Annotated[float, Field(ge=-1, le=1)] = 0.3
 
 
-# Phase correlation of two seconds: of the same waveform it is higher, even 6 dB below other music; of two recordings of
-# the same notes, lower. Chosen on MIDI files in the sound fonts of training (docs/how-well.md).
+# Coherence of the same waveform is mostly higher than the first, that of two recordings of the same notes mostly lower
+# than the second. Chosen on MIDI files in the sound fonts of training.
 COHERENT, INCOHERENT = 0.15, 0.1
 
 # Rows x probes of the benchmark to which the default's score is fitted, both ways. Beyond it, the logarithm of the

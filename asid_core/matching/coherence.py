@@ -1,8 +1,8 @@
 """Coherence of waveforms: is it the same recording, or another one of the same notes?
 
 Two renderings of one MIDI file have the same notes at the same times, and spectra that may be close, but their
-waveforms have nothing in common. What was sampled without a change of pitch and tempo has the same waveform, whatever
-else plays.
+waveforms have nothing in common. What was sampled without a change of pitch and tempo mostly keeps the phases of its
+waveform, also under filters and other music; deep vibrato, or reverb without the direct sound, may lose them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from asid_core.matching.verify import Verified
 
 RATE_HZ = 8000  # of the waveforms that are compared
 PASSAGE_S, LAG_S = 2.0, 0.25  # length of a passage of the query, and how far from its place it is looked for
-BAND_HZ = (150.0, 3600.0)
-# Turntables and tape run a little fast or slow, and a tempo is measured to half a percent. A step of 0.02 % moves the
-# ends of a passage by 0.1 ms at most.
-RATES = torch.arange(-30, 31) * 2e-4
+# From, to, and how much a phase correlation in this band counts: in fewer frequencies, more agree by chance
+BANDS = ((150.0, 3600.0, 1.0), (150.0, 600.0, 0.5))
+# Turntables and tape run a little fast or slow, and a tempo is measured to half a percent, so a place that counts as
+# unchanged may be off by a percent. A step of 0.02 % moves the ends of a passage by 0.1 ms at most.
+RATES = torch.arange(-50, 51) * 2e-4
 UNCHANGED_SEMITONES, UNCHANGED_TEMPO = 0.15, 0.006  # a place with less counts as unchanged
 PASSAGES = 3  # of a place, spread over it
 MOST_PLACES = 4  # of a pair, strongest first
@@ -48,7 +49,7 @@ def with_coherence(places: Sequence[Verified], query: Waveform, reference: Wavef
 
 
 def of_place(found: Verified, query: Waveform, reference: Waveform) -> float:
-    """The best coherence, 0..1, of passages along a place; of one around its middle if it is shorter than a passage."""
+    """The best coherence of passages along a place, until one is coherent; of its middle if it is shorter than one."""
     span, best = found.span, 0.0
     room_s = span.query_end_s - span.query_start_s - PASSAGE_S
     count = PASSAGES if room_s > 0 else 1
@@ -56,25 +57,30 @@ def of_place(found: Verified, query: Waveform, reference: Waveform) -> float:
         there_s = span.reference_at(start_s)
         passage = query(start_s, start_s + PASSAGE_S)
         best = max(best, coherence(passage, reference(there_s - LAG_S, there_s + PASSAGE_S + LAG_S)))
+        if best >= COHERENT:
+            break
     return best
 
 
 def coherence(passage: Tensor, around: Tensor) -> float:
-    """The greatest phase correlation of a passage [n] with any place of a longer waveform [m], at any of RATES.
+    """The greatest phase correlation of a passage [n] with any place of a longer waveform [m], at any of RATES, 0..1.
 
-    1 for the same waveform, about 0.03 for unrelated ones. Each frequency of BAND_HZ counts the same, so filters
-    do not matter (generalised cross-correlation with phase transform: Knapp and Carter 1976).
+    Each frequency of a band counts the same, so that a filter alone does not matter (generalised cross-correlation with
+    phase transform: Knapp and Carter 1976). Of BANDS, the best by its weight counts: of a sample without treble, under
+    other music, only the low band is left. Unrelated waveforms have 0.03 to 0.1.
     """
     lags, length = len(around) - len(passage) + 1, len(around) + len(passage)
     spectra = torch.fft.rfft(_at_rates(passage) * torch.hann_window(len(passage)), length)
     cross = torch.fft.rfft(around.float(), length) * spectra.conj()
-    frequency = torch.fft.rfftfreq(length, 1 / RATE_HZ)
-    band = (frequency > BAND_HZ[0]) & (frequency < BAND_HZ[1])
-    size = cross.abs()
-    floor = 1e-3 * size[:, band].mean(1, keepdim=True)
-    phases = torch.where(band, cross / torch.maximum(size, floor).clamp(min=1e-12), 0)
-    along = torch.fft.irfft(phases, length)[:, :lags] * (length / (2 * int(band.sum())))
-    return float(along.abs().max())
+    size, frequency = cross.abs(), torch.fft.rfftfreq(length, 1 / RATE_HZ)
+    best = 0.0
+    for low_hz, high_hz, weight in BANDS:
+        band = (frequency > low_hz) & (frequency < high_hz)
+        floor = 1e-3 * size[:, band].mean(1, keepdim=True)
+        phases = torch.where(band, cross / torch.maximum(size, floor).clamp(min=1e-12), 0)
+        along = torch.fft.irfft(phases, length)[:, :lags] * (length / (2 * int(band.sum())))
+        best = max(best, weight * float(along.abs().max()))
+    return best
 
 
 def part(waveform: Tensor, start_s: float, end_s: float) -> Tensor:

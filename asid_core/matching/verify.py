@@ -46,7 +46,7 @@ class Verified:
     pitch_semitones: float
     span: Span  # inside both tracks
     is_match: bool = False  # whether the matched filter hears it or a reranker is sure; only then its span is refined
-    coherence: float | None = None  # of the waveforms (matching.coherence); None if pitch or tempo are changed
+    coherence: float | None = None  # of the pair's waveforms (matching.coherence); None if pitch or tempo are changed
 
     @property
     def tempo_ratio(self) -> float:

@@ -27,7 +27,7 @@ from pipelines.store.catalogue import Catalogue
 
 @dataclass(frozen=True)
 class TrackFeatures:
-    """Features of a whole query track. At 40 ms per frame, an hour takes 56 MB."""
+    """Features of a whole query track. At 40 ms per frame, an hour takes 142 MB."""
 
     track_id: str
     model: Tensor  # [F, T], the model's front end
@@ -85,8 +85,8 @@ def features_of(
         duration_s = 0.0
         for segment in some:
             duration_s += segment.core_samples / SAMPLE_RATE_HZ
-            waveforms.append(core_waveform(segment))
             segment = at_least_a_window(segment, model)
+            waveforms.append(core_waveform(segment))
             whitened, level = heard(segment, front_end)
             frames.append(whitened if own else frames_of(segment, model.front_end))
             audio.append(whitened)

@@ -33,12 +33,13 @@ from pipelines.store.audio import Segment
 from pipelines.store.catalogue import Catalogue
 
 SEARCH_BYTES = 128 * 1024**2  # of query vectors searched together; the search holds three copies
-TOGETHER_S = 3 * 3600.0  # duration of tracks searched together; their features and waveforms take 340 MB
+TOGETHER_S = 6 * 3600.0  # duration of tracks searched together; their features and waveforms take 850 MB
 PIECE_WINDOWS = 512  # windows of a track that are probed and searched at once
 SPAN_BYTES = 256 * 1024**2  # cache of reference features per worker, some 4.5 hours
-FEATURES_BYTES = 340 * 1024**2  # of the tracks searched together
+FEATURES_BYTES = 820 * 1024**2  # of the tracks searched together
 SECOND_LOOK_S = 2 * 3600.0  # longest track whose samples are looked for from its own side as well; takes 112 MB
 PROGRAM_BYTES = 700 * 1024**2  # of a worker before it searches: Python, torch, Ray, a model
+VOTES_BYTES = 540 * 1024**2  # while the lists of many vectors are sorted
 EXACT_ROW_BYTES = 12  # of each row of the table in exact search; votes are in memory that the workers share
 
 
@@ -60,7 +61,7 @@ class _Query:
 def identifier_bytes(references: References, config: Config) -> float:
     """The memory that a worker of a sweep with an Identifier needs at most."""
     rows = references.num_rows
-    of_rows = rows * EXACT_ROW_BYTES if rows < config.search.exact_below_rows else 0
+    of_rows = rows * EXACT_ROW_BYTES if rows < config.search.exact_below_rows else VOTES_BYTES
     return PROGRAM_BYTES + 3 * SEARCH_BYTES + FEATURES_BYTES + SPAN_BYTES + of_rows
 
 
@@ -204,12 +205,11 @@ class Identifier:
     def _of_pair(self, reference: int, places: list[Verified], query: _Query) -> list[Detection]:
         """The detections of a query in one reference, or of the reference in the query if it probably samples it."""
         sampler = self._direction(reference, places, query.features)
-        places = with_coherence(places, *self._waveforms_of(reference, query))
-        if self._references.order is None:
-            return [self._detection(one, query, sampler) for one in places]
-        if turned := self._turned(reference, places, query, sampler):
+        once = self._references.order is not None
+        if once and (turned := self._turned(reference, places, query, sampler)):
             return turned
-        some = without_alternatives(places, self._config.search.places_per_track)
+        places = with_coherence(places, *self._waveforms_of(reference, query))
+        some = without_alternatives(places, self._config.search.places_per_track) if once else places
         return [self._detection(one, query, sampler) for one in some]
 
     def _turned(self, reference: int, places: list[Verified], query: _Query, sampler: float | None) -> list[Detection]:

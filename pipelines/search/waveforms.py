@@ -36,7 +36,10 @@ class ReferenceWaveforms:
         self._kept: OrderedDict[tuple[int, int], Tensor] = OrderedDict()
 
     def span(self, track: int, start_s: float, end_s: float) -> Tensor:
-        """The waveform of a track at RATE_HZ from start_s to end_s, zero outside the track: float32."""
+        """The waveform of a track at RATE_HZ from start_s to end_s, zero outside the track: float32.
+
+        Raises FileNotFoundError.
+        """
         core_s = self._catalogue.geometry.core_samples / SAMPLE_RATE_HZ
         last = self._tracks["num_segments"][track].as_py() - 1
         first, stop = (min(max(0, int(second / core_s)), last) for second in (start_s, end_s))
@@ -47,8 +50,12 @@ class ReferenceWaveforms:
         key = track, index
         if key not in self._kept:
             track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
-            (segment,) = segments_of_tracks(self._catalogue, [(track_id, files)], {index})
-            self._kept[key] = core_waveform(segment)
+            for segment in segments_of_tracks(self._catalogue, [(track_id, files)], {index}):
+                self._kept[key] = core_waveform(segment)
+        if key not in self._kept:
+            raise FileNotFoundError(
+                f"segment {index} of {track_id} is missing; was it segmented again in the meantime?"
+            )
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)

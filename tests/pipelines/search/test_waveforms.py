@@ -35,13 +35,14 @@ def test_waveforms_of_tracks_and_of_spans_are_the_audio_at_the_lower_rate(
     segments = segments_of_tracks(catalogue, [(row["track_id"], row["segment_files"]) for row in tracks.to_pylist()])
     for at, features in enumerate(features_of(segments, Fingerprinter(LINEAR).eval(), LINEAR.verify.features)):
         whole = F.resample(torch.from_numpy(waves[features.track_id]), 16_000, RATE_HZ) * SCALE
-        length = min(len(whole), round(LENGTHS_S[features.track_id] * RATE_HZ))
+        length = min(len(whole), int(LENGTHS_S[features.track_id] * RATE_HZ))
         inside = slice(None, length - 16)  # a segment's last samples are filtered with what follows it, here silence
-        assert len(features.waveform) == pytest.approx(len(whole), abs=1)
-        np.testing.assert_allclose(features.waveform[inside], whole[: len(features.waveform)][inside], atol=3)
+        if features.track_id != "short":  # padded to a window, as its features are
+            assert len(features.waveform) == pytest.approx(len(whole), abs=1)
+        np.testing.assert_allclose(features.waveform[:length][inside], whole[:length][inside], atol=3)
         for start_s, end_s in ((-1.0, 0.3), (2.0, 6.1), (11.9, 15.0), (0.0, 30.0)):
             found = references.span(at, start_s, end_s)
-            assert torch.equal(found, part(features.waveform, start_s, end_s))
+            assert torch.equal(found, part(features.waveform[:length], start_s, end_s))
 
 
 def test_few_segments_are_kept(tmp_path: Path) -> None:
