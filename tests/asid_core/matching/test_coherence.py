@@ -19,7 +19,7 @@ NOTES_HZ = 82.4 * 2.0 ** (np.arange(36) / 12)
 
 
 def played(seed: int, seconds: float, notes_seed: int = 0) -> Tensor:
-    """Three plucked strings six times a second, and a little noise: `notes_seed` is the score, `seed` the instrument."""
+    """Three plucked strings six times a second, in some noise: `notes_seed` is the score, `seed` the instrument."""
     notes, instrument = np.random.default_rng(notes_seed), np.random.default_rng(seed)
     length = round(seconds * RATE_HZ)
     wave = 0.01 * instrument.standard_normal(length)
