@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from asid_core.config import Config
 from asid_core.evaluation.evaluate import evaluate
-from asid_core.evaluation.fitting import EVIDENCE, Fit, fit_reviewed
+from asid_core.evaluation.fitting import EVIDENCE, Fit, decides, fit_reviewed
 from asid_core.evaluation.metrics import Protocol
 from asid_core.evaluation.occurrences import Rates, rates
 from asid_core.evaluation.report import Report, plain
@@ -93,8 +93,9 @@ def fit_verdicts(catalogue: Catalogue, config: Config, weights: str) -> Fit:
     every = newest_findings(catalogue, config.report.detections, min_score=0.0)
     judged = with_verdicts(every, (verdicts.CONFIRMED, verdicts.NOT_A_SAMPLE))
     best = judged.rows.take(judged.relations.column("first_place"))
-    columns = [pc.fill_null(best.column(name), 0.0).to_numpy() for name in EVIDENCE]
-    right = pc.equal(judged.relations.column("verdict"), verdicts.CONFIRMED).to_numpy()
+    counts = decides(best.column("coherence"))
+    columns = [pc.fill_null(best.column(name), 0.0).filter(counts).to_numpy() for name in EVIDENCE]
+    right = pc.equal(judged.relations.column("verdict"), verdicts.CONFIRMED).filter(counts).to_numpy()
     tries = tries_of(catalogue, config, weights)
     return fit_reviewed(np.stack(columns, axis=1).astype(np.float64), right, config.score, tries)
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import optimize, special
 
-from asid_core.config import ScoreConfig
+from asid_core.config import COHERENT, ScoreConfig
 from asid_core.evaluation.evaluate import read_pairs
 from asid_core.evaluation.metrics import Floats
 from asid_core.evaluation.truth import Truth, track_name
@@ -125,7 +126,11 @@ def hours_of(truth: Truth) -> float:
 
 
 def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """EVIDENCE of each pair's best row, float [pairs, 4] with 0 for missing values; and whether it is right [pairs]."""
+    """EVIDENCE of each pair's best row, float [pairs, 4] with 0 for missing values; and whether it is right [pairs].
+
+    Only of pairs on which this evidence decides (`decides`).
+    """
+    detections = detections.filter(decides(detections["coherence"]))
     pairs, relevant = read_pairs(detections, truth), truth.relevant()
     best: dict[tuple[str, str], tuple[float, Sequence[float]]] = {}
     columns = (detections.column(name).to_pylist() for name in ("query_id", "reference_id", "score", *EVIDENCE))
@@ -135,6 +140,11 @@ def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[n
             best[pair] = score, [value or 0.0 for value in evidence]
     rows = np.array([evidence for _, evidence in best.values()]).reshape(-1, len(EVIDENCE))
     return rows, np.array([reference in relevant[query] for query, reference in best], bool)
+
+
+def decides(coherence: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether EVIDENCE alone decides on rows: incoherent waveforms cost log-odds that no fit sets."""
+    return pc.fill_null(pc.greater_equal(coherence, COHERENT), True)
 
 
 def logistic(evidence: Floats, right: npt.NDArray[np.bool_], ridge: float = RIDGE) -> Floats:

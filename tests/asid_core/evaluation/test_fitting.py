@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asid_core import schema
-from asid_core.config import ScoreConfig
+from asid_core.config import COHERENT, ScoreConfig
 from asid_core.evaluation.fitting import (
     MAX_ALARMS_PER_HOUR,
     PER_TRY,
@@ -93,6 +93,14 @@ def test_the_best_row_of_a_pair_counts_and_what_no_protocol_ranks_does_not() -> 
     evidence, right = best_rows(table(rows), TRUTH)
     np.testing.assert_allclose(evidence, [[6.0, 0.9, 0.0, 0.0], [3.0, 0.1, 0.0, 0.0]], atol=1e-6)
     assert right.tolist() == [True, False]
+
+
+def test_pairs_that_lose_score_to_their_waveforms_are_left_out_of_a_fit() -> None:
+    rows = table([(f"q{i}", "r0", 0.9, 7.0, float(i)) for i in (0, 1, 30, 31)])
+    at = rows.schema.get_field_index("coherence")
+    values = pa.array([COHERENT, None, COHERENT - 0.01, 0.9], pa.float32())
+    evidence, right = best_rows(rows.set_column(at, rows.schema.field(at), values), TRUTH)
+    assert evidence[:, 1].tolist() == [0.0, 1.0, 31.0] and right.tolist() == [True, True, False]
 
 
 @pytest.mark.parametrize("queries", [["q0", "q1"], ["q30"], []])
