@@ -125,7 +125,8 @@ class ScoreConfig:
     margin: float = 12.97
     rerank: float = 0.0
     tries: float = 0.0  # subtracted per ln(rows searched x probes), because the best of more tries is higher by chance
-    incoherent: float = 4.0  # subtracted if pitch and tempo are unchanged but the waveforms have nothing in common
+    # subtracted if pitch and tempo are unchanged but the waveforms have nothing in common
+    incoherent: Annotated[float, Field(ge=0, le=100)] = 4.0
     threshold: Share = 0.5  # detections with a lower score are not reported
 
     def of_coarse(self, coarse_score: float) -> float:
