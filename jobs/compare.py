@@ -49,8 +49,15 @@ def describe(match: TwoFiles | None) -> str:
     places = f"{tables.counted(len(match.places), 'place')}, {tables.clock_s(match.query_s)} of A"
     if match.kind == "duplicate":
         return f"near-duplicates: {places}"
-    direction = "" if match.query_samples is None else f"; A samples B: {100 * match.query_samples:.0f} %"
-    return f"score {match.score:.2f}, {places}{direction}"
+    return f"score {match.score:.2f}, {places}{_direction(match.query_samples)}"
+
+
+def _direction(query_samples: float | None) -> str:
+    """The more probable direction, for the summary."""
+    if query_samples is None:
+        return ""
+    who = "A samples B" if query_samples >= 0.5 else "B samples A"
+    return f"; {who}: {100 * max(query_samples, 1 - query_samples):.0f} %"
 
 
 VERB = Verb(

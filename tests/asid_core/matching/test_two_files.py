@@ -13,8 +13,10 @@ import soundfile
 import asid_core
 from asid_core import identify
 from asid_core.config import COHERENT
+from asid_core.matching.two_files import TwoFiles
 from asid_core.signal.decode import DecodeError
 from jobs import cli
+from jobs.compare import describe
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import melody
 
@@ -57,6 +59,13 @@ def test_the_verb(music: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["compare", *files]) == 0
     assert "score" in (said := capsys.readouterr().out) and "of A" in said
     assert cli.main(["compare", files[0], str(music / "none.flac")]) == 1
+
+
+@pytest.mark.parametrize(
+    ("probability", "said"), [(0.9, "A samples B: 90 %"), (0.29, "B samples A: 71 %"), (None, "of A")]
+)
+def test_the_summary_names_the_more_probable_direction(probability: float | None, said: str) -> None:
+    assert describe(TwoFiles("sample", 0.8, probability, 9.0, 9.0, ())).endswith(said)
 
 
 def test_what_takes_long_to_import_is_not_imported(music: Path) -> None:
