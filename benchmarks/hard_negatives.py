@@ -12,17 +12,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from asid_core import config as configs
 from asid_core.config import Config
-from asid_core.learning.loop import Loop, validation_pairs
+from asid_core.learning.loop import Loop
 from asid_core.learning.pairs import Pairs
 from asid_core.learning.tasks import NEGATIVES, EncoderTask, RerankerTask
 from asid_core.model.fingerprinter import Fingerprinter
 from benchmarks.lib.packed_spans import Pcm, unpack
 from benchmarks.lib.results import write_section
-from benchmarks.lib.spans_on_device import SpansOnDevice
+from benchmarks.lib.spans_on_device import SpansOnDevice, held_out_pairs
 
 COMMAND = "python -m benchmarks.hard_negatives WEIGHTS --spans DIR"
 BATCHES, ROWS = 8, 128
@@ -77,8 +76,7 @@ def made(model: Fingerprinter, config: Config, pcm: Pcm, track_ids: Sequence[str
     """Pairs of these spans, the same for every model."""
     loop = Loop(EncoderTask(model, config.training), config.training, 1, 0.0)
     spans = SpansOnDevice(pcm, track_ids, loop.spectra, config.training.augmentation)
-    torch.manual_seed(0)
-    return validation_pairs([spans.draw(ROWS) for _ in range(BATCHES)], loop)
+    return held_out_pairs(spans, BATCHES, ROWS, loop)
 
 
 if __name__ == "__main__":

@@ -21,14 +21,14 @@ from asid_core import config as configs
 from asid_core.config import Config
 from asid_core.learning.baseline import encoder_task
 from asid_core.learning.growth import from_discriminant, open_blocks, with_graph_blocks
-from asid_core.learning.loop import Loop, Measured, validation_pairs
+from asid_core.learning.loop import Loop, Measured
 from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.tasks import RerankerTask, attend_to_likeness
 from asid_core.model.aligned_reranker import AlignedReranker
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.model.reranker import Reranker
 from benchmarks.lib.packed_spans import Pcm, unpack
-from benchmarks.lib.spans_on_device import SpansOnDevice
+from benchmarks.lib.spans_on_device import SpansOnDevice, held_out_pairs
 
 VALIDATION_BATCHES, VALIDATION_ROWS = 16, 128
 
@@ -86,9 +86,7 @@ def divided(pcm: Pcm, track_ids: Sequence[str], loop: Loop) -> tuple[SpansOnDevi
         SpansOnDevice(pcm[some], np.array(track_ids)[some].tolist(), loop.spectra, training.augmentation)
         for some in (~held, held)
     )
-    torch.manual_seed(0)
-    batches = [left_out.draw(VALIDATION_ROWS) for _ in range(VALIDATION_BATCHES)]
-    return kept, validation_pairs(batches, loop)
+    return kept, held_out_pairs(left_out, VALIDATION_BATCHES, VALIDATION_ROWS, loop)
 
 
 def run(loop: Loop, spans: SpansOnDevice, held_out: Pairs, output: Path) -> None:

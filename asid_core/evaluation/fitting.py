@@ -128,7 +128,7 @@ def hours_of(truth: Truth) -> float:
 def best_rows(detections: pa.Table, truth: Truth) -> tuple[Floats, npt.NDArray[np.bool_]]:
     """EVIDENCE of each pair's best row, float [pairs, 4] with 0 for missing values; and whether it is right [pairs].
 
-    Only of pairs on which this evidence decides (`decides`).
+    Rows on which other evidence decides as well do not count (`decides`).
     """
     detections = detections.filter(decides(detections["coherence"]))
     pairs, relevant = read_pairs(detections, truth), truth.relevant()

@@ -7,15 +7,16 @@ waveform, also under filters and other music; deep vibrato, or reverb without th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torchaudio.functional import resample
 
-from asid_core.config import COHERENT
+from asid_core.config import COHERENT, SAMPLE_RATE_HZ
 from asid_core.matching.verify import Verified
+from asid_core.signal.windows import cut_or_zero
 
 RATE_HZ = 8000  # of the waveforms that are compared
 PASSAGE_S, LAG_S = 2.0, 0.25  # length of a passage of the query, and how far from its place it is looked for
@@ -40,23 +41,27 @@ def is_unchanged(found: Verified) -> bool:
 def with_coherence(places: Sequence[Verified], query: Waveform, reference: Waveform) -> list[Verified]:
     """The places of one pair, given strongest first. Those that are unchanged get the best `coherence` of these."""
     heard = [one for one in places if one.is_match and is_unchanged(one)][:MOST_PLACES]
-    best = None
-    for one in heard:
-        best = max(best or 0.0, of_place(one, query, reference))
-        if best >= COHERENT:
-            break
+    found = (value for one in heard for value in _along(one, query, reference))
+    best = _best_until_coherent(found) if heard else None
     return [replace(one, coherence=best) if is_unchanged(one) else one for one in places]
 
 
-def of_place(found: Verified, query: Waveform, reference: Waveform) -> float:
-    """The best coherence of passages along a place, until one is coherent; of its middle if it is shorter than one."""
-    span, best = found.span, 0.0
+def _along(found: Verified, query: Waveform, reference: Waveform) -> Iterator[float]:
+    """The coherence of passages spread over a place, or of one around its middle if it is shorter than a passage."""
+    span = found.span
     room_s = span.query_end_s - span.query_start_s - PASSAGE_S
     count = PASSAGES if room_s > 0 else 1
     for start_s in (span.query_start_s + room_s * (torch.arange(count) + 0.5) / count).tolist():
         there_s = span.reference_at(start_s)
         passage = query(start_s, start_s + PASSAGE_S)
-        best = max(best, coherence(passage, reference(there_s - LAG_S, there_s + PASSAGE_S + LAG_S)))
+        yield coherence(passage, reference(there_s - LAG_S, there_s + PASSAGE_S + LAG_S))
+
+
+def _best_until_coherent(values: Iterable[float]) -> float:
+    """The greatest value up to the first that is coherent."""
+    best = 0.0
+    for value in values:
+        best = max(best, value)
         if best >= COHERENT:
             break
     return best
@@ -83,12 +88,15 @@ def coherence(passage: Tensor, around: Tensor) -> float:
     return best
 
 
+def at_rate(waveform: Tensor) -> Tensor:
+    """A waveform [n] at 16 kHz, at RATE_HZ."""
+    return resample(waveform, SAMPLE_RATE_HZ, RATE_HZ)
+
+
 def part(waveform: Tensor, start_s: float, end_s: float) -> Tensor:
     """A waveform [n] at RATE_HZ from start_s to end_s, zero where it has nothing: float32."""
     start, stop = round(start_s * RATE_HZ), round(end_s * RATE_HZ)
-    inside = waveform[max(start, 0) : max(stop, 0)].float()
-    left = max(-start, 0)
-    return F.pad(inside, (left, max(stop - start - left - len(inside), 0)))[: stop - start]
+    return cut_or_zero(waveform, start, stop - start).float()
 
 
 def _at_rates(passage: Tensor) -> Tensor:

@@ -11,13 +11,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from asid_core.config import SAMPLE_RATE_HZ, VerifyConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.correlation import correlate
 from asid_core.signal.probing import excerpt, pooled_bins, shifted
+from asid_core.signal.windows import cut_or_zero
 
 # Whitened values have a long tail of onsets. Clipping at 1 (8.7 dB above their surroundings) keeps a single onset from
 # dominating the correlation.
@@ -85,9 +85,7 @@ class MatchedFilter:
             track, max(0.0, start_frame * self.frame_s), (start_frame + frames) * self.frame_s
         )
         offset = start_frame - round(first_s / self.frame_s)
-        part = features[:, max(offset, 0) : max(offset + frames, 0)].float().clamp(max=CEILING)
-        left = max(-offset, 0)
-        return F.pad(part, (left, max(frames - left - part.shape[1], 0)))[:, :frames]
+        return cut_or_zero(features, offset, frames).float().clamp(max=CEILING)
 
     def undone(self, centre_s: float, semitones: float, ratio: float, frames: int) -> Tensor:
         """The query around `centre_s`, with pitch and tempo undone: [1, F, frames]."""

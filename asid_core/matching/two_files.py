@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-import torchaudio.functional as F
 
 from asid_core.config import SAMPLE_RATE_HZ, Config
 from asid_core.matching import direction
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch, Hits
-from asid_core.matching.coherence import RATE_HZ, part, with_coherence
+from asid_core.matching.coherence import at_rate, part, with_coherence
 from asid_core.matching.detection import Detection, ranked
 from asid_core.matching.matched_filter import OneTrack, Recording
 from asid_core.matching.relations import relate
@@ -55,7 +54,7 @@ class _Heard:
         except DecodeError as error:
             raise DecodeError(error.error_type, f"{path}: {error.message}") from None
         self.track = Track(path, len(wave) / SAMPLE_RATE_HZ)
-        self.slow = F.resample(wave, SAMPLE_RATE_HZ, RATE_HZ)
+        self.compared = at_rate(wave)
         wave = padded_to_window(model.config.model.front_end, wave, 0)
         level = LevelFrontEnd(model.config.verify.features)
         self.wave = wave
@@ -106,7 +105,7 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
     )
     verifier = Verifier(query.recording, OneTrack(reference.recording), config.verify)
     verified = verify(candidates, verifier, model.reranker)
-    waveforms = (functools.partial(part, one.slow) for one in (query, reference))
+    waveforms = (functools.partial(part, one.compared) for one in (query, reference))
     verified = with_coherence(verified, *waveforms)
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)

@@ -31,6 +31,13 @@ def windows_in_core(front: FrontEndConfig, start_samples: int, core_samples: int
     return torch.arange(-(-start_samples // step), -(-(start_samples + max(core_samples, 1)) // step))
 
 
+def cut_or_zero(values: Tensor, start: int, count: int) -> Tensor:
+    """`count` values along the last dimension from `start` on, zero where there are none. start: may be negative."""
+    part = values[..., max(start, 0) : max(start + count, 0)]
+    left = min(max(-start, 0), count)
+    return F.pad(part, (left, count - left - part.shape[-1]))
+
+
 def padded_to_window(front: FrontEndConfig, waveform: Tensor, start_samples: int) -> Tensor:
     """The audio [n] of a segment. A track that is shorter than a window is zero-padded to one."""
     short = (front.window_frames - 1) * front.hop_samples - len(waveform)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from asid_core.config import AugmentationConfig
-from asid_core.learning.pairs import Batch
+from asid_core.learning.loop import Loop, validation_pairs
+from asid_core.learning.pairs import Batch, Pairs
 from asid_core.learning.span_cache import excerpt_frames
 from asid_core.learning.spans import track_number
 from asid_core.learning.spectra import Spectra
@@ -48,3 +49,9 @@ class SpansOnDevice:
         _, steps, bands, frames = self.spans.shape
         at = cuts[:, None] + torch.arange(min(self.frames, frames), device=self.device)
         return self.spans[which].gather(3, at[:, None, None].expand(-1, steps, bands, -1))
+
+
+def held_out_pairs(spans: SpansOnDevice, batches: int, rows: int, loop: Loop) -> Pairs:
+    """Validation pairs of held-out spans, the same for every model."""
+    torch.manual_seed(0)
+    return validation_pairs([spans.draw(rows) for _ in range(batches)], loop)

@@ -21,7 +21,7 @@ from asid_core.signal.front_end import FrontEnd
 from asid_core.signal.log_frequency import LevelFrontEnd, LogFrequencyFrontEnd
 from asid_core.signal.windows import padded_to_window
 from pipelines.search.waveforms import core_waveform
-from pipelines.store.audio import Segment, segments_of_tracks
+from pipelines.store.audio import Segment, segments_at, segments_within
 from pipelines.store.catalogue import Catalogue
 
 
@@ -155,10 +155,8 @@ class SpanFeatures:
 
     def span(self, front_end: FrontEnd, track: int, start_s: float, end_s: float) -> tuple[Tensor, float]:
         """Features [F, T] of at least that span, as far as the track goes, and the time of frame 0 in seconds."""
-        core_s = self._catalogue.geometry.core_samples / SAMPLE_RATE_HZ
-        end = self._tracks["num_segments"][track].as_py() - 1
-        first, last = (min(max(0, int(second / core_s)), end) for second in (start_s, end_s))
-        keys = [(self._with(front_end), track, index) for index in range(first, last + 1)]
+        within = segments_within(self._catalogue, self._tracks["num_segments"][track].as_py(), start_s, end_s)
+        keys = [(self._with(front_end), track, index) for index in within]
         if not all(key in self._kept for key in keys):
             self._read(keys)
         parts = [self._kept[key][front_end] for key in keys]
@@ -169,22 +167,17 @@ class SpanFeatures:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= _bytes_of(dropped)
         hop = front_end.config.hop_samples
-        return found, -(-first * self._catalogue.geometry.core_samples // hop) * hop / SAMPLE_RATE_HZ
+        return found, -(-within[0] * self._catalogue.geometry.core_samples // hop) * hop / SAMPLE_RATE_HZ
 
     def _read(self, keys: Sequence[tuple[tuple[FrontEnd, ...], int, int]]) -> None:
         """Load the frames of some segments of one track into the cache. Raises FileNotFoundError."""
         front_ends, track, _ = keys[0]
         track_id, files = (self._tracks[name][track].as_py() for name in ("track_id", "segment_files"))
         missing = {key[2] for key in keys if key not in self._kept}
-        for segment in segments_of_tracks(self._catalogue, [(track_id, files)], missing):
-            index = segment.start_samples // self._catalogue.geometry.core_samples
+        for index, segment in segments_at(self._catalogue, track_id, files, missing):
             frames = self._frames(at_least_a_window(segment, self._model), front_ends)
             self._kept[front_ends, track, index] = frames
             self._bytes += _bytes_of(frames)
-        if not all(key in self._kept for key in keys):
-            raise FileNotFoundError(
-                f"segments of {track_id} are missing from {files}; was it segmented again in the meantime?"
-            )
 
     def _with(self, front_end: FrontEnd) -> tuple[FrontEnd, ...]:
         """The front ends whose frames are computed together with those of `front_end`."""

@@ -54,6 +54,28 @@ def segments_of_tracks(
                 yield Segment(row["track_id"], start, row["lead_samples"], row["core_samples"], waveform)
 
 
+def segments_at(
+    catalogue: Catalogue, track_id: str, files: Sequence[str], indices: Collection[int]
+) -> Iterator[tuple[int, Segment]]:
+    """The segments of a track with these indices, each with its index. Raises FileNotFoundError if one is missing."""
+    missing = set(indices)
+    for segment in segments_of_tracks(catalogue, [(track_id, files)], indices):
+        index = segment.start_samples // catalogue.geometry.core_samples
+        missing.discard(index)
+        yield index, segment
+    if missing:
+        raise FileNotFoundError(
+            f"segments of {track_id} are missing from {files}; was it segmented again in the meantime?"
+        )
+
+
+def segments_within(catalogue: Catalogue, num_segments: int, start_s: float, end_s: float) -> range:
+    """The indices of a track's segments from start_s to end_s; the nearest one if that is outside the track."""
+    core_s = catalogue.geometry.core_samples / SAMPLE_RATE_HZ
+    first, last = (min(max(0, int(second / core_s)), num_segments - 1) for second in (start_s, end_s))
+    return range(first, last + 1)
+
+
 def segments_of_file(file: str, catalogue: Catalogue, config: SegmentConfig) -> Iterator[Segment]:
     """The segments of a recording (local or s3://), cut as `asid segment` would.
 
