@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from asid_core.config import ScoreConfig
 from asid_core.matching.detection import Detection
+from asid_core.matching.relations import covered_s
+from asid_core.matching.span import Span
 from asid_core.matching.verify import Verified
 
-DUPLICATE_SHARE = 0.8  # share of both tracks; copies of one master may differ in the silence at the ends
+DUPLICATE_SHARE = 0.8  # share of the longer track; copies of one master may differ in the silence at the ends
 DUPLICATE_TEMPO, DUPLICATE_SEMITONES = 0.01, 0.25
+LINE_S = 1.0  # pieces of a copy are on one line to within this, and as much of their distance as a tempo may be off
 
 
 @dataclass(frozen=True)
@@ -23,35 +27,39 @@ class Track:
 
 
 def scored(
-    found: Verified,
+    places: Sequence[Verified],
     query: Track,
     reference: Track,
     tries: int,
     direction: float | None,
     model_id: str,
     config: ScoreConfig,
-) -> Detection:
-    """The detection that a verified candidate becomes. `tries`: as in `probability`; `direction`: of the pair."""
-    return Detection(
-        query_id=query.name,
-        query_start_s=found.span.query_start_s,
-        query_end_s=found.span.query_end_s,
-        reference_id=reference.name,
-        reference_start_s=found.span.reference_start_s,
-        reference_end_s=found.span.reference_end_s,
-        score=probability(found, tries, config),
-        rerank_score=found.candidate.rerank_score,
-        coarse_score=found.candidate.coarse_score,
-        verify_score=found.verify_score,
-        verify_margin=found.verify_margin,
-        tempo_ratio=found.span.tempo_ratio,
-        pitch_semitones=found.pitch_semitones,
-        num_windows=found.candidate.num_windows,
-        kind=kind(found, query.duration_s, reference.duration_s),
-        model_id=model_id,
-        direction=direction,
-        coherence=found.coherence,
-    )
+) -> list[Detection]:
+    """The detections that the places of one pair become. `tries`: as in `probability`; `direction`: of the pair."""
+    of_pair = kind(places, query.duration_s, reference.duration_s)
+    return [
+        Detection(
+            query_id=query.name,
+            query_start_s=found.span.query_start_s,
+            query_end_s=found.span.query_end_s,
+            reference_id=reference.name,
+            reference_start_s=found.span.reference_start_s,
+            reference_end_s=found.span.reference_end_s,
+            score=probability(found, tries, config),
+            rerank_score=found.candidate.rerank_score,
+            coarse_score=found.candidate.coarse_score,
+            verify_score=found.verify_score,
+            verify_margin=found.verify_margin,
+            tempo_ratio=found.span.tempo_ratio,
+            pitch_semitones=found.pitch_semitones,
+            num_windows=found.candidate.num_windows,
+            kind=of_pair,
+            model_id=model_id,
+            direction=direction,
+            coherence=found.coherence,
+        )
+        for found in places
+    ]
 
 
 def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
@@ -67,14 +75,30 @@ def probability(found: Verified, tries: int, config: ScoreConfig) -> float:
     return 1 / (1 + math.exp(-(prior + evidence + heard - config.of_coherence(found.coherence))))
 
 
-def kind(found: Verified, query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:
-    """`duplicate` if nearly the whole of both tracks matches without a change of pitch or tempo, else `sample`.
+def kind(places: Sequence[Verified], query_s: float, reference_s: float) -> Literal["sample", "duplicate"]:
+    """`duplicate` if places on one line, with pitch and tempo unchanged, cover nearly the whole of both tracks.
 
-    query_s, reference_s: durations of the tracks in seconds.
+    A copy may match in several pieces, where silence or a fade lies between them. query_s, reference_s: durations of
+    the tracks in seconds.
     """
-    untouched = abs(found.tempo_ratio - 1) <= DUPLICATE_TEMPO and abs(found.pitch_semitones) <= DUPLICATE_SEMITONES
-    share = min(
-        (found.span.query_end_s - found.span.query_start_s) / max(query_s, 1e-9),
-        (found.span.reference_end_s - found.span.reference_start_s) / max(reference_s, 1e-9),
+    spans = [one.span for one in places if one.is_match and _is_untouched(one)]
+    least_s = DUPLICATE_SHARE * max(query_s, reference_s)
+    return "duplicate" if any(_covered_s(spans, along=one) >= least_s for one in spans) else "sample"
+
+
+def _is_untouched(found: Verified) -> bool:
+    return abs(found.tempo_ratio - 1) <= DUPLICATE_TEMPO and abs(found.pitch_semitones) <= DUPLICATE_SEMITONES
+
+
+def _covered_s(spans: Sequence[Span], along: Span) -> float:
+    """Seconds of each track, at least, that the spans on the line of one of them cover."""
+    some = [one for one in spans if _is_on_line(one, along)]
+    return min(
+        covered_s((one.query_start_s, one.query_end_s) for one in some),
+        covered_s((one.reference_start_s, one.reference_end_s) for one in some),
     )
-    return "duplicate" if untouched and share >= DUPLICATE_SHARE else "sample"
+
+
+def _is_on_line(span: Span, line: Span) -> bool:
+    apart_s = abs(span.reference_start_s - line.reference_at(span.query_start_s))
+    return apart_s <= LINE_S + DUPLICATE_TEMPO * abs(span.query_start_s - line.query_start_s)

@@ -110,7 +110,7 @@ def _detections(query: _Heard, reference: _Heard, model: Fingerprinter, config: 
     sampler = direction.of_pair(query.level, lambda *_: (reference.level, 0.0), verified, config.verify)
     tries = len(stored.vectors) * len(config.probes.grid)
     both = query.track, reference.track
-    return ranked(scored(one, *both, tries, sampler, model.model_id, config.score) for one in verified)
+    return ranked(scored(verified, *both, tries, sampler, model.model_id, config.score))
 
 
 def _with_common_background(search: ExactSearch) -> Hits:

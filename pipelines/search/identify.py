@@ -210,7 +210,10 @@ class Identifier:
             return turned
         places = with_coherence(places, *self._waveforms_of(reference, query))
         some = without_alternatives(places, self._config.search.places_per_track) if once else places
-        return [self._detection(one, query, sampler) for one in some]
+        track, duration_s = query.features, self._heard.duration_s(reference)
+        both = Track(track.track_id, track.duration_s), Track(self._name(reference), duration_s)
+        found = self._scored(some, *both, sampler)
+        return [self._forwards(one, track) for one in found] if query.backwards else found
 
     def _turned(self, reference: int, places: list[Verified], query: _Query, sampler: float | None) -> list[Detection]:
         """The detections of a reference in the query, if it probably samples it and matches from that side as well."""
@@ -225,7 +228,7 @@ class Identifier:
             return []
         seen = with_coherence(seen, *self._waveforms_of(reference, query)[::-1])
         names = Track(self._name(reference), duration_s), Track(query.features.track_id, track.duration_s)
-        return [self._scored(one, *names, 1 - sampler) for one in seen]
+        return self._scored(seen, *names, 1 - sampler)
 
     def _waveforms_of(self, reference: int, query: _Query) -> tuple[Waveform, Waveform]:
         """What gives the waveforms of a query and of a reference."""
@@ -243,15 +246,13 @@ class Identifier:
         name: str = self._references.tracks["track_id"][reference].as_py()
         return name
 
-    def _scored(self, found: Verified, query: Track, reference: Track, sampler: float | None) -> Detection:
-        return scored(found, query, reference, self._tries, sampler, self._references.model_id, self._config.score)
+    def _scored(
+        self, places: Sequence[Verified], query: Track, reference: Track, sampler: float | None
+    ) -> list[Detection]:
+        return scored(places, query, reference, self._tries, sampler, self._references.model_id, self._config.score)
 
-    def _detection(self, verified: Verified, query: _Query, sampler: float | None) -> Detection:
-        number, track = verified.candidate.reference, query.features
-        reference = Track(self._name(number), self._heard.duration_s(number))
-        found = self._scored(verified, Track(track.track_id, track.duration_s), reference, sampler)
-        if not query.backwards:
-            return found
+    def _forwards(self, found: Detection, track: TrackFeatures) -> Detection:
+        """A detection of a track played backwards, with its times in the track as it is."""
         frames_s = track.frames_s(self.model.hop_samples)
         start_s, end_s = max(0.0, frames_s - found.query_end_s), min(track.duration_s, frames_s - found.query_start_s)
         return dataclasses.replace(found, query_start_s=start_s, query_end_s=end_s, reversed=True)
