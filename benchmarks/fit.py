@@ -35,7 +35,7 @@ from pipelines.store.catalogue import Catalogue
 USED = [EVIDENCE.index("coarse_score"), EVIDENCE.index("rerank_score")]
 MARGIN, BY_HAND = EVIDENCE.index("verify_margin"), 2.0
 DEMO_COUNTS = 3  # times as much as the benchmark: it has few pairs
-SPARE = 0.2  # log-odds between the demo's best wrong pair and the threshold
+SPARE = 0.7  # log-odds between the demo's best wrong pair and the threshold
 
 
 @dataclass(frozen=True)

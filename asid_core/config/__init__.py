@@ -22,7 +22,6 @@ from asid_core.config.model import (
 from asid_core.config.search import (
     COHERENT,
     INCOHERENT,
-    MANY_TRIES,
     NEAR_TEMPO,
     NO_FIRST_PASS,
     FirstPassConfig,
@@ -51,7 +50,6 @@ __all__ = [
     "LogFrequencyConfig",
     "LogMelConfig",
     "ModelConfig",
-    "MANY_TRIES",
     "NEAR_TEMPO",
     "NO_FIRST_PASS",
     "ProbesConfig",

@@ -107,12 +107,6 @@ class VerifyConfig:
 # than the second. Chosen on MIDI files in the sound fonts of training.
 COHERENT, INCOHERENT = 0.15, 0.1
 
-# Rows x probes of the benchmark to which the default's score is fitted, both ways. Beyond it, the logarithm of the
-# tries counts half: their best is higher by chance, but the reranker keeps most from becoming an alarm (RESULTS.md,
-# "Score and catalogue size").
-MANY_TRIES = 5e7
-
-
 @dataclass(frozen=True, config=STRICT)
 class ScoreConfig:
     """Coefficients of the logistic model of the final score, fitted by `asid bench fit` on held-out music."""
@@ -141,5 +135,4 @@ class ScoreConfig:
 
     def of_tries(self, tries: float) -> float:
         """The log-odds that are lost by being the best of so many tries."""
-        logarithm = math.log(max(tries, 1))
-        return self.tries * (logarithm - max(logarithm - math.log(MANY_TRIES), 0) / 2)
+        return self.tries * math.log(max(tries, 1))

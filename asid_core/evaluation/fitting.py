@@ -20,9 +20,9 @@ from asid_core.evaluation.truth import Truth, track_name
 EVIDENCE = ("coarse_score", "verify_score", "verify_margin", "rerank_score")
 RIDGE = 1.0  # penalty on standardised coefficients, which would be infinite if right and wrong pairs did not overlap
 ENOUGH = 1e-12  # relative error of the standardised coefficients
-# Exponent of the number of tries in the prior odds. It would be 1 if every chance match were verified, but only the
-# best of each query are.
-PER_TRY = 0.5
+# Exponent of the number of tries in the prior odds. It would be 1 if every chance match were verified. But only the
+# best of each query are, and their z-score grows like sqrt(2 ln tries), by 0.2 per logarithm at a million tries.
+PER_TRY = 0.25
 MAX_ALARMS_PER_HOUR = 0.5  # per hour of query audio, at the threshold
 MIN_REVIEWED = 10  # confirmed pairs, and pairs that are not a sample; a fit to fewer is unreliable
 TAIL_PAIRS = 30  # best wrong pairs, from which the tail of their log-odds is extrapolated

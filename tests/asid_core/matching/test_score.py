@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from asid_core.config import COHERENT, INCOHERENT, MANY_TRIES, ScoreConfig
+from asid_core.config import COHERENT, INCOHERENT, ScoreConfig
 from asid_core.matching.align import Candidate
 from asid_core.matching.score import kind, probability
 from asid_core.matching.span import Span
@@ -27,13 +27,6 @@ def test_log_odds_fall_with_the_logarithm_of_the_tries() -> None:
     config = ScoreConfig(tries=0.7)
     assert log_odds(1000, config) - log_odds(100_000, config) == pytest.approx(0.7 * math.log(100))
     assert log_odds(0, config) == log_odds(1, config)  # an empty catalogue is no error
-
-
-def test_of_very_many_tries_each_counts_half_without_a_step() -> None:
-    config = ScoreConfig(tries=0.7)
-    many = round(MANY_TRIES)
-    assert log_odds(many, config) - log_odds(100 * many, config) == pytest.approx(0.35 * math.log(100))
-    assert log_odds(many, config) == pytest.approx(log_odds(many + 1, config), abs=1e-6)
 
 
 def test_tries_do_not_matter_where_the_model_gives_them_no_coefficient() -> None:
