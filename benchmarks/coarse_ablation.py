@@ -1,142 +1,116 @@
-"""Ablation of the coarse search: quality against dimensions, query hop, number of probes and first pass.
+"""Map of the coarse search on the wild validation benchmark: the share of true tracks it would verify, and the cost.
 
-Varies one setting at a time from the config. Runs the coarse search alone, in this process; features and probed patches
-of a track are computed once for all settings.
+Varies one setting at a time. Runs the coarse search alone, in this process; features and probed patches of a query are
+computed once for all settings. --beside adds a model with windows of another length: alone, and as a second scale whose
+hits count together with the first one's.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
 import torch
-from torch.nn import functional as F
 
-from asid_core.config import NO_FIRST_PASS, SAMPLE_RATE_HZ, Config, FirstPassConfig, ProbesConfig
-from asid_core.evaluation.evaluate import evaluate
-from asid_core.evaluation.report import Report
+from asid_core.evaluation.statistics import mean_figure
 from asid_core.evaluation.truth import Truth, read_truth, track_name
-from asid_core.matching.align import Candidate, align
-from asid_core.matching.coarse import ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
-from benchmarks.lib.coarse_rows import References, as_rows, features, reference_windows
-from benchmarks.lib.quality_bench import BENCH, is_made
+from benchmarks.lib.among_distractors import WEIGHTS
+from benchmarks.lib.coarse_rows import reference_windows
+from benchmarks.lib.coarse_setting import KEPT, Heard, Scale, Setting, found
+from benchmarks.lib.quality_bench import is_made
 from benchmarks.lib.results import write_section
+from benchmarks.lib.validation_bench import BENCH
+from benchmarks.lib.validation_bench import COMMAND as MADE_BY
 
 COMMAND = "make -C benchmarks coarse_ablation"
-DIMS, HOPS_S, PROBES = (64, 128, 256), (0.5, 1.0, 2.0), (1, 9, 27, 81)
-FIRST_PASSES = (
-    NO_FIRST_PASS,
-    *(FirstPassConfig(stride, probes=probes) for stride in (1, 2, 4) for probes in (1, 3, 9)),
+BASE = Setting()
+VARIED = (
+    BASE,
+    *(replace(BASE, dim=dim) for dim in (64, 128)),
+    *(replace(BASE, hop_s=hop_s) for hop_s in (0.25, 1.0)),
+    *(replace(BASE, reach=reach) for reach in ((0.0, 1.0), (7.0, 1.0), (4.0, 1.37))),
+    *(replace(BASE, first_pass=replace(BASE.first_pass, stride=stride)) for stride in (1, 4)),
+    *(replace(BASE, first_pass=replace(BASE.first_pass, dims=dims)) for dims in (64, 256)),
+    *(replace(BASE, first_pass=replace(BASE.first_pass, probes=probes)) for probes in (1, 5)),
 )
-BLOCK_ROWS = 32_768
+OTHER_SCALES = tuple(replace(BASE, scales=scales) for scales in ((1,), (0, 1)))
+VERIFIED = (1, 10, 20, 40)  # tracks per query
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting. probes: 9 means all pitches at the original tempo, 27 means every third tempo."""
+@dataclass
+class Ranks:
+    """By query that samples something: the rank of the true track from 1, KEPT + 1 if lower, and seconds of search."""
 
-    dim: int = 256
-    hop_s: float = 1.0
-    probes: int = 81
-    first_pass: FirstPassConfig = FirstPassConfig(stride=2, probes=3)
+    ranks: dict[str, int] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
 
-    def chosen(self, config: Config) -> ProbesConfig:
-        """The subset of the config's probes that this setting uses."""
-        semitones, tempi = config.probes.semitones, config.probes.tempo_ratios
-        ratios = {1: [1.0], 9: [1.0], 27: list(tempi[1::3]), 81: list(tempi)}[self.probes]
-        return ProbesConfig(semitones if self.probes > 1 else (0.0,), tuple(ratios))
+    def row(self) -> str:
+        """Columns of a table: the share among the first k of VERIFIED, and the mean seconds."""
+        shares = (mean_figure([float(rank <= k) for rank in self.ranks.values()]) for k in VERIFIED)
+        return f"{' | '.join(map(str, shares))} | {sum(self.seconds) / len(self.seconds):.2f}"
 
 
-def settings(most: int) -> list[Setting]:
-    """All settings that vary one value. most: the largest number of dimensions."""
-    base = Setting(dim=most)
-    varied = [replace(base, dim=dim) for dim in DIMS if dim <= most]
-    varied += [replace(base, hop_s=hop) for hop in HOPS_S] + [replace(base, probes=count) for count in PROBES]
-    varied += [replace(base, first_pass=first_pass) for first_pass in FIRST_PASSES]
-    return list(dict.fromkeys(varied))
+def measure(scales: Sequence[Scale], bench: Path, truth: Truth, varied: Sequence[Setting]) -> dict[Setting, Ranks]:
+    """What each setting finds of samples that are played forwards. Recordings that a query ignores have no rank."""
+    paths = {track_name(path.name): path for path in sorted((bench / "queries").iterdir())}
+    names = [track_name(name) for name in scales[0].references.names]
+    ignored = {query.name: query.ignored for query in truth.queries}
+    by_setting = {setting: Ranks() for setting in varied}
+    sampled = {relation.query: relation.reference for relation in truth.relations if not relation.backwards}
+    for number, (query, true) in enumerate(sampled.items(), start=1):
+        heard = Heard.of(paths[query], scales, min(setting.hop_s for setting in varied))
+        for setting, ranks in by_setting.items():
+            started = time.process_time()
+            order = [names[number] for number in found(heard, scales, setting)]
+            ranks.seconds.append(time.process_time() - started)
+            order = [name for name in order if name not in ignored[query]]
+            ranks.ranks[query] = order.index(true) + 1 if true in order else KEPT + 1
+        print(f"query {number} of {len(sampled)}", end="\r", file=sys.stderr)
+    return by_setting
 
 
-def candidates(
-    model: Fingerprinter, path: Path, references: References, varied: Sequence[Setting]
-) -> Iterator[tuple[Setting, list[Candidate]]]:
-    """For each setting, the candidates that it finds for the query at `path`."""
-    config = model.config
-    track_features = features(model, path)
-    every = Setting().chosen(config).grid
-    step = min(setting.hop_s for setting in varied) * SAMPLE_RATE_HZ / model.hop_samples
-    half = config.model.front_end.window_frames / 2
-    centres = torch.arange(half, track_features.shape[1] - half + 1e-6, step, dtype=torch.float64)
-    vectors = model.probe(track_features, centres, every)
-    for setting in varied:
-        chosen = setting.chosen(config)
-        probes = chosen.grid
-        which = [every.index(probe) for probe in probes]
-        stride = round(setting.hop_s * SAMPLE_RATE_HZ / model.hop_samples / step)
-        own = F.normalize(vectors[which, ::stride, : setting.dim], dim=2)
-        first_pass = replace(setting.first_pass, probes=chosen.alike(setting.first_pass.probes))
-        search = ExactSearch(own, config.search.hits_per_window, first_pass)
-        for start in range(0, len(references.vectors), BLOCK_ROWS):
-            rows = references.vectors[start : start + BLOCK_ROWS, : setting.dim]
-            search.add(F.normalize(rows, dim=1), start)
-        centres_s = centres[::stride].numpy() * model.hop_samples / SAMPLE_RATE_HZ
-        rows_at = (references.tracks, references.centres_s)
-        yield setting, align(search.hits(), centres_s, probes, *rows_at, model.window_s, config.search)
-
-
-def measure(model: Fingerprinter, bench: Path, truth: Truth, varied: Sequence[Setting]) -> dict[Setting, Report]:
-    """The report of each setting, under the strict protocol."""
-    paths = {track_name(p.name): p for folder in ("queries", "references") for p in sorted((bench / folder).iterdir())}
-    references = reference_windows(model, [paths[name] for name in truth.references])
-    rows: dict[Setting, list[dict[str, Any]]] = {setting: [] for setting in varied}
-    for number, query in enumerate(truth.queries, start=1):
-        for setting, found in candidates(model, paths[query.name], references, varied):
-            rows[setting] += as_rows(query.name, references.names, found)
-        print(f"query {number} of {len(truth.queries)}", end="\r", file=sys.stderr)
-    return {
-        setting: evaluate(pa.Table.from_pylist(found), truth, "strict", 0.5, references.names)
-        for setting, found in rows.items()
-    }
-
-
-def table(reports: Mapping[Setting, Report]) -> str:
+def table(by_setting: Mapping[Setting, Ranks], scales: Sequence[Scale]) -> str:
     """A Markdown table with one row per setting."""
     lines = [
-        "| dimensions | hop of the query (s) | probes | first pass: rows | probes | mAP | `hard` | AUROC |",
-        "|---|---|---|---|---|---|---|---|",
+        "| windows (s) | dimensions | hop (s) | probes | first pass: rows | dimensions | tempi "
+        f"| {' | '.join(f'in the first {k}' for k in VERIFIED)} | seconds per query |",
+        "|---" * (8 + len(VERIFIED)) + "|",
     ]
-    for setting, report in reports.items():
-        chosen = (
-            f"{setting.first_pass.stride} | {setting.first_pass.probes}"
-            if setting.first_pass.stride
-            else "all in full |"
-        )
-        values = f"{setting.dim} | {setting.hop_s} | {setting.probes} | {chosen}"
-        hard = report.groups.get("tier", {}).get("hard", {}).get("map", "-")
-        lines.append(f"| {values} | {report.figures['map']} | {hard} | {report.figures['auroc']} |")
-    return "\n".join(lines)
+    for setting, ranks in by_setting.items():
+        windows = " and ".join(f"{scales[number].model.window_s:.0f}" for number in setting.scales)
+        probes = len(setting.chosen(scales[0].model.config).grid)
+        first = setting.first_pass
+        values = (windows, setting.dim, setting.hop_s, probes, first.stride, min(first.dims, setting.dim), first.probes)
+        lines.append(f"| {' | '.join(map(str, values))} | {ranks.row()} |")
+    return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
-    parser.add_argument("--weights", metavar="W", default="linear")
+    parser.add_argument("--beside", metavar="W", help="weights of a model that differs in its window_frames alone")
     args = parser.parse_args(argv)
-    if not is_made(args.bench):
+    if not is_made(args.bench, MADE_BY):
         return 2
-    model = Fingerprinter.from_pretrained(args.weights)
+    paths = sorted((args.bench / "references").iterdir())
     with torch.no_grad():
-        reports = measure(model, args.bench, read_truth(args.bench / "truth.json"), settings(model.dim))
-    count = len(next(iter(reports.values())).per_query["map"])
-    body = f"{count} queries that sample something; coarse search alone. Columns of the first pass: it compares "
-    body += "every n-th row, and one of n neighbouring probes.\n\n"
-    print(body + table(reports))
-    write_section(f"Map of {Path(args.weights).name}: dimensions, hop, probes", COMMAND, body + table(reports))
+        models = [Fingerprinter.from_pretrained(name) for name in (WEIGHTS, args.beside) if name]
+        scales = [Scale(model, reference_windows(model, paths)) for model in models]
+        varied = VARIED + (OTHER_SCALES if args.beside else ())
+        ranks = measure(scales, args.bench, read_truth(args.bench / "truth.json"), varied)
+    text = f"{len(ranks[BASE].ranks)} queries that sample something, forwards, among {len(paths)} tracks; the coarse "
+    text += (
+        "search alone. In the first k: the true track is among so many by evidence; 20 are verified. The first pass "
+    )
+    text += "compares every n-th row in the leading dimensions, one of n neighbouring tempi. Seconds of one core.\n\n"
+    text += table(ranks, scales)
+    print(text)
+    write_section("Map of the coarse search", COMMAND, text)
     return 0
 
 
