@@ -68,13 +68,16 @@ class Measured:
 
 
 def pairs_of(detections: pa.Table, truth: Truth, distractors: str) -> dict[str, list[Pair]]:
-    """The verified pairs of every query, by descending coarse score. distractors: prefix of their names."""
-    names = {q.name for q in truth.queries}
+    """The verified pairs of every query, without what it ignores, by descending coarse score.
+
+    distractors: prefix of their names.
+    """
+    names = {q.name: q.ignored for q in truth.queries}
     best: dict[tuple[str, str], tuple[float, float]] = {}
     columns = (detections[c].to_pylist() for c in ("query_id", "reference_id", "coarse_score", "score"))
     for query_id, reference_id, coarse, score in zip(*columns, strict=True):
         key = track_name(query_id), track_name(reference_id)
-        if key[0] in names and key[1] not in names:
+        if key[0] in names and key[1] not in names and key[1] not in names[key[0]]:
             known = best.get(key, (-math.inf, -math.inf))
             best[key] = max(known[0], coarse), max(known[1], score)
     pairs: dict[str, list[Pair]] = {name: [] for name in names}

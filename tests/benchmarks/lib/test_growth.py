@@ -51,6 +51,17 @@ def tails(scale: float = 0.5) -> dict:
     return {f"q{i}": tail for i, tail in enumerate(fitted)}
 
 
+def test_what_a_query_ignores_is_no_pair() -> None:
+    known = truth()
+    ignoring = replace(known, queries=tuple(replace(query, ignored=("distractor_3",)) for query in known.queries))
+    rows = detections(4.5, np.random.default_rng(0))
+    all_pairs, pairs = (pairs_of(rows, some, "distractor_") for some in (known, ignoring))
+    assert pairs == {
+        query: [one for one in some if one.reference != "distractor_3"] for query, some in all_pairs.items()
+    }
+    assert sum(map(len, pairs.values())) == sum(map(len, all_pairs.values())) - QUERIES
+
+
 def test_synthetic_distractors_of_the_same_statistics_cost_what_real_ones_do() -> None:
     made = growth(4.5)
     assert made.num_distractors == DISTRACTORS
