@@ -36,7 +36,7 @@ VARIED = (
     *(replace(BASE, reach=reach) for reach in ((0.0, 1.0), (7.0, 1.0), (4.0, 1.37))),
     *(replace(BASE, first_pass=replace(BASE.first_pass, stride=stride)) for stride in (1, 4)),
     *(replace(BASE, first_pass=replace(BASE.first_pass, dims=dims)) for dims in (64, 256)),
-    *(replace(BASE, first_pass=replace(BASE.first_pass, probes=probes)) for probes in (1, 5)),
+    *(replace(BASE, first_pass=replace(BASE.first_pass, probes=probes)) for probes in (1, 3, 15)),
 )
 OTHER_SCALES = tuple(replace(BASE, scales=scales) for scales in ((1,), (0, 1)))
 VERIFIED = (1, 10, 20, 40)  # tracks per query
@@ -83,9 +83,9 @@ def table(by_setting: Mapping[Setting, Ranks], scales: Sequence[Scale]) -> str:
     ]
     for setting, ranks in by_setting.items():
         windows = " and ".join(f"{scales[number].model.window_s:.0f}" for number in setting.scales)
-        probes = len(setting.chosen(scales[0].model.config).grid)
-        first = setting.first_pass
-        values = (windows, setting.dim, setting.hop_s, probes, first.stride, min(first.dims, setting.dim), first.probes)
+        chosen, first = setting.chosen(scales[0].model.config), setting.first_pass
+        looked_at = first.stride, min(first.dims, setting.dim), chosen.alike(first.probes)
+        values = (windows, setting.dim, setting.hop_s, len(chosen.grid), *looked_at)
         lines.append(f"| {' | '.join(map(str, values))} | {ranks.row()} |")
     return "\n".join(lines) + "\n"
 

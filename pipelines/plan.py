@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from asid_core.matching.background import groups_of_each
+from asid_core.matching.coarse import GROUP
 from asid_core.matching.inverted_lists import ROUNDS, SAMPLE_ROWS, lists_for
+from pipelines.search.exact import BLOCK_ROWS
 
 PCM_BYTES_S = 16_000 * 2
 TRACK_ROW_BYTES, DETECTION_ROW_BYTES = 600, 200
 FLOAT_BYTES = 4
 TABLE_ROW_BYTES = 71  # of the other columns that a search reads, in memory
+USUAL = 1.5  # groups of a block that tell what is usual, on average, times `groups_of_each`
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     search = "exact" if rows < shape.exact_below_rows else "votes"
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
     first_pass = shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
+    per_row = first_pass + _usual(rows, shape)
     compared = query_vectors * rows / 2  # each pair of tracks once
     voting, few = _votes(rows, query_vectors / shape.first_pass_probes, shape), min(shape.votes_best, tracks)
     scans = math.ceil(audio_s / shape.together_s) if search == "exact" else 1
@@ -111,8 +116,8 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         embed_core_h=hours(audio_s, "embed_x_realtime"),
         embed_gpu_h=hours(audio_s, "embed_x_realtime_gpu"),
         sweep_features_core_h=hours(audio_s, "query_x_realtime"),
-        sweep_exact_core_h=hours(compared * first_pass, "exact_multiply_adds_s"),
-        sweep_exact_gpu_h=hours(compared * first_pass, "exact_multiply_adds_s_gpu"),
+        sweep_exact_core_h=hours(compared * per_row, "exact_multiply_adds_s"),
+        sweep_exact_gpu_h=hours(compared * per_row, "exact_multiply_adds_s_gpu"),
         sweep_votes_core_h=_sum(
             hours(voting, "votes_multiply_adds_s"),
             hours(query_vectors * few * rows / tracks * first_pass, "exact_multiply_adds_s"),
@@ -124,6 +129,12 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         driver_bytes=_sum(rates["driver_bytes"], _product(tracks, rates["driver_bytes_per_track"])),
         reindex_h=hours(tracks, "reindex_tracks_s"),
     )
+
+
+def _usual(rows: int, shape: Shape) -> float:
+    """Multiply-adds of a query vector and a row of an exact search for the groups that tell what is usual."""
+    groups = USUAL * groups_of_each(math.ceil(rows / BLOCK_ROWS))
+    return shape.dim * groups * GROUP / BLOCK_ROWS
 
 
 def _votes(rows: int, query_vectors: float, shape: Shape) -> float:

@@ -24,8 +24,9 @@ from asid_core.config.values import (
     TempoSteps,
 )
 
-# Largest ratio of neighbouring tempi of which a first pass may compare only one. Ours are 8 % apart; comparing one in
-# three does not change mAP (benchmarks/RESULTS.md).
+# Largest ratio of neighbouring tempi of which a first pass may compare only one. Ours are 8 % apart. Comparing one in
+# five finds as much as one in three (benchmarks/RESULTS.md, "Map of the coarse search"): what a window shares with a
+# place in pitch shows at any tempo. In trials among a million rows, one in fifteen lost tempi at the ends of the range.
 NEAR_TEMPO = 1.1
 
 
@@ -43,11 +44,11 @@ class ProbesConfig:
         """All probes (semitones, tempo_ratio), in the order of probed vectors: tempo varies fastest."""
         return list(itertools.product(self.semitones, self.tempo_ratios))
 
-    def alike(self, most: Literal[1, 3, 5, 7, 9]) -> Literal[1, 3, 5, 7, 9]:
-        """Number of neighbouring tempi that one probe may represent in a first pass: `most`, or 1 if not near."""
+    def alike(self, most: int) -> int:
+        """Number of neighbouring tempi, at most `most`, that one probe may represent in a first pass; 1 if not near."""
         tempi = self.tempo_ratios
         near = all(max(pair) <= NEAR_TEMPO * min(pair) for pair in itertools.pairwise(tempi))
-        return most if near and len(tempi) % most == 0 else 1
+        return max(count for count in range(1, most + 1) if count == 1 or (near and len(tempi) % count == 0))
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -56,7 +57,7 @@ class FirstPassConfig:
 
     stride: Literal[0, 1, 2, 4, 8, 16] = 1  # compare every stride-th row; 0: no first pass, score everything in full
     dims: Annotated[int, Field(ge=0, le=8192)] = 0  # number of leading dimensions to compare; 0: all
-    probes: Literal[1, 3, 5, 7, 9] = 3  # compare the middle one of this many probes with neighbouring tempi
+    probes: Annotated[int, Field(ge=1, le=99)] = 3  # compare the middle one of this many probes with neighbouring tempi
 
     def compared(self, probes: int) -> slice:
         """Which of `probes` probes are compared."""
@@ -106,6 +107,7 @@ class VerifyConfig:
 # Coherence of the same waveform is mostly higher than the first, that of two recordings of the same notes mostly lower
 # than the second. Chosen on MIDI files in the sound fonts of training.
 COHERENT, INCOHERENT = 0.15, 0.1
+
 
 @dataclass(frozen=True, config=STRICT)
 class ScoreConfig:

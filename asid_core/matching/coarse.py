@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from asid_core.config import NO_FIRST_PASS, FirstPassConfig
-from asid_core.matching.background import Background, spread
+from asid_core.matching.background import Background, groups_of_each, spread
 from asid_core.matching.eight_bits import quantised, restored, step
 from asid_core.precision import first_pass_type
 
@@ -54,10 +54,16 @@ class _Block:
 class ExactSearch:
     """Finds the best reference groups of each query window in a stream of blocks. Memory is O(windows * keep)."""
 
-    def __init__(self, queries: Tensor, keep: int, first_pass: FirstPassConfig = NO_FIRST_PASS) -> None:
-        """queries: vectors [P, n, dim] in float32 or float16, on the device to search with. keep: groups per window."""
+    def __init__(
+        self, queries: Tensor, keep: int, first_pass: FirstPassConfig = NO_FIRST_PASS, blocks: int = 1
+    ) -> None:
+        """queries: vectors [P, n, dim] in float32 or float16, on the device to search with. keep: groups per window.
+
+        blocks: about how many blocks will be searched; of many, a part of each tells what is usual.
+        """
         self.probes, self.windows, self.dim = queries.shape
         self.keep = keep
+        self._usual_groups = groups_of_each(blocks)
         first_pass = first_pass if first_pass.stride else NO_FIRST_PASS
         self.stride = max(first_pass.stride, 1)
         self.first_pass_dims = min(first_pass.dims or self.dim, self.dim)
@@ -123,7 +129,7 @@ class ExactSearch:
         if background is not None:
             usual = self._numbers(background.to(self.device))
         else:
-            usual = codes[searched:] if self.sees_all else spread(codes, GROUP)
+            usual = codes[searched:] if self.sees_all else spread(codes, GROUP, self._usual_groups)
         return _Block(references[:searched], codes[:searched], chosen, usual)
 
     def _share_by_chance(self, queries: Tensor) -> Tensor:

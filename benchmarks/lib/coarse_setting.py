@@ -28,7 +28,7 @@ class Setting:
     dim: int = 256
     hop_s: float = 0.5
     reach: tuple[float, float] = (7.0, 1.72)
-    first_pass: FirstPassConfig = FirstPassConfig(stride=2, dims=128, probes=3)
+    first_pass: FirstPassConfig = FirstPassConfig(stride=2, dims=128, probes=5)
     scales: tuple[int, ...] = (0,)
 
     def chosen(self, config: Config) -> ProbesConfig:

@@ -147,6 +147,7 @@ class ExactReferences:
         self._blocks = Blocks(catalogue, references, config.search.silence_db)
         self._config, self._window_s, self._order = config, references.window_s, references.order
         self._device = assigned_device()
+        self._num_blocks = -(-references.num_rows // BLOCK_ROWS)  # if no other tracks were between them
         self._row_track = np.full(self._blocks.num_rows, -1, np.int32)
         self._row_centre_s = np.zeros(self._blocks.num_rows)
 
@@ -160,7 +161,7 @@ class ExactReferences:
         The windows of all queries are searched together, because one large matrix product is faster.
         """
         together = torch.cat([query.vectors for query in queries], 1).to(self._device)
-        search = ExactSearch(together, self._config.search.hits_per_window, self._config.first_pass)
+        search = ExactSearch(together, self._config.search.hits_per_window, self._config.first_pass, self._num_blocks)
         for block in self._blocks:
             rows = slice(block.first_row, block.first_row + len(block.tracks))
             self._row_track[rows] = block.tracks

@@ -35,7 +35,7 @@ SHARDS = 64  # minimum, if there are enough tracks, so that small catalogues kee
 LAYOUT = 3  # version of the files of a sweep; sweeps of another version cannot be reused
 # Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
 # version of asid in its place would make every upgrade a full sweep.
-ALGORITHM = 8
+ALGORITHM = 9
 VOTES = 2  # the same for sweeps by votes alone
 SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
 TRACKS_IN_JSON = '"tracks": []'

@@ -33,7 +33,8 @@ from asid_core.plain_values import ConfigError, from_dict, to_dict
         ((0.8, 1.0, 1.2), 1),
         ((1.2, 1.0, 0.8), 1),
         ((1.08, 1.0, 0.92), 3),
-        ((0.96, 1.0), 1),
+        ((0.96, 1.0), 2),
+        ((0.86, 0.93, 1.0, 1.07, 1.15), 1),  # no number of at most three divides them
         ((1.0,), 1),
     ],
 )
@@ -43,6 +44,12 @@ def test_a_first_pass_leaves_out_probes_only_between_near_tempi(tempo_ratios: tu
     )
     assert (config.first_pass.stride, config.first_pass.dims, config.first_pass.probes) == (1, 0, looked)
     assert replace(config, search=SearchConfig(first_pass=FirstPassConfig(stride=0))).first_pass == NO_FIRST_PASS
+
+
+@pytest.mark.parametrize(("tempi", "looked"), [(15, 5), (5, 5), (9, 3), (16, 4), (7, 1)])
+def test_of_the_default_a_first_pass_compares_one_tempo_of_up_to_five(tempi: int, looked: int) -> None:
+    ratios = [round(1.08 ** (n - tempi // 2), 3) for n in range(tempi)]
+    assert load("discriminant", [f"probes.tempo_ratios={ratios}"]).first_pass.probes == looked
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def test_costs_grow_linearly_except_for_a_full_exact_sweep(tracks: int) -> None:
         assert getattr(ten, name) == pytest.approx(10 * getattr(one, name)), name
     # a query is compared with more lists, and with more rows of each
     assert 25 * (one.sweep_votes_core_h or 0) < (ten.sweep_votes_core_h or 0) < 101 * (one.sweep_votes_core_h or 0)
-    assert ten.sweep_exact_core_h == pytest.approx(100 * (one.sweep_exact_core_h or 0))
+    # of more blocks, a smaller part of each tells what is usual
+    assert 60 * (one.sweep_exact_core_h or 0) < (ten.sweep_exact_core_h or 0) < 100.1 * (one.sweep_exact_core_h or 0)
 
 
 def test_the_numbers_of_a_thousand_tracks() -> None:
@@ -54,8 +55,9 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     # 240 s are 8 cores of 30.72 s, with 7 borders that add 12 s each
     assert estimate.segments_bytes == 1000 * (240 + 7 * 12) * 32_000
     assert estimate.query_vectors == 1000 * 240 * 81
+    usual = 1.5 * 44 * 16 / 65_536  # share of the rows that tell what is usual: in 23 blocks, 44 groups of each
     assert estimate.sweep_exact_core_h == pytest.approx(
-        estimate.query_vectors * estimate.rows / 2 * 128 / 2 / 3 / 1e10 / 3600  # each pair once
+        estimate.query_vectors * estimate.rows / 2 * (128 / 2 / 3 + 256 * usual) / 1e10 / 3600  # each pair once
     )
     assert estimate.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
     assert estimate.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)

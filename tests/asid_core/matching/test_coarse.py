@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from asid_core.config import FirstPassConfig
-from asid_core.matching.background import MIN_DEVIATION, QUANTILE, upper_quantile
+from asid_core.matching.background import MIN_DEVIATION, QUANTILE, groups_of_each, upper_quantile
 from asid_core.matching.coarse import (
     GROUP,
     NO_FIRST_PASS,
@@ -175,6 +175,20 @@ def test_a_probe_that_was_not_looked_at_is_found_by_its_neighbour(row: int, prob
     )
     assert (hits.row[0], hits.probe[0]) == (row, probe)
     assert hits.cosine[0] == pytest.approx(1, abs=1e-5)
+
+
+def test_of_many_blocks_a_part_of_each_tells_what_is_usual() -> None:
+    rows, queries = neighbours(64 * 128 * GROUP, 64, seed=5), unit(3, 6, 64, seed=6)
+    found = []
+    for blocks in (1, 64):
+        exact = ExactSearch(queries, 5, FirstPassConfig(2, probes=1), blocks)
+        for start in range(0, len(rows), 128 * GROUP):
+            exact.add(rows[start : start + 128 * GROUP], start)
+        found.append(exact.hits())
+    whole, part = found
+    assert (part.row == whole.row).all() and (part.cosine == whole.cosine).all()
+    np.testing.assert_allclose(part.z_score, whole.z_score, rtol=0.1)
+    assert [groups_of_each(blocks) for blocks in (0, 1, 16, 32, 64, 10**6)] == [64, 64, 64, 32, 16, 16]
 
 
 @pytest.mark.parametrize("number", [torch.float32, torch.bfloat16, torch.int8])

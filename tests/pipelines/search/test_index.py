@@ -77,7 +77,9 @@ def references(catalogue: Catalogue, hashes: dict[int, str] | None = None) -> Re
     ids = [f"t{track:02d}" for track in range(TRACKS)]
     table = catalogue.table(fingerprints.table_name("m"))
     assert table is not None
-    return References("m", table.version, pa.table({"track_id": ids, "content_hash": content_hashes}), 4.0, 0.5)
+    durations_s = [WINDOWS * 0.5 + 3.5] * TRACKS
+    columns = {"track_id": ids, "content_hash": content_hashes, "duration_s": durations_s}
+    return References("m", table.version, pa.table(columns), 4.0, 0.5)
 
 
 def test_a_small_table_is_compacted_once_and_searched_exactly(catalogue: Catalogue, tmp_path: Path) -> None:
