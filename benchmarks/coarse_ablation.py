@@ -103,11 +103,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         scales = [Scale(model, reference_windows(model, paths)) for model in models]
         varied = VARIED + (OTHER_SCALES if args.beside else ())
         ranks = measure(scales, args.bench, read_truth(args.bench / "truth.json"), varied)
-    text = f"{len(ranks[BASE].ranks)} queries that sample something, forwards, among {len(paths)} tracks; the coarse "
-    text += (
+    text = (
+        f"{len(ranks[BASE].ranks)} queries that sample something, forwards, among {len(paths)} tracks; the coarse "
         "search alone. In the first k: the true track is among so many by evidence; 20 are verified. The first pass "
+        "compares every n-th row in the leading dimensions, one of n neighbouring tempi. Seconds of one core.\n\n"
     )
-    text += "compares every n-th row in the leading dimensions, one of n neighbouring tempi. Seconds of one core.\n\n"
     text += table(ranks, scales)
     print(text)
     write_section("Map of the coarse search", COMMAND, text)
