@@ -48,7 +48,7 @@ class ProbesConfig:
         """Number of neighbouring tempi, at most `most`, that one probe may represent in a first pass; 1 if not near."""
         tempi = self.tempo_ratios
         near = all(max(pair) <= NEAR_TEMPO * min(pair) for pair in itertools.pairwise(tempi))
-        return max(count for count in range(1, most + 1) if count == 1 or (near and len(tempi) % count == 0))
+        return max(count for count in range(1, most + 1) if len(tempi) % count == 0) if near else 1
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,9 +14,10 @@ from asid_core.config import SAMPLE_RATE_HZ, Config, FirstPassConfig, ProbesConf
 from asid_core.matching.align import align
 from asid_core.matching.coarse import ExactSearch, Hits
 from asid_core.model.fingerprinter import Fingerprinter
+from asid_core.signal.windows import query_centres
 from benchmarks.lib.coarse_rows import References, features
+from pipelines.search.exact import BLOCK_ROWS
 
-BLOCK_ROWS = 65_536
 KEPT = 40  # tracks that are ranked
 
 
@@ -61,9 +61,8 @@ class Heard:
         """A recording with a window every hop_s seconds."""
         heard = cls(hop_s)
         for model in (scale.model for scale in scales):
-            track, half = features(model, path), model.config.model.front_end.window_frames / 2
-            step = hop_s * SAMPLE_RATE_HZ / model.hop_samples
-            centres = torch.arange(half, track.shape[1] - half + 1e-6, step, dtype=torch.float64)
+            track = features(model, path)
+            centres = query_centres(model.config.model.front_end, track.shape[1], hop_s)
             heard.vectors.append(model.probe(track, centres, model.config.probes.grid))
             heard.centres_s.append(centres.numpy() * model.hop_samples / SAMPLE_RATE_HZ)
         return heard
