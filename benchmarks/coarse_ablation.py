@@ -105,8 +105,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         ranks = measure(scales, args.bench, read_truth(args.bench / "truth.json"), varied)
     text = (
         f"{len(ranks[BASE].ranks)} queries that sample something, forwards, among {len(paths)} tracks; the coarse "
-        "search alone. In the first k: the true track is among so many by evidence; 20 are verified. The first pass "
-        "compares every n-th row in the leading dimensions, one of n neighbouring tempi. Seconds of one core.\n\n"
+        "search alone. In the first k: the true track is among so many by evidence; 20 of a hundred are verified. The "
+        "first pass compares every n-th row in the leading dimensions, one of n neighbouring tempi. Seconds of one "
+        "core.\n\n"
     )
     text += table(ranks, scales)
     print(text)

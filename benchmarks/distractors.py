@@ -80,8 +80,9 @@ def report(
     )
     lines = [
         f"{len(growth.truth.queries)} queries, {len(growth.truth.references)} references and the given number of "
-        f"distractors; the best {config.search.verify_tracks} tracks per query are verified; strict protocol. Results "
-        "for fewer real distractors are derived from the sweep with all of them.",
+        f"distractors; {config.search.verify_tracks} tracks per query are verified, as many again for every ten times "
+        "more than a hundred; strict protocol. Results for fewer real distractors are derived from the sweep with all "
+        "of them.",
         "",
         f"![Quality against the number of distractors]({figure.parent.name}/{figure.name})",
         "",

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -70,12 +69,6 @@ class Swept:
         return (self.tracks / self.queries * self.seconds + self.lists_s) / 3600
 
 
-def surrogates(tracks: Surrogates, start: int, count: int) -> npt.NDArray[np.float32]:
-    """Synthetic vectors [count, WINDOWS, dim] of the tracks from number `start` on."""
-    drawn = tracks.draw(count, torch.Generator().manual_seed(start))
-    return drawn.view(count, WINDOWS, -1).numpy()
-
-
 def searched(
     uri: str, references: References, config: Config, votes: Path | None, own: Sequence[int]
 ) -> tuple[float, float]:
@@ -109,7 +102,7 @@ def measured(tracks: int, drawn: Surrogates, folder: Path) -> Iterator[Swept]:
     config = configs.load(WEIGHTS)
     made = Made(folder, tracks, config, WEIGHTS)
     made.write_tracks()
-    made.write_fingerprints(partial(surrogates, drawn))
+    made.write_fingerprints(drawn.numbered)
     _, references = find_references(made.catalogue, made.model)
     references = replace(references, order=np.arange(tracks, dtype=np.int32))
     uri, votes = made.catalogue.location.uri, folder / "votes"

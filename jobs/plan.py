@@ -74,7 +74,7 @@ def work(session: Session) -> Outcome:
 def exact_tracks(mean_minutes: float, config: Config) -> int:
     """The largest number of tracks that is searched exactly."""
     rows_per_track = mean_minutes * 60 * shape(config).windows_per_second
-    return int(config.search.exact_below_rows / rows_per_track)
+    return int(config.search.sweep_exact_below_rows / rows_per_track)
 
 
 def overview(estimates: Sequence[Plan], cores: int) -> list[tuple[str, ...]]:
@@ -95,7 +95,7 @@ def shape(config: Config) -> Shape:
     from pipelines.search.sweep_plan import searched_together_s
     from pipelines.search.voted import BEST, SHARE, row_bytes
 
-    front, search = config.model.front_end, config.search
+    front = config.model.front_end
     hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ
     return Shape(
         core_s=config.segment.core_s,
@@ -107,11 +107,10 @@ def shape(config: Config) -> Shape:
         first_pass_dims=config.first_pass.dims or config.model.encoder.dim,
         first_pass_stride=max(1, config.first_pass.stride),
         first_pass_probes=config.first_pass.probes,
-        exact_below_rows=search.exact_below_rows,
         votes_row_bytes=row_bytes(config, config.model.encoder.dim),
         votes_share=SHARE,
         votes_best=BEST,
-        verify_tracks=search.verify_tracks,
+        search=config.search,
         together_s=searched_together_s(config, config.model.encoder.dim, hop_s),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
+from asid_core.config import SearchConfig
 from asid_core.matching.background import groups_of_each
 from asid_core.matching.coarse import GROUP
 from asid_core.matching.inverted_lists import ROUNDS, SAMPLE_ROWS, lists_for
@@ -33,11 +34,10 @@ class Shape:
     first_pass_dims: int  # dimensions that the first pass of the exact search compares
     first_pass_stride: int
     first_pass_probes: int
-    exact_below_rows: int
     votes_row_bytes: float  # memory, of a row of the table that is searched by votes
     votes_share: float  # of the lists that a query vector is compared with
     votes_best: int  # tracks that are then searched exactly
-    verify_tracks: int
+    search: SearchConfig
     together_s: float  # duration of the query tracks that are searched together, each time in all references
 
 
@@ -89,7 +89,7 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     segments = max(1, math.ceil(track_s / shape.core_s))
     rows = round(audio_s * shape.windows_per_second)
     vector_bytes = shape.dim * FLOAT_BYTES
-    search = "exact" if rows < shape.exact_below_rows else "votes"
+    search = "exact" if rows < shape.search.sweep_exact_below_rows else "votes"
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
     first_pass = shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
     per_row = first_pass + _usual(rows, shape)
@@ -122,7 +122,7 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
             hours(voting, "votes_multiply_adds_s"),
             hours(query_vectors * few * rows / tracks * first_pass, "exact_multiply_adds_s"),
         ),
-        sweep_verify_core_h=hours(tracks * min(shape.verify_tracks, tracks - 1), "verify_pairs_s"),
+        sweep_verify_core_h=hours(tracks * _verified(tracks, shape), "verify_pairs_s"),
         sweep_read_bytes=read_bytes,
         sweep_requests=requests,
         sweep_requests_usd=_product(requests, rates["s3_usd_per_request"]),
@@ -145,6 +145,11 @@ def _votes(rows: int, query_vectors: float, shape: Shape) -> float:
     return (sorted_rows * lists + compared) * shape.first_pass_dims
 
 
+def _verified(tracks: int, shape: Shape) -> int:
+    """The number of tracks that are verified for each query."""
+    return min(shape.search.among(tracks).verify_tracks, tracks - 1)
+
+
 def _reads(
     tracks: int, track_s: float, scans_bytes: float, shape: Shape, rates: dict[str, Any]
 ) -> tuple[float | None, float | None]:
@@ -153,7 +158,7 @@ def _reads(
     scans_bytes: of fingerprints, which an exact sweep reads once for each group of queries that are searched together.
     """
     segments = max(1, math.ceil(track_s / shape.core_s))
-    candidates = min(shape.verify_tracks, tracks - 1)
+    candidates = _verified(tracks, shape)
     segment_bytes = (min(track_s, shape.core_s) + 2 * shape.margin_s * min(1, segments - 1)) * PCM_BYTES_S
     files, some = tracks * (1 + candidates), tracks * (segments + candidates)
     opening, per_request = rates["s3_requests_per_file"], rates["s3_table_bytes_per_request"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -70,21 +70,36 @@ NO_FIRST_PASS = FirstPassConfig(stride=0, probes=1)
 
 @dataclass(frozen=True, config=STRICT)
 class SearchConfig:
-    """Coarse search: hits per query window, candidates per query track, and where the exact search ends."""
+    """Coarse search: hits per query window, candidates per query track, and up to which size every row is compared."""
 
     hits_per_window: Annotated[int, Field(ge=1, le=10_000)] = 50
-    # References per query track that go on to the later stages, and lines in each, besides strong lines elsewhere in
-    # the query. Small benchmarks need 2 (RESULTS.md, "Candidates"); larger catalogues need more.
+    # References per query track that go on to the later stages, of up to a hundred (see `among`), and lines in each,
+    # besides strong lines elsewhere in the query
     verify_tracks: Count = 20
     places_per_track: Count = 2
     first_pass: FirstPassConfig = field(default_factory=FirstPassConfig)
-    # Larger tables are searched by votes in a sweep, and with LanceDB's index by `asid query`
+    # `asid query` compares every row of smaller tables, and uses LanceDB's index for larger ones
     exact_below_rows: Rows = 20_000_000
+    # A sweep of a table of so many rows or more compares only the tracks that get the most votes
+    votes_from_rows: Rows = 1_000_000
     nprobes: Count = 64  # partitions of the index that a query searches
     refine_factor: Count = 10  # rescore this many times the wanted hits with the full vectors
     silence_db: Loudness = -60.0
     shard_tracks: Count = 128  # largest number of query tracks per task; fewer if their vectors fill a batch
     rerank_pairs: CountOrZero = 32  # window pairs to rerank per query, best candidates first
+
+    @property
+    def sweep_exact_below_rows(self) -> int:
+        """A sweep compares every row of smaller tables."""
+        return min(self.votes_from_rows, self.exact_below_rows)
+
+    def among(self, references: int) -> SearchConfig:
+        """These settings for a catalogue of so many references.
+
+        `verify_tracks` grows by as much again with every ten times more than a hundred, because the more there are,
+        the more of them resemble a query by chance as much as what it samples.
+        """
+        return replace(self, verify_tracks=round(self.verify_tracks * max(1.0, math.log10(max(references, 1)) - 1)))
 
 
 @dataclass(frozen=True, config=STRICT)

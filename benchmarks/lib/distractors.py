@@ -47,6 +47,11 @@ class Surrogates:
             tracks.append(torch.fft.irfft(mixed, n=self.rows, dim=0) + self.mean)
         return torch.nn.functional.normalize(torch.cat(tracks), dim=1)
 
+    def numbered(self, start: int, count: int) -> npt.NDArray[np.float32]:
+        """Vectors [count, rows, dim] of the tracks from number `start` on. The same numbers draw the same."""
+        drawn = self.draw(count, torch.Generator().manual_seed(start))
+        return drawn.view(count, self.rows, -1).numpy()
+
     def _turned(self, track: int, generator: torch.Generator) -> Tensor:
         spectrum = self.spectra[track]
         phases = torch.rand(len(spectrum), 1, generator=generator) * 2 * torch.pi

@@ -118,6 +118,10 @@ class Growth:
         larger = (references + size) / (references + self.num_distractors)
         return score.of_tries(self.tries) - score.of_tries(self.tries * larger)
 
+    def _verify_tracks(self, size: int) -> int:
+        """The number of tracks that are verified if there are `size` distractors."""
+        return self.config.search.among(len(self.truth.references) + size).verify_tracks
+
     def with_real(self, size: int) -> Measured:
         """Figures with `size` real distractors. A larger size includes those of a smaller one."""
         there = {self.distractors[i] for i in self.order[:size]}
@@ -130,7 +134,7 @@ class Growth:
         def drawn(query: str) -> list[Pair]:
             if query not in tails:
                 return []
-            best = tails[query].best(self.config.search.verify_tracks, size, rng)
+            best = tails[query].best(self._verify_tracks(size), size, rng)
             return [Pair(f"synthetic {i}", True, float(c), self._verified(float(c), rng)) for i, c in enumerate(best)]
 
         return self._measured(drawn, set(), size, REPEATS if size else 1)
@@ -167,17 +171,18 @@ class Growth:
         return {name: tail.moved(shift, scale) for name, tail in tails.items()}, shift, scale
 
     def _measured(self, drawn: Callable[[str], list[Pair]], there: set[str], size: int, repeats: int) -> Measured:
-        draws = [self._once(drawn, there, self._prior(size)) for _ in range(repeats)]
+        draws = [self._once(drawn, there, size) for _ in range(repeats)]
         names = [field.name for field in fields(Measured)]
         return Measured(*(float(np.mean([getattr(m, name) for m in draws])) for name in names))
 
-    def _once(self, drawn: Callable[[str], list[Pair]], there: set[str], prior: float) -> Measured:
+    def _once(self, drawn: Callable[[str], list[Pair]], there: set[str], size: int) -> Measured:
+        prior, verified = self._prior(size), self._verify_tracks(size)
         verified_share, coarse_map, all_map, hard_map, best, labels = [], [], [], [], [], []
         scores: list[float] = []
         rights: list[bool] = []
         for query in self.truth.queries:
             swept = [p for p in self.pairs[query.name] if not p.is_distractor or p.reference in there]
-            pairs = sorted(swept + drawn(query.name), key=lambda p: -p.coarse)[: self.config.search.verify_tracks]
+            pairs = sorted(swept + drawn(query.name), key=lambda p: -p.coarse)[:verified]
             relevant = self.relevant[query.name]
             ranking = {p.reference: 1 / (1 + math.exp(-(p.log_odds + prior))) for p in pairs}
             scores += ranking.values()

@@ -24,14 +24,15 @@ Vectors = Callable[[int, int], npt.NDArray[np.float32]]  # (first track, tracks)
 class Made:
     """A synthetic catalogue of tracks of equal length, and its corpus of files of one byte."""
 
-    def __init__(self, folder: Path, tracks: int, config: Config, weights: str) -> None:
+    def __init__(self, folder: Path, tracks: int, config: Config, weights: str, prefix: str = "") -> None:
+        """A new catalogue in `folder`, or more tracks for the one that is there. prefix: of the tracks' names."""
         self.corpus, self.config = folder / "corpus", config
         self.catalogue = Catalogue(str(folder / "catalogue"), create=True, geometry=config.segment)
-        self.names = [f"{n // 1000:04d}/{n:08d}.wav" for n in range(tracks)]
+        self.names = [f"{prefix}{n // 1000:04d}/{n:08d}.wav" for n in range(tracks)]
         self.model = fingerprints.load_model(weights, config)
         self.model_id = self.model.model_id
         for n in range(0, tracks, 1000):
-            (self.corpus / f"{n // 1000:04d}").mkdir(parents=True)
+            (self.corpus / self.names[n]).parent.mkdir(parents=True)
 
     def write_tracks(self) -> None:
         for start in range(0, len(self.names), 20_000):

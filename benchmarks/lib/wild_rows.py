@@ -44,11 +44,11 @@ class WildRows:
         self.config, self._catalogue = config, catalogue
         sampled = {r.query: r.reference for r in read_truth(bench / "truth.json").relations if not r.backwards}
         rows = [row for row in tracks.to_pylist() if track_name(row["track_id"]) in sampled][::every]
-        names = [track_name(track) for track in self.references.tracks["track_id"].to_pylist()]
+        self.names = [track_name(track) for track in self.references.tracks["track_id"].to_pylist()]
         self.queries = list(prepared(catalogue, Identifier(catalogue, model, config, self.references), config, rows))
-        self.true = [names.index(sampled[query.name]) for query in self.queries]
+        self.true = [self.names.index(sampled[query.name]) for query in self.queries]
         self.real = real_rows(catalogue, self.references, config)
-        self.num_real = len(names)
+        self.num_real = len(self.names)
 
     def with_synthetic(self, count: int) -> Rows:
         """The real rows and `count` synthetic ones, in tracks of ROWS_PER_TRACK rows that are numbered after them."""

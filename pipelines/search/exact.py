@@ -74,8 +74,7 @@ class Blocks:
     """
 
     def __init__(self, catalogue: Catalogue, references: References, silence_db: float) -> None:
-        newest: Any = catalogue.table(fingerprints.table_name(references.model_id))
-        self._table = newest.checkout_version(references.version)
+        self._table = _table(catalogue, references)
         self._ids = references.tracks["track_id"].combine_chunks()
         self._hashes = references.tracks["content_hash"].combine_chunks()
         self._silence_db, self._order = silence_db, references.order
@@ -116,10 +115,15 @@ class Blocks:
         return Block(first_row, vectors[torch.from_numpy(at)], tracks[at], start_s[at])
 
 
-def is_exact(catalogue: Catalogue, references: References, config: Config) -> bool:
-    """Whether the table is small enough that every row is compared."""
-    rows = Blocks(catalogue, references, config.search.silence_db).num_rows
-    return rows < config.search.exact_below_rows
+def is_smaller(catalogue: Catalogue, references: References, rows: int) -> bool:
+    """Whether the table has fewer rows, those of other tracks included."""
+    return int(_table(catalogue, references).count_rows()) < rows
+
+
+def _table(catalogue: Catalogue, references: References) -> Any:
+    """The fingerprint table of the references, in their version."""
+    newest: Any = catalogue.table(fingerprints.table_name(references.model_id))
+    return newest.checkout_version(references.version)
 
 
 def of_rows(size: int, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -24,7 +24,7 @@ from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.windows import query_centres
 from pipelines.search.approximate import IndexedReferences
-from pipelines.search.exact import ExactReferences, Queries, References, is_exact
+from pipelines.search.exact import ExactReferences, Queries, References, is_smaller
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
 from pipelines.search.voted import VotedReferences, VoteTable
@@ -61,7 +61,7 @@ class _Query:
 def identifier_bytes(references: References, config: Config) -> float:
     """The memory that a worker of a sweep with an Identifier needs at most."""
     rows = references.num_rows
-    of_rows = rows * EXACT_ROW_BYTES if rows < config.search.exact_below_rows else VOTES_BYTES
+    of_rows = rows * EXACT_ROW_BYTES if rows < config.search.sweep_exact_below_rows else VOTES_BYTES
     return PROGRAM_BYTES + 3 * SEARCH_BYTES + FEATURES_BYTES + SPAN_BYTES + of_rows
 
 
@@ -79,7 +79,7 @@ class Identifier:
         """votes: of the references, if these are too many for exact search."""
         self._votes = votes
         self.model, self._config, self._references = model.for_inference(), config, references
-        self._probes = config.probes.grid
+        self._probes, self._search = config.probes.grid, config.search.among(len(references.tracks))
         self.candidates = 0  # that it has looked at so far
         self._own = {track_id: i for i, track_id in enumerate(references.tracks["track_id"].to_pylist())}
         self._spans = SpanFeatures(catalogue, references.tracks, self.model, config.verify.features, SPAN_BYTES)
@@ -95,7 +95,8 @@ class Identifier:
         """The references to search. Exact search holds 12 bytes a row, so it is only made if it is used."""
         if self._votes is not None:
             return VotedReferences(self._votes, self._references, self._config)
-        kind = ExactReferences if is_exact(self._catalogue, self._references, self._config) else IndexedReferences
+        exact = is_smaller(self._catalogue, self._references, self._config.search.exact_below_rows)
+        kind = ExactReferences if exact else IndexedReferences
         return kind(self._catalogue, self._references, self._config)
 
     def excerpts(self, tracks: Mapping[str, str]) -> None:
@@ -189,7 +190,7 @@ class Identifier:
         hits, rows = dataclasses.replace(hits, row=row), self._searched.places(numbers)
         centres_s = self._seconds(query.centres)
         once = self._references.order is not None
-        candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._config.search, once)
+        candidates = align(hits, centres_s, self._probes, *rows, self.model.window_s, self._search, once)
         candidates = rerank(
             self.model, query.features, query.centres, self._spans, rows, candidates, self._config.search.rerank_pairs
         )

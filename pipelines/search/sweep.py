@@ -16,7 +16,7 @@ from asid_core.config import Config
 from asid_core.plain_values import to_dict
 from pipelines.driver import Stage, drive, kept_on_node, room, run_tasks
 from pipelines.runtime import ProgressCallback
-from pipelines.search.exact import is_exact
+from pipelines.search.exact import is_smaller
 from pipelines.search.identify import identifier_bytes
 from pipelines.search.sweep_plan import Plan, plan_sweep
 from pipelines.search.sweep_task import copy_parts, sweep_shard
@@ -190,7 +190,7 @@ class _Shards(Stage[int, tuple[int, Counts]]):
 
         plan, config = self._plan, self._config
         shared = [ray.put((plan.model, config, plan.references))]
-        if not is_exact(self._catalogue, plan.references, config):
+        if not is_smaller(self._catalogue, plan.references, config.search.sweep_exact_below_rows):
             table_bytes = plan.references.num_rows * row_bytes(config, plan.model.dim)
             memory_bytes = PROGRAM_BYTES + 2 * table_bytes  # what is read, and what is sorted
             _check_room(memory_bytes, table_bytes)
@@ -223,5 +223,6 @@ def _check_room(memory_bytes: float, table_bytes: float) -> None:
     raise CatalogueError(
         f"a sweep of so many fingerprints takes votes: {memory_bytes / 1e9:,.1f} GB of memory on one node, which have "
         f"{there.memory_bytes / 1e9:,.1f} GB, and {table_bytes / 1e9:,.1f} GB in the object store of each, which have "
-        f"{there.store_bytes / 1e9:,.1f} GB. Sweep parts of the references with --references, or use larger nodes."
+        f"{there.store_bytes / 1e9:,.1f} GB. Use larger nodes, sweep parts of the references with --references, or "
+        "compare every row, which takes longer, with a higher --set search.votes_from_rows."
     )

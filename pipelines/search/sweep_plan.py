@@ -21,7 +21,7 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
 from pipelines.driver import WAVE
 from pipelines.search import incremental
-from pipelines.search.exact import References, is_exact
+from pipelines.search.exact import References, is_smaller
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
 from pipelines.search.incremental import Base
 from pipelines.store import detections, fingerprints
@@ -35,7 +35,7 @@ SHARDS = 64  # minimum, if there are enough tracks, so that small catalogues kee
 LAYOUT = 3  # version of the files of a sweep; sweeps of another version cannot be reused
 # Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
 # version of asid in its place would make every upgrade a full sweep.
-ALGORITHM = 9
+ALGORITHM = 10
 VOTES = 2  # the same for sweeps by votes alone
 SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
 TRACKS_IN_JSON = '"tracks": []'
@@ -108,7 +108,7 @@ def plan_sweep(
     decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
     decisive |= {"globs": [query_glob, reference_glob], "algorithm": ALGORITHM}
     decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
-    if not is_exact(catalogue, references, config):
+    if not is_smaller(catalogue, references, config.search.sweep_exact_below_rows):
         decisive |= {"votes": VOTES}
     settings = _digest(decisive)
     known = tracks.select(TRACKS[:2])

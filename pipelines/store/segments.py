@@ -53,17 +53,7 @@ class SegmentWriter:
         if track_id != self._track_id:
             self._flush()
             self._track_id = track_id
-        self._rows.append(
-            {
-                "track_id": track_id,
-                "segment_index": segment.index,
-                "start_s": segment.start_sample / SAMPLE_RATE_HZ,
-                "lead_samples": segment.lead_samples,
-                "core_samples": segment.core_samples,
-                "num_samples": len(segment.pcm),
-                "pcm": segment.pcm.astype("<i2", copy=False).tobytes(),
-            }
-        )
+        self._rows.append(segment_row(track_id, segment))
         if len(self._rows) >= ROWS_PER_WRITE:
             if not self._is_long:
                 name = f"{self._shared.place.name.removesuffix('.parquet')}-{uuid.uuid4().hex[:8]}.parquet"
@@ -91,6 +81,19 @@ class SegmentWriter:
                 self._flush()
                 for file in (self._shared, *self._own):
                     file.close()
+
+
+def segment_row(track_id: str, segment: PcmSegment) -> dict[str, Any]:
+    """A row of schema.SEGMENTS."""
+    return {
+        "track_id": track_id,
+        "segment_index": segment.index,
+        "start_s": segment.start_sample / SAMPLE_RATE_HZ,
+        "lead_samples": segment.lead_samples,
+        "core_samples": segment.core_samples,
+        "num_samples": len(segment.pcm),
+        "pcm": segment.pcm.astype("<i2", copy=False).tobytes(),
+    }
 
 
 class _PartFile:

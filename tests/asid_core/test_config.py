@@ -52,6 +52,12 @@ def test_of_the_default_a_first_pass_compares_one_tempo_of_up_to_five(tempi: int
     assert load("discriminant", [f"probes.tempo_ratios={ratios}"]).first_pass.probes == looked
 
 
+@pytest.mark.parametrize(("references", "verified"), [(0, 7), (1, 7), (100, 7), (1000, 14), (10_000, 21), (10**8, 49)])
+def test_of_ten_times_as_many_references_a_fixed_number_more_are_verified(references: int, verified: int) -> None:
+    search = SearchConfig(verify_tracks=7, places_per_track=3)
+    assert search.among(references) == replace(search, verify_tracks=verified)
+
+
 @pytest.mark.parametrize(
     ("text", "value"), [("1e-3", 1e-3), ("5E4", 5e4), ("1.0e-3", 1e-3), ("-1.5e3", -1500.0), ("2", 2.0)]
 )

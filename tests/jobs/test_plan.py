@@ -48,8 +48,9 @@ def test_costs_grow_linearly_except_for_a_full_exact_sweep(tracks: int) -> None:
     assert 60 * (one.sweep_exact_core_h or 0) < (ten.sweep_exact_core_h or 0) < 100.1 * (one.sweep_exact_core_h or 0)
 
 
-def test_the_numbers_of_a_thousand_tracks() -> None:
-    estimate = planned(1000)
+def test_the_numbers_of_a_thousand_tracks_of_which_every_row_is_compared() -> None:
+    exact = dataclasses.replace(SHAPE, search=dataclasses.replace(SHAPE.search, votes_from_rows=10**7))
+    estimate = plan(1000, 4.0, exact, RATES)
     assert estimate.audio_h == pytest.approx(1000 * 4 / 60)
     assert estimate.rows == 1000 * 240 * 6.25 and estimate.fingerprints_bytes == estimate.rows * 256 * 4
     # 240 s are 8 cores of 30.72 s, with 7 borders that add 12 s each
@@ -59,13 +60,13 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
     assert estimate.sweep_exact_core_h == pytest.approx(
         estimate.query_vectors * estimate.rows / 2 * (128 / 2 / 3 + 256 * usual) / 1e10 / 3600  # each pair once
     )
-    assert estimate.sweep_verify_core_h == pytest.approx(1000 * SHAPE.verify_tracks / 10 / 3600)
+    assert estimate.sweep_verify_core_h == pytest.approx(1000 * 40 / 10 / 3600)
     assert estimate.embed_core_h == pytest.approx(1000 * 240 / 50 / 3600)
     # query audio, a segment of each candidate, and the table once for each group of queries
     scan_bytes, scans = estimate.rows * (256 * 4 + 71), math.ceil(240_000 / SHAPE.together_s)
-    segments = 1000 * (8 + SHAPE.verify_tracks)
+    segments = 1000 * (8 + 40)  # twice as many candidates as of a hundred tracks
     assert estimate.sweep_read_bytes == pytest.approx(segments * (30.72 + 12) * 32_000 + scans * scan_bytes)
-    opened = 2 * 1000 * (1 + SHAPE.verify_tracks)
+    opened = 2 * 1000 * (1 + 40)
     assert estimate.sweep_requests == pytest.approx(opened + segments + scans * scan_bytes / 8e6)
     assert estimate.sweep_requests_usd == pytest.approx((estimate.sweep_requests or 0) * 1e-6)
     assert estimate.driver_bytes == 1e8 + 1e5 and estimate.reindex_h == pytest.approx(1 / 3600)
@@ -73,7 +74,7 @@ def test_the_numbers_of_a_thousand_tracks() -> None:
 
 def test_a_sweep_by_votes_reads_the_fingerprints_once() -> None:
     estimate = planned(100_000)
-    segments = 100_000 * (8 + SHAPE.verify_tracks)
+    segments = 100_000 * (8 + 80)
     assert estimate.sweep_read_bytes == pytest.approx(segments * (30.72 + 12) * 32_000 + estimate.rows * (256 * 4 + 71))
 
 
@@ -91,8 +92,8 @@ def test_without_a_number_every_size_and_its_search_is_shown(capsys: pytest.Capt
     assert main(["plan", "--cores", "2"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert [row[0] for row in rows[1:7]] == [f"{10**power:,}" for power in range(3, 9)]
-    assert [row[3] for row in rows[1:7]] == ["exact", "exact", *["votes"] * 4]
-    assert "up to 13,333 tracks" in " ".join(rows[7])
+    assert [row[3] for row in rows[1:7]] == ["votes"] * 6
+    assert "up to 666 tracks" in " ".join(rows[7])
 
 
 @pytest.mark.parametrize("format", ["csv", "json"])
@@ -100,12 +101,12 @@ def test_estimates_for_programs(format: str, capsys: pytest.CaptureFixture[str])
     assert main(["plan", "--format", format]) == 0
     text = io.StringIO(capsys.readouterr().out)
     table = pandas.read_csv(text) if format == "csv" else pandas.read_json(text)
-    assert table.tracks.tolist() == [10**power for power in range(3, 9)] and table.search[0] == "exact"
+    assert table.tracks.tolist() == [10**power for power in range(3, 9)] and table.search[0] == "votes"
 
 
 @pytest.mark.parametrize(
     ("tracks", "search", "bytes_per_row"),
-    [(1_000, "exact", 0), (13_000, "exact", 0), (14_000, "votes", 332), (10**5, "votes", 332), (10**8, "votes", 332)],
+    [(10, "exact", 0), (666, "exact", 0), (667, "votes", 332), (10**5, "votes", 332), (10**8, "votes", 332)],
 )
 def test_large_catalogues_are_searched_by_votes(tracks: int, search: str, bytes_per_row: int) -> None:
     estimate = planned(tracks)

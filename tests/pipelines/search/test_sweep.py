@@ -117,7 +117,7 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
 
 
 def test_a_sweep_by_votes_finds_the_sample_too(catalogue: Catalogue, embedded: tuple[Path, str]) -> None:
-    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
+    by_votes = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
     exact, voted = (sweep(catalogue, config, embedded[1], min_score=0.0) for config in (PROBED, by_votes))
     assert voted.sweep_id != exact.sweep_id
     found = [
@@ -142,8 +142,12 @@ def test_votes_that_a_node_cannot_hold_are_refused(
 ) -> None:
     """Without a node yet, they wait for an autoscaler."""
     monkeypatch.setattr("pipelines.search.sweep.room", lambda: there)
-    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
-    expected = pytest.raises(CatalogueError, match="1.0 GB of memory .*--references") if refused else nullcontext()
+    by_votes = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
+    expected = (
+        pytest.raises(CatalogueError, match="1.0 GB of memory .*--references.*votes_from_rows")
+        if refused
+        else nullcontext()
+    )
     with expected:
         sweep(catalogue, by_votes, embedded[1])
 
@@ -153,7 +157,7 @@ def test_a_sweep_by_votes_and_an_exact_one_are_not_mistaken_for_each_other(
 ) -> None:
     """The same settings are exact below a number of rows and by votes above."""
     exact = sweep(catalogue, PROBED, embedded[1], queries="user")
-    monkeypatch.setattr("pipelines.search.sweep_plan.is_exact", lambda *_: False)
+    monkeypatch.setattr("pipelines.search.sweep_plan.is_smaller", lambda *_: False)
     assert sweep(catalogue, PROBED, embedded[1], queries="user").sweep_id != exact.sweep_id
 
 
@@ -226,7 +230,11 @@ def test_globs_choose_queries_and_references(catalogue: Catalogue, embedded: tup
 def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path) -> None:
     swept = sweep(catalogue, PROBED, embedded[1], queries="user", min_score=0.0).detections.to_pylist()
     file = str(write_audio(tmp_path / "u.flac", music()["user"][:, None], 16_000))
-    detected = query([file], catalogue, PROBED, embedded[1], 50)[0].to_pylist()
+    table = query([file], catalogue, PROBED, embedded[1], 50)[0]
+    # where a sweep would take votes, a query still compares every row
+    few = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
+    assert query([file], catalogue, few, embedded[1], 50)[0].equals(table)
+    detected = table.to_pylist()
     assert detected[0]["query_id"] == file and detected[0]["reference_id"] == "user"  # itself: it is in the catalogue
     best = max((row for row in detected if row["reference_id"] == "source"), key=lambda row: row["score"])
     theirs = next(row for row in swept if row["reference_id"] == "source")
@@ -241,6 +249,20 @@ def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[P
     one, unusable = query([soft, silent, short], catalogue, PROBED, embedded[1], 1)
     assert one.column("query_id").to_pylist() == [soft] and one.column("reference_id").to_pylist() == ["user"]
     assert "silent: -120 dB" in unusable[silent] and "only 0.50 s" in unusable[short]
+
+
+@pytest.mark.parametrize("verified", [2, 6])
+def test_how_many_tracks_are_verified_depends_on_how_many_there_are(
+    catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verified: int
+) -> None:
+    def among(search: SearchConfig, references: int) -> SearchConfig:
+        assert references == len(music())
+        return replace(search, verify_tracks=verified)
+
+    monkeypatch.setattr(SearchConfig, "among", among)
+    file = str(write_audio(tmp_path / "u.flac", music()["user"][:, None], 16_000))
+    table = query([file], catalogue, PROBED, embedded[1], 50)[0]
+    assert len(set(table["reference_id"].to_pylist())) == verified
 
 
 KILLED = """
