@@ -1,7 +1,7 @@
 """Compares exact search with the indexes of LanceDB and FAISS on the same fingerprints: queries/s and recall@10.
 
-Vectors are surrogates of the distractors of `make candidates`, track by track, so that neighbours are as similar as in
-music. A query is the sum of two rows of the table, like one piece of music mixed with another.
+Vectors are surrogates of the distractors of the wild validation benchmark, track by track, so that neighbours are as
+similar as in music. A query is the sum of two rows of the table, like one piece of music mixed with another.
 """
 
 from __future__ import annotations
@@ -26,11 +26,14 @@ from torch.nn.functional import normalize
 from asid_core import config as configs
 from asid_core.config import FirstPassConfig
 from asid_core.matching.coarse import GROUP, ExactSearch
-from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
 from benchmarks.lib.meter import rate
-from benchmarks.lib.quality_bench import BENCH
+from benchmarks.lib.quality_bench import is_made
 from benchmarks.lib.results import write_json, write_section
 from benchmarks.lib.synthetic import vectors_like
+from benchmarks.lib.validation_bench import BENCH
+from benchmarks.lib.validation_bench import COMMAND as MADE_BY
+from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks search"
 SIZES = (100_000, 1_000_000)
@@ -193,10 +196,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
     parser.add_argument("--sizes", metavar="N", type=int, nargs="+", default=list(SIZES))
     args = parser.parse_args(argv)
-    catalogue = catalogue_of(args.bench)
-    if catalogue is None:
+    if not is_made(args.bench, MADE_BY):
         return 2
-    rows = vectors_like(catalogue, max(args.sizes))
+    rows = vectors_like(Catalogue(str(catalogue_in(args.bench))), max(args.sizes))
     speeds = [speed for size in args.sizes for speed in measure(rows[:size])]
     text = f"{QUERIES} queries at once, {rows.shape[1]} dimensions.\n\n{table(speeds)}"
     print(text)

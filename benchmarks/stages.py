@@ -1,17 +1,15 @@
 """Measures the stages of a sweep separately: the exact search, with and without its first pass, and the reranker.
 
-The coarse search runs on one thread against growing tables of synthetic tracks, with all 81 probes or without probes.
-Without probes, every window of the query is used instead of one per second.
+The coarse search runs on one thread against growing tables of synthetic tracks, with all probes of the default or
+without any. Without probes, every window of the query is used.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,16 +18,18 @@ from asid_core import config as configs
 from asid_core.config import Config, FirstPassConfig
 from asid_core.matching.coarse import NO_FIRST_PASS, ExactSearch
 from asid_core.model.fingerprinter import Fingerprinter
-from benchmarks.lib.among_distractors import WEIGHTS, catalogue_of
+from benchmarks.lib.among_distractors import WEIGHTS, catalogue_in
 from benchmarks.lib.meter import rate
-from benchmarks.lib.quality_bench import BENCH
 from benchmarks.lib.results import write_json, write_section
 from benchmarks.lib.synthetic import ROWS_PER_TRACK, vectors_like
+from benchmarks.lib.validation_bench import folder_of
+from pipelines.store.catalogue import Catalogue
 
 COMMAND = "make -C benchmarks stages"
 TRACKS = (10, 100, 400)
 QUERY_S = 240.0
 BLOCK = 65_536
+WITH, WITHOUT = "probes", "no probes"
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ def searches(rows: Tensor, config: Config) -> list[Searched]:
     probes = len(config.probes.grid)
     hop_s = config.model.front_end.window_hop_frames * config.model.front_end.hop_samples / configs.SAMPLE_RATE_HZ
     counts = {
-        "81 probes": (probes, round(QUERY_S / config.probes.query_hop_s)),
-        "no probes": (1, round(QUERY_S / hop_s)),
+        WITH: (probes, round(QUERY_S / config.probes.query_hop_s)),
+        WITHOUT: (1, round(QUERY_S / hop_s)),
     }
     keep = config.search.hits_per_window
     generator = torch.Generator().manual_seed(0)
@@ -91,18 +91,15 @@ def table(measured: Sequence[Searched]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--bench", metavar="DIR", type=Path, default=BENCH)
-    args = parser.parse_args(argv)
-    catalogue = catalogue_of(args.bench)
-    if catalogue is None:
+    bench = folder_of(argv, __doc__ or "")
+    if bench is None:
         return 2
     torch.set_num_threads(1)
-    rows = torch.from_numpy(vectors_like(catalogue, max(TRACKS) * ROWS_PER_TRACK))
+    rows = torch.from_numpy(vectors_like(Catalogue(str(catalogue_in(bench))), max(TRACKS) * ROWS_PER_TRACK))
     measured = searches(rows, configs.load(WEIGHTS))
     pairs = {count: reranked(Fingerprinter.from_pretrained("gnn-paper"), count) for count in (1, 8, 32)}
     at_most = {(s.way, s.tracks): s.seconds for s in measured}
-    ratio = at_most["81 probes, first pass", TRACKS[-1]] / at_most["no probes, first pass", TRACKS[-1]]
+    ratio = at_most[f"{WITH}, first pass", TRACKS[-1]] / at_most[f"{WITHOUT}, first pass", TRACKS[-1]]
     text = (
         f"A query of {QUERY_S:.0f} s against tracks of {ROWS_PER_TRACK} windows, one thread.\n\n{table(measured)}\n\n"
         f"Search with probes takes {ratio:.1f} times as long as without.\n\nReranker of gnn-paper, pairs/s: "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
@@ -40,15 +39,6 @@ def folder_of(argv: Sequence[str] | None, about: str) -> Path | None:
     place = beside(args.bench)
     with_distractors(args.bench, args.music, place)
     return place
-
-
-def catalogue_of(bench: Path) -> Catalogue | None:
-    """The catalogue of the benchmark with distractors. Prints to stderr and returns None if there is none."""
-    place = catalogue_in(beside(bench))
-    if not place.is_dir():
-        print(f"no catalogue in {place}. First run `make -C benchmarks candidates`.", file=sys.stderr)
-        return None
-    return Catalogue(str(place))
 
 
 def beside(bench: Path) -> Path:
