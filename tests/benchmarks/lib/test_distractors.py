@@ -37,6 +37,12 @@ def test_surrogates_go_with_themselves_in_time_as_the_real_ones_do(lag: int) -> 
     assert float((found - wanted).norm() / moments(torch.cat(real), 12, 0).norm()) < 0.25
 
 
+def test_tracks_of_the_same_numbers_are_the_same() -> None:
+    source = Surrogates(real_tracks(), 50)
+    first, again, others = source.numbered(7, 3), source.numbered(7, 3), source.numbered(10, 3)
+    assert first.shape == (3, 50, 12) and (first == again).all() and not np.allclose(first, others)
+
+
 def test_nothing_of_the_music_is_left() -> None:
     """The best cosine between a real row and a surrogate is as low as between two tracks."""
     tracks = real_tracks(dim=48)
