@@ -44,7 +44,7 @@ from pipelines.store.segments import segment_row
 
 COMMAND = "make -C benchmarks voted_sweep"
 TRACKS = 2500  # 3.75 million rows
-WAYS = {"exact": "search.votes_from_rows=20000000", "by votes": "search.votes_from_rows=1"}
+WAYS = {"exact": "search.votes_from_rows=20000000", "by votes": "search.exact_below_rows=1"}
 FIGURES = ("map", "hit_at_1", "hit_at_10", "auroc", "recall", "precision")
 
 

@@ -65,16 +65,18 @@ def work(session: Session) -> Outcome:
         head, *rows = overview(estimates, args.cores)
         print(tables.aligned([dict(zip(head, row, strict=True)) for row in rows], {n: (n, tables.plain) for n in head}))
     most = exact_tracks(args.mean_minutes, session.config)
-    print(f"up to {most:,} tracks a sweep compares every row; above, those of the best {BEST} tracks by votes")
+    print(f"up to {most:,} tracks a sweep on CPUs compares every row; above, those of the best {BEST} tracks by votes")
     print(f"rates measured on {rates['machine']}, {rates['date']}")
     print("--new-only sweeps cost the share of new tracks, and by votes the sorting of all rows as well")
     return Outcome(summary)
 
 
 def exact_tracks(mean_minutes: float, config: Config) -> int:
-    """The largest number of tracks that is searched exactly."""
+    """The largest number of tracks of which a sweep on CPUs compares every row."""
+    from pipelines.plan import exact_below
+
     rows_per_track = mean_minutes * 60 * shape(config).windows_per_second
-    return int(config.search.sweep_exact_below_rows / rows_per_track)
+    return int(exact_below(config.search) / rows_per_track)
 
 
 def overview(estimates: Sequence[Plan], cores: int) -> list[tuple[str, ...]]:
@@ -93,7 +95,7 @@ def shape(config: Config) -> Shape:
     """The settings of a configuration that determine table sizes and compute time."""
     from pipelines.plan import Shape
     from pipelines.search.sweep_plan import searched_together_s
-    from pipelines.search.voted import BEST, SHARE, row_bytes
+    from pipelines.search.voted import BEST, PROGRAM_BYTES, SHARE, row_bytes
 
     front = config.model.front_end
     hop_s = front.window_hop_frames * front.hop_samples / SAMPLE_RATE_HZ
@@ -110,6 +112,7 @@ def shape(config: Config) -> Shape:
         votes_row_bytes=row_bytes(config, config.model.encoder.dim),
         votes_share=SHARE,
         votes_best=BEST,
+        votes_program_bytes=PROGRAM_BYTES,
         search=config.search,
         together_s=searched_together_s(config, config.model.encoder.dim, hop_s),
     )
@@ -123,6 +126,7 @@ def lines(estimate: Plan, gpus: int | None, cores: int = 1) -> list[tuple[str, s
         ("segment tables", size(estimate.segments_bytes)),
         (f"fingerprints ({estimate.rows:,} rows)", size(estimate.fingerprints_bytes)),
         ("votes, memory of each node", size(estimate.votes_bytes)),
+        ("votes, memory of the node that makes them", size(estimate.making_votes_bytes)),
         ("segment, core hours", hours(estimate.segment_core_h)),
         ("embed, core hours", hours(estimate.embed_core_h)),
         ("embed, GPU hours", hours(estimate.embed_gpu_h)),

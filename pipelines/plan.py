@@ -37,6 +37,7 @@ class Shape:
     votes_row_bytes: float  # memory, of a row of the table that is searched by votes
     votes_share: float  # of the lists that a query vector is compared with
     votes_best: int  # tracks that are then searched exactly
+    votes_program_bytes: int  # memory of the task that makes them, beside the rows
     search: SearchConfig
     together_s: float  # duration of the query tracks that are searched together, each time in all references
 
@@ -53,6 +54,7 @@ class Plan:
     segments_bytes: int
     fingerprints_bytes: int
     votes_bytes: int  # memory of each node that searches by votes
+    making_votes_bytes: int  # memory of the node that makes them
     query_vectors: int  # of a full sweep
     segment_core_h: float | None
     embed_core_h: float | None
@@ -89,7 +91,8 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     segments = max(1, math.ceil(track_s / shape.core_s))
     rows = round(audio_s * shape.windows_per_second)
     vector_bytes = shape.dim * FLOAT_BYTES
-    search = "exact" if rows < shape.search.sweep_exact_below_rows else "votes"
+    search = "exact" if rows < exact_below(shape.search) else "votes"
+    votes_bytes = 0 if search == "exact" else round(rows * shape.votes_row_bytes)
     query_vectors = round(audio_s / shape.query_hop_s * shape.probes)
     first_pass = shape.first_pass_dims / shape.first_pass_stride / shape.first_pass_probes
     per_row = first_pass + _usual(rows, shape)
@@ -110,7 +113,8 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
         # each border between segments adds a margin on both sides
         segments_bytes=round(tracks * (track_s + 2 * shape.margin_s * (segments - 1)) * PCM_BYTES_S),
         fingerprints_bytes=rows * vector_bytes,
-        votes_bytes=0 if search == "exact" else round(rows * shape.votes_row_bytes),
+        votes_bytes=votes_bytes,
+        making_votes_bytes=votes_bytes and 2 * votes_bytes + shape.votes_program_bytes,  # what is read, and sorted
         query_vectors=query_vectors,
         segment_core_h=hours(audio_s, "segment_x_realtime"),
         embed_core_h=hours(audio_s, "embed_x_realtime"),
@@ -131,6 +135,11 @@ def plan(tracks: int, mean_minutes: float, shape: Shape, rates: dict[str, Any]) 
     )
 
 
+def exact_below(search: SearchConfig) -> int:
+    """A full sweep on CPUs takes votes of a table of so many rows."""
+    return min(search.votes_from_rows, search.exact_below_rows)
+
+
 def _usual(rows: int, shape: Shape) -> float:
     """Multiply-adds of a query vector and a row of an exact search for the groups that tell what is usual."""
     groups = USUAL * groups_of_each(math.ceil(rows / BLOCK_ROWS))
@@ -146,7 +155,7 @@ def _votes(rows: int, query_vectors: float, shape: Shape) -> float:
 
 
 def _verified(tracks: int, shape: Shape) -> int:
-    """The number of tracks that are verified for each query."""
+    """The number of tracks that are verified for each query, at most."""
     return min(shape.search.among(tracks).verify_tracks, tracks - 1)
 
 

@@ -22,7 +22,7 @@ STORE_ERRORS = ("AWS Error", "Generic S3 error")  # how the messages of Arrow an
 STORE_RETRIES = 3
 OBJECT_STORE_BYTES = 512 * 1024**2
 OBJECT_STORE_SHARE = 0.3
-LARGE_BYTES = 16 * 1024**3  # a machine with so much memory can hold the votes of a large catalogue
+LARGE_BYTES = 6 * 1024**3  # a machine with so much memory can hold the votes of a large catalogue
 LOCAL_STARTS = 3  # attempts; Ray waits 30 s for its node, which is too short on an overloaded machine
 # Name prefixes of Ray Data's threads in the driver, which pull results and schedule tasks
 DATA_THREADS = ("iter_threaded", "StreamingExecutor-")
@@ -42,7 +42,7 @@ def start_ray(address: str | None = None) -> None:
     """Connect to the Ray at `address`, or start a local one. Does nothing if Ray is already running.
 
     A local Ray has no dashboard. Its object store has 30 % of the memory, which it takes only when it needs it; at most
-    512 MiB on machines below 16 GiB, because only large sweeps pass more than names and small tables through it. It
+    512 MiB on machines below 6 GiB, because only large sweeps pass more than names and small tables through it. It
     listens on 127.0.0.1 only and requires its token.
     Raises ConnectionError if no Ray answers at `address`, OSError if no folder is suitable for a local one.
     """

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from asid_core.config.model import LogFrequencyConfig
 from asid_core.config.values import (
+    MOST_COUNT,
     STRICT,
     Count,
     CountOrZero,
@@ -78,9 +79,9 @@ class SearchConfig:
     verify_tracks: Count = 20
     places_per_track: Count = 2
     first_pass: FirstPassConfig = field(default_factory=FirstPassConfig)
-    # `asid query` compares every row of smaller tables, and uses LanceDB's index for larger ones
+    # Every row of a smaller table may be compared. In a larger one, a sweep takes votes, and `asid query` uses the
+    # index of LanceDB. From `votes_from_rows` on, a sweep takes votes where that is faster (search/exact_or_votes.py).
     exact_below_rows: Rows = 20_000_000
-    # A sweep of a table of so many rows or more compares only the tracks that get the most votes
     votes_from_rows: Rows = 1_000_000
     nprobes: Count = 64  # partitions of the index that a query searches
     refine_factor: Count = 10  # rescore this many times the wanted hits with the full vectors
@@ -88,18 +89,14 @@ class SearchConfig:
     shard_tracks: Count = 128  # largest number of query tracks per task; fewer if their vectors fill a batch
     rerank_pairs: CountOrZero = 32  # window pairs to rerank per query, best candidates first
 
-    @property
-    def sweep_exact_below_rows(self) -> int:
-        """A sweep compares every row of smaller tables."""
-        return min(self.votes_from_rows, self.exact_below_rows)
-
     def among(self, references: int) -> SearchConfig:
         """These settings for a catalogue of so many references.
 
         `verify_tracks` grows by as much again with every ten times more than a hundred, because the more there are,
         the more of them resemble a query by chance as much as what it samples.
         """
-        return replace(self, verify_tracks=round(self.verify_tracks * max(1.0, math.log10(max(references, 1)) - 1)))
+        tens = max(1.0, math.log10(max(references, 1)) - 1)
+        return replace(self, verify_tracks=min(round(self.verify_tracks * tens), MOST_COUNT))
 
 
 @dataclass(frozen=True, config=STRICT)

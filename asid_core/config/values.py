@@ -11,8 +11,9 @@ STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 SAMPLE_RATE_HZ = 16_000
 
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
-CountOrZero = Annotated[int, Field(ge=0, le=1_000_000)]
+MOST_COUNT = 1_000_000
+Count = Annotated[int, Field(ge=1, le=MOST_COUNT)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST_COUNT)]
 Rows = Annotated[int, Field(ge=0, le=10**12)]
 Positive = Annotated[float, Field(gt=0, le=1e6)]
 NotNegative = Annotated[float, Field(ge=0, le=1e6)]

@@ -115,9 +115,9 @@ class Blocks:
         return Block(first_row, vectors[torch.from_numpy(at)], tracks[at], start_s[at])
 
 
-def is_smaller(catalogue: Catalogue, references: References, rows: int) -> bool:
-    """Whether the table has fewer rows, those of other tracks included."""
-    return int(_table(catalogue, references).count_rows()) < rows
+def num_rows(catalogue: Catalogue, references: References) -> int:
+    """Number of rows of the table, those of other tracks included."""
+    return int(_table(catalogue, references).count_rows())
 
 
 def _table(catalogue: Catalogue, references: References) -> Any:

@@ -24,7 +24,7 @@ from asid_core.matching.verify import Verified, Verifier
 from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.signal.windows import query_centres
 from pipelines.search.approximate import IndexedReferences
-from pipelines.search.exact import ExactReferences, Queries, References, is_smaller
+from pipelines.search.exact import ExactReferences, Queries, References, num_rows
 from pipelines.search.features import HeardReferences, SpanFeatures, TrackFeatures, features_of
 from pipelines.search.rerank import rerank
 from pipelines.search.voted import VotedReferences, VoteTable
@@ -58,10 +58,9 @@ class _Query:
         return self.searched == len(self.centres)
 
 
-def identifier_bytes(references: References, config: Config) -> float:
-    """The memory that a worker of a sweep with an Identifier needs at most."""
-    rows = references.num_rows
-    of_rows = rows * EXACT_ROW_BYTES if rows < config.search.sweep_exact_below_rows else VOTES_BYTES
+def identifier_bytes(rows: int, takes_votes: bool) -> float:
+    """The memory that a worker of a sweep with an Identifier needs at most. rows: of the table."""
+    of_rows = VOTES_BYTES if takes_votes else rows * EXACT_ROW_BYTES
     return PROGRAM_BYTES + 3 * SEARCH_BYTES + FEATURES_BYTES + SPAN_BYTES + of_rows
 
 
@@ -95,7 +94,7 @@ class Identifier:
         """The references to search. Exact search holds 12 bytes a row, so it is only made if it is used."""
         if self._votes is not None:
             return VotedReferences(self._votes, self._references, self._config)
-        exact = is_smaller(self._catalogue, self._references, self._config.search.exact_below_rows)
+        exact = num_rows(self._catalogue, self._references) < self._config.search.exact_below_rows
         kind = ExactReferences if exact else IndexedReferences
         return kind(self._catalogue, self._references, self._config)
 

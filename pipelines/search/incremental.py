@@ -1,7 +1,8 @@
 """Reuses detections of an earlier sweep in a new one: those of pairs of unchanged tracks.
 
 New tracks are searched against everything. Together with the copied detections, this compares the same pairs as a full
-sweep. A copied row keeps its original scores (ARCHITECTURE.md).
+sweep. A copied row keeps its original scores (ARCHITECTURE.md), and of the old pairs no more are verified if the
+catalogue has grown since, as a full sweep would.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def _index(catalogue: Catalogue, name: str, config: Config) -> TableIndex:
     model_id = name.removeprefix(fingerprints.PREFIX)
     if rows < config.search.exact_below_rows:
         log.info(
-            "exact search: %s rows are fewer than the %s of search.exact_below_rows, so every row is compared",
+            "no index: %s rows are fewer than the %s of search.exact_below_rows, so asid query compares every row",
             f"{rows:,}",
             f"{config.search.exact_below_rows:,}",
         )

@@ -14,15 +14,15 @@ import pyarrow as pa
 
 from asid_core.config import Config
 from asid_core.plain_values import to_dict
-from pipelines.driver import Stage, drive, kept_on_node, room, run_tasks
+from pipelines.driver import Stage, drive, kept_on_node, run_tasks
 from pipelines.runtime import ProgressCallback
-from pipelines.search.exact import is_smaller
+from pipelines.search.exact_or_votes import check_room, needed
 from pipelines.search.identify import identifier_bytes
 from pipelines.search.sweep_plan import Plan, plan_sweep
 from pipelines.search.sweep_task import copy_parts, sweep_shard
-from pipelines.search.voted import PROGRAM_BYTES, row_bytes, vote_table
+from pipelines.search.voted import vote_table
 from pipelines.store import detections, fingerprints
-from pipelines.store.catalogue import Catalogue, CatalogueError, new_run_id
+from pipelines.store.catalogue import Catalogue, new_run_id
 from pipelines.store.detections import Counts
 from pipelines.store.files import read_json
 
@@ -180,7 +180,7 @@ class _Shards(Stage[int, tuple[int, Counts]]):
             return iter(())
         where = (self._catalogue.location.uri, self._plan.sweep_id)
         arguments = ((*where, number, self._rows(number), self._shared) for number in shards)
-        memory_bytes = identifier_bytes(self._plan.references, self._config)
+        memory_bytes = identifier_bytes(self._plan.rows, self._plan.takes_votes)
         return ((shards[at], found) for at, found in run_tasks(sweep_shard, arguments, memory_bytes))
 
     @functools.cached_property
@@ -190,13 +190,12 @@ class _Shards(Stage[int, tuple[int, Counts]]):
 
         plan, config = self._plan, self._config
         shared = [ray.put((plan.model, config, plan.references))]
-        if not is_smaller(self._catalogue, plan.references, config.search.sweep_exact_below_rows):
-            table_bytes = plan.references.num_rows * row_bytes(config, plan.model.dim)
-            memory_bytes = PROGRAM_BYTES + 2 * table_bytes  # what is read, and what is sorted
-            _check_room(memory_bytes, table_bytes)
+        if plan.takes_votes:
+            room = needed(plan.references, config, plan.model.dim)
+            check_room(room)
             log.info("sweep: sorting %s fingerprints into lists", f"{plan.references.num_rows:,}")
             uri = self._catalogue.location.uri
-            shared.append(kept_on_node(vote_table, uri, plan.references, config, memory_bytes=memory_bytes))
+            shared.append(kept_on_node(vote_table, uri, plan.references, config, memory_bytes=room.memory_bytes))
         return shared
 
     def _rows(self, shard: int) -> list[dict[str, Any]]:
@@ -213,16 +212,3 @@ class _Shards(Stage[int, tuple[int, Counts]]):
 
     def counts(self) -> dict[str, Any]:
         return {"done": self._tracks, "total": self._plan.queries.num_rows, "audio_s": self._audio_s}
-
-
-def _check_room(memory_bytes: float, table_bytes: float) -> None:
-    """Raise CatalogueError if no node can make the votes, or some node cannot hold them."""
-    there = room()
-    if there is None or (there.memory_bytes >= memory_bytes and there.store_bytes >= table_bytes):
-        return
-    raise CatalogueError(
-        f"a sweep of so many fingerprints takes votes: {memory_bytes / 1e9:,.1f} GB of memory on one node, which have "
-        f"{there.memory_bytes / 1e9:,.1f} GB, and {table_bytes / 1e9:,.1f} GB in the object store of each, which have "
-        f"{there.store_bytes / 1e9:,.1f} GB. Use larger nodes, sweep parts of the references with --references, or "
-        "compare every row, which takes longer, with a higher --set search.votes_from_rows."
-    )

@@ -21,7 +21,8 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.plain_values import to_dict
 from pipelines.driver import WAVE
 from pipelines.search import incremental
-from pipelines.search.exact import References, is_smaller
+from pipelines.search.exact import References, num_rows
+from pipelines.search.exact_or_votes import needed, takes_votes
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
 from pipelines.search.incremental import Base
 from pipelines.store import detections, fingerprints
@@ -36,7 +37,6 @@ LAYOUT = 3  # version of the files of a sweep; sweeps of another version cannot 
 # Raise it with a change of the code that changes detections: the next sweep of a catalogue is then a full one. The
 # version of asid in its place would make every upgrade a full sweep.
 ALGORITHM = 10
-VOTES = 2  # the same for sweeps by votes alone
 SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
 TRACKS_IN_JSON = '"tracks": []'
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
@@ -56,6 +56,8 @@ class Plan:
     known: pa.Table  # track_id, content_hash of all tracks with fingerprints
     settings: str  # digest of everything that affects the result, except the tracks
     num_queries: int  # including those whose detections are copied
+    rows: int  # of the fingerprint table
+    takes_votes: bool
     base: Base | None = None  # the sweep whose detections are reused
     copied: Sequence[Sequence[str]] = ()  # names of the parts of the base that become one
 
@@ -67,6 +69,7 @@ class Plan:
             "queries": self.num_queries,
             "references": self.references.tracks.num_rows,
             "settings": self.settings,
+            "votes": self.takes_votes,
             "base": self.base.sweep_id if self.base else None,
         }
 
@@ -108,31 +111,35 @@ def plan_sweep(
     decisive: dict[str, Any] = {name: values[name] for name in SETTINGS}
     decisive |= {"globs": [query_glob, reference_glob], "algorithm": ALGORITHM}
     decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
-    if not is_smaller(catalogue, references, config.search.sweep_exact_below_rows):
-        decisive |= {"votes": VOTES}
     settings = _digest(decisive)
     known = tracks.select(TRACKS[:2])
-    key = _digest(decisive, known)
-    same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
+    # a sweep that takes votes and one that compares every row are not mixed, but each serves in place of the other
+    keys = [_digest(decisive | {"votes": votes}, known) for votes in (False, True)]
+    same = [name for name in detections.ids(catalogue) if any(f"-{key}" in name for key in keys)]
     ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
     whole = query_glob is None and reference_glob is None
     if new_only and not whole:
         log.warning("sweep: with --queries or --references, all pairs are searched, not only those of new tracks")
     reusable = incremental.find_base(catalogue, settings, known) if new_only and whole and not ended else None
-    base, queries, is_new = None, named(tracks, query_glob), pa.repeat(True, len(tracks))
+    base, queries, is_new, suffix = None, named(tracks, query_glob), pa.repeat(True, len(tracks)), ""
     num_queries = len(queries)
     if reusable is not None:  # its shards differ from those of a full sweep, so it needs another key
         base, is_known = reusable
-        key = f"{key}-{_digest(base.sweep_id)}"
+        suffix = f"-{_digest(base.sweep_id)}"
         is_new = pc.invert(is_known)
         queries = tracks.filter(is_new)
         log.info("sweep: %d tracks are new since sweep %s", len(queries), base.sweep_id)
     if whole:
         references = replace(references, order=_order(tracks, is_new))
-    begun = ended or [name for name in same if name.endswith("-" + key)]
-    sweep_id = begun[-1] if begun else f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{key}"  # ids sort by time
+    rows = num_rows(catalogue, references)
+    if begun := ended or [name for name in same if name.endswith(tuple(f"-{key}{suffix}" for key in keys))]:
+        sweep_id, votes = begun[-1], f"-{keys[True]}" in begun[-1]
+    else:
+        queries_s = float(np.sum(queries["duration_s"].to_numpy()))
+        votes = takes_votes(rows, queries_s, needed(references, config, model.dim), config.search)
+        sweep_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{keys[votes]}{suffix}"  # ids sort by time
     copied = incremental.parts_to_copy(catalogue, base) if base else ()
-    return Plan(sweep_id, model, references, queries, known, settings, num_queries, base, copied)
+    return Plan(sweep_id, model, references, queries, known, settings, num_queries, rows, votes, base, copied)
 
 
 def _order(tracks: pa.Table, is_new: pa.Array) -> np.ndarray:

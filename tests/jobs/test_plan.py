@@ -111,6 +111,7 @@ def test_estimates_for_programs(format: str, capsys: pytest.CaptureFixture[str])
 def test_large_catalogues_are_searched_by_votes(tracks: int, search: str, bytes_per_row: int) -> None:
     estimate = planned(tracks)
     assert (estimate.search, estimate.votes_bytes) == (search, estimate.rows * bytes_per_row)
+    assert estimate.making_votes_bytes == (2 * estimate.votes_bytes + 10**9 if bytes_per_row else 0)
 
 
 def test_missing_rates_are_shown_as_not_measured(capsys: pytest.CaptureFixture[str]) -> None:

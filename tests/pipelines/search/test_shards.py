@@ -30,7 +30,7 @@ MODEL = Fingerprinter.from_pretrained("discriminant")
 def shards(lengths_s: list[float], config: Config) -> list[list[float]]:
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
     rows = pa.table({"duration_s": pa.array(lengths_s, pa.float64())})
-    edges = Plan("s", MODEL, references, rows, pa.table({}), "", len(lengths_s)).shards(config).tolist()
+    edges = Plan("s", MODEL, references, rows, pa.table({}), "", len(lengths_s), 0, False).shards(config).tolist()
     return [lengths_s[start:stop] for start, stop in itertools.pairwise(edges)]
 
 
@@ -105,7 +105,7 @@ def test_planning_takes_less_than_100_bytes_a_track_beside_the_table() -> None:
     tracks = tracks.append_column("duration_s", pa.array(np.full(count, 240.0)))
     references = References("m", 1, pa.table({}), MODEL.window_s, MODEL.hop_s)
     tracemalloc.start()
-    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", count)
+    plan = Plan("s", MODEL, references, tracks, tracks.select(PAIR), "", count, 0, False)
     assert plan.shards(PROBED)[-1] == count
     _digest({}, plan.known)
     before = tracemalloc.get_traced_memory()[1]

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +21,8 @@ from asid_core.model.fingerprinter import Fingerprinter
 from asid_core.schema import DETECTIONS
 from asid_core.signal.pcm import from_pcm, to_pcm
 from asid_core.signal.windows import level_db, padded_to_window, window_starts
-from pipelines.driver import Room
 from pipelines.fingerprint.embed import embed
+from pipelines.ingest import segment as segmentation
 from pipelines.search.features import HeardReferences, SpanFeatures, features_of
 from pipelines.search.identify import Identifier
 from pipelines.search.query import query
@@ -32,6 +31,7 @@ from pipelines.search.sweep_plan import find_references
 from pipelines.store import detections, fingerprints
 from pipelines.store.audio import segments_of_tracks
 from pipelines.store.catalogue import Catalogue, CatalogueError
+from pipelines.store.files import read_json
 from tests.conftest import write_audio
 from tests.pipelines.catalogues import GNN, LINEAR, make_catalogue, melody, newest_sweep, save_model
 from tests.pipelines.ingest.test_segment import snapshot
@@ -117,7 +117,7 @@ def test_a_sweep_finds_the_sample_and_a_second_one_does_nothing(
 
 
 def test_a_sweep_by_votes_finds_the_sample_too(catalogue: Catalogue, embedded: tuple[Path, str]) -> None:
-    by_votes = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
+    by_votes = replace(PROBED, search=replace(PROBED.search, exact_below_rows=1))
     exact, voted = (sweep(catalogue, config, embedded[1], min_score=0.0) for config in (PROBED, by_votes))
     assert voted.sweep_id != exact.sweep_id
     found = [
@@ -132,33 +132,35 @@ def test_a_sweep_by_votes_finds_the_sample_too(catalogue: Catalogue, embedded: t
     assert not any((reference, query) in pairs for query, reference in pairs)
 
 
-@pytest.mark.parametrize(("there", "refused"), [(Room(1e8, 1e9), True), (Room(1e12, 1e3), True), (None, False)])
-def test_votes_that_a_node_cannot_hold_are_refused(
-    catalogue: Catalogue,
-    embedded: tuple[Path, str],
-    there: Room | None,
-    refused: bool,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Without a node yet, they wait for an autoscaler."""
-    monkeypatch.setattr("pipelines.search.sweep.room", lambda: there)
-    by_votes = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
-    expected = (
-        pytest.raises(CatalogueError, match="1.0 GB of memory .*--references.*votes_from_rows")
-        if refused
-        else nullcontext()
-    )
-    with expected:
-        sweep(catalogue, by_votes, embedded[1])
-
-
-def test_a_sweep_by_votes_and_an_exact_one_are_not_mistaken_for_each_other(
+def test_a_sweep_goes_on_as_it_was_begun_and_serves_as_one_of_the_other_kind(
     catalogue: Catalogue, embedded: tuple[Path, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same settings are exact below a number of rows and by votes above."""
+    """The same settings compare every row on one machine and take votes on another."""
     exact = sweep(catalogue, PROBED, embedded[1], queries="user")
-    monkeypatch.setattr("pipelines.search.sweep_plan.is_smaller", lambda *_: False)
-    assert sweep(catalogue, PROBED, embedded[1], queries="user").sweep_id != exact.sweep_id
+    monkeypatch.setattr("pipelines.search.sweep_plan.takes_votes", lambda *_: True)
+    assert sweep(catalogue, PROBED, embedded[1], queries="user").sweep_id == exact.sweep_id
+    detections.folder(catalogue, exact.sweep_id).join(detections.HEAD).delete()  # as if it had been killed
+    detections.part(catalogue, exact.sweep_id, 0).delete()
+    again = sweep(catalogue, PROBED, embedded[1], queries="user")
+    assert (again.sweep_id, again.shards) == (exact.sweep_id, 1)
+    assert read_json(detections.folder(catalogue, exact.sweep_id).join(detections.HEAD))["votes"] is False
+    others = sweep(catalogue, PROBED, embedded[1], queries="source")
+    assert read_json(detections.folder(catalogue, others.sweep_id).join(detections.HEAD))["votes"] is True
+
+
+def test_few_new_tracks_are_compared_with_every_row_after_a_sweep_by_votes(
+    catalogue: Catalogue, embedded: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.search.sweep_plan.takes_votes", lambda *_: True)
+    whole = sweep(catalogue, PROBED, embedded[1])
+    assert read_json(detections.folder(catalogue, whole.sweep_id).join(detections.HEAD))["votes"] is True
+    write_audio(tmp_path / "corpus" / "new.wav", music()["source"][:, None], 16_000)
+    segmentation.segment(str(tmp_path / "corpus"), catalogue, PROBED)
+    embed(catalogue, PROBED, embedded[1])
+    monkeypatch.undo()
+    few = sweep(catalogue, PROBED, embedded[1], new_only=True)
+    head = read_json(detections.folder(catalogue, few.sweep_id).join(detections.HEAD))
+    assert (head["base"], head["votes"], few.queries) == (whole.sweep_id, False, 7)
 
 
 def test_a_release_of_asid_alone_is_no_reason_to_sweep_again(
@@ -231,9 +233,8 @@ def test_files_are_queried_as_tracks_are(catalogue: Catalogue, embedded: tuple[P
     swept = sweep(catalogue, PROBED, embedded[1], queries="user", min_score=0.0).detections.to_pylist()
     file = str(write_audio(tmp_path / "u.flac", music()["user"][:, None], 16_000))
     table = query([file], catalogue, PROBED, embedded[1], 50)[0]
-    # where a sweep would take votes, a query still compares every row
-    few = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
-    assert query([file], catalogue, few, embedded[1], 50)[0].equals(table)
+    by_votes = replace(PROBED, search=replace(PROBED.search, votes_from_rows=1))
+    assert query([file], catalogue, by_votes, embedded[1], 50)[0].equals(table)  # compares every row nevertheless
     detected = table.to_pylist()
     assert detected[0]["query_id"] == file and detected[0]["reference_id"] == "user"  # itself: it is in the catalogue
     best = max((row for row in detected if row["reference_id"] == "source"), key=lambda row: row["score"])

@@ -25,7 +25,7 @@ from tests.pipelines.search.test_index import CENTRES_S, DIM, TRACKS, WINDOWS, r
 
 CONFIG = Config(
     probes=ProbesConfig((0.0,), (1.0,)),
-    search=SearchConfig(votes_from_rows=1000, hits_per_window=5, first_pass=FirstPassConfig(stride=2)),
+    search=SearchConfig(exact_below_rows=1000, hits_per_window=5, first_pass=FirstPassConfig(stride=2)),
 )
 ORDER = np.random.default_rng(0).permutation(TRACKS).astype(np.int32)
 
