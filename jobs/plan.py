@@ -67,7 +67,7 @@ def work(session: Session) -> Outcome:
     most = exact_tracks(args.mean_minutes, session.config)
     print(f"up to {most:,} tracks a sweep on CPUs compares every row; above, those of the best {BEST} tracks by votes")
     print(f"rates measured on {rates['machine']}, {rates['date']}")
-    print("--new-only sweeps cost the share of new tracks, and by votes the sorting of all rows as well")
+    print("--new-only sweeps cost the share of new tracks, and those by votes the sorting of all rows as well")
     return Outcome(summary)
 
 

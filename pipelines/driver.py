@@ -227,6 +227,11 @@ def gpus() -> int:
     return int(ray.cluster_resources().get("GPU", 0))
 
 
+def tasks_have_gpus() -> bool:
+    """Whether tasks with one CPU, as of a sweep, have a share of a GPU. Needs a running Ray."""
+    return gpu_share(_nodes()) > 0
+
+
 def gpu_share(nodes: Sequence[Mapping[str, float]]) -> float:
     """The share of a GPU that a task with one CPU reserves; 0 if any node with CPUs has no GPU.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from asid_core.config import Config, SearchConfig
-from pipelines.driver import Room, gpus, room
+from pipelines.driver import Room, room, tasks_have_gpus
 from pipelines.search.exact import References
 from pipelines.search.voted import PROGRAM_BYTES, row_bytes
 from pipelines.store.catalogue import CatalogueError
@@ -26,7 +26,7 @@ def takes_votes(rows: int, queries_s: float, needed: Room, search: SearchConfig)
     """
     if rows >= search.exact_below_rows:
         return True
-    if rows < search.votes_from_rows or queries_s < LEAST_QUERIES_S or gpus():
+    if rows < search.votes_from_rows or queries_s < LEAST_QUERIES_S or tasks_have_gpus():
         return False
     if not _fits(needed, room()):
         log.warning("sweep: no node has the memory for votes, so every row is compared, which takes longer")

@@ -22,7 +22,7 @@ NEEDED, ENOUGH, SMALL = Room(100, 50), Room(100, 50), Room(1000, 49)
 @pytest.fixture(autouse=True)
 def cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """No GPU, and a node that has just the room."""
-    monkeypatch.setattr(module, "gpus", lambda: 0)
+    monkeypatch.setattr(module, "tasks_have_gpus", lambda: False)
     monkeypatch.setattr(module, "room", lambda: ENOUGH)
 
 
@@ -37,7 +37,7 @@ def test_every_row_is_compared_where_that_is_faster_or_there_is_no_room_unless_t
 ) -> None:
     assert takes_votes(rows, LEAST_QUERIES_S - 1, NEEDED, SEARCH) is votes
     with monkeypatch.context() as patched:
-        patched.setattr(module, "gpus", lambda: 2)
+        patched.setattr(module, "tasks_have_gpus", lambda: True)
         assert takes_votes(rows, LEAST_QUERIES_S, NEEDED, SEARCH) is votes
     assert not caplog.records
     for there in (SMALL, Room(99, 1000)):
