@@ -115,8 +115,8 @@ def run(folder: Path, tracks: int, windows: int) -> Meter:
     made = Swept(folder, tracks, config, WEIGHTS)
     meter.measure("make tracks and their files", made.write_tracks)
     meter.measure("make fingerprints", lambda: made.write_fingerprints(partial(walks, made.model.dim, windows)))
-    meter.measure("make a sweep", made.write_sweep)
     start_ray("local")
+    meter.measure("make a sweep", made.write_sweep)
     meter.measure("index", lambda: index(made.catalogue, config))
     meter.measure("status", lambda: f"{status(made.catalogue).tracks:,} tracks")
 

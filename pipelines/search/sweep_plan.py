@@ -38,6 +38,7 @@ LAYOUT = 3  # version of the files of a sweep; sweeps of another version cannot 
 # version of asid in its place would make every upgrade a full sweep.
 ALGORITHM = 10
 SETTINGS = ("probes", "search", "verify", "score")  # sections of the config that affect detections
+BY_VOTES = "-votes"  # in the id of a sweep
 TRACKS_IN_JSON = '"tracks": []'
 TRACKS = ("track_id", "content_hash", "segment_files", "num_segments", "duration_s")
 
@@ -113,9 +114,8 @@ def plan_sweep(
     decisive |= {"model": model.model_id, "reranker": _reranker_id(model), "layout": LAYOUT}
     settings = _digest(decisive)
     known = tracks.select(TRACKS[:2])
-    # a sweep that takes votes and one that compares every row are not mixed, but each serves in place of the other
-    keys = [_digest(decisive | {"votes": votes}, known) for votes in (False, True)]
-    same = [name for name in detections.ids(catalogue) if any(f"-{key}" in name for key in keys)]
+    key = _digest(decisive, known)
+    same = [name for name in detections.ids(catalogue) if f"-{key}" in name]
     ended = [name for name in same if detections.folder(catalogue, name).join(detections.HEAD).exists()]
     whole = query_glob is None and reference_glob is None
     if new_only and not whole:
@@ -132,14 +132,20 @@ def plan_sweep(
     if whole:
         references = replace(references, order=_order(tracks, is_new))
     rows = num_rows(catalogue, references)
-    if begun := ended or [name for name in same if name.endswith(tuple(f"-{key}{suffix}" for key in keys))]:
-        sweep_id, votes = begun[-1], f"-{keys[True]}" in begun[-1]
+    # one that has begun goes on as it was; an ended one serves, whether it took votes or compared every row
+    if begun := ended or [name for name in same if name.endswith((f"-{key}{suffix}", f"-{key}{BY_VOTES}{suffix}"))]:
+        sweep_id, votes = begun[-1], f"-{key}{BY_VOTES}" in begun[-1]
     else:
         queries_s = float(np.sum(queries["duration_s"].to_numpy()))
         votes = takes_votes(rows, queries_s, needed(references, config, model.dim), config.search)
-        sweep_id = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{keys[votes]}{suffix}"  # ids sort by time
+        sweep_id = f"{_now()}-{key}{BY_VOTES if votes else ''}{suffix}"
     copied = incremental.parts_to_copy(catalogue, base) if base else ()
     return Plan(sweep_id, model, references, queries, known, settings, num_queries, rows, votes, base, copied)
+
+
+def _now() -> str:
+    """The time in UTC, at the front of ids, which so sort by it."""
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
 
 
 def _order(tracks: pa.Table, is_new: pa.Array) -> np.ndarray:
