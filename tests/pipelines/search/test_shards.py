@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from asid_core.config import Config, ProbesConfig, load
 from asid_core.model.fingerprinter import Fingerprinter
-from pipelines.driver import gpu_share, memory_share
+from pipelines.driver import gpu_share, memory_share, tasks_have_gpus
 from pipelines.search.exact import References
 from pipelines.search.identify import SEARCH_BYTES, TOGETHER_S
 from pipelines.search.sweep_plan import SHARDS, Plan, _digest
@@ -65,9 +65,11 @@ def test_fewer_probes_make_larger_shards(config: Config, tracks: int) -> None:
     ],
 )
 def test_tasks_take_a_share_of_gpus_only_where_no_core_is_left_out_by_it(
-    nodes: list[dict[str, float]], share: float
+    nodes: list[dict[str, float]], share: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert gpu_share(nodes) == share
+    monkeypatch.setattr("pipelines.driver._nodes", lambda: nodes)
+    assert tasks_have_gpus() is (share > 0)
 
 
 @pytest.mark.parametrize(
