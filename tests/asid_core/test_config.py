@@ -56,6 +56,8 @@ def test_of_the_default_a_first_pass_compares_one_tempo_of_up_to_five(tempi: int
 def test_of_ten_times_as_many_references_a_fixed_number_more_are_verified(references: int, verified: int) -> None:
     search = SearchConfig(verify_tracks=7, places_per_track=3)
     assert search.among(references) == replace(search, verify_tracks=verified)
+    every = SearchConfig(verify_tracks=1_000_000)
+    assert every.among(references) == every
 
 
 @pytest.mark.parametrize(
